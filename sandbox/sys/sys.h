@@ -1,0 +1,41 @@
+/* Raw kernel calls that libc has no wrapper for, or whose wrapper reports through errno where a value reads better.
+ * Every function here is one system call, allocates nothing, and returns a result ≥ 0 or -errno, so the child after
+ * clone3 may use all of them. */
+#pragma once
+
+#include "base/err.h"
+
+#include <linux/sched.h> /* struct clone_args */
+#include <signal.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* clone3(2). 0 in the child. Single-threaded callers only: a raw clone does not take malloc's locks, so a threaded
+ * parent could leave them held in the child. */
+NODISCARD pid_t sys_clone3(const struct clone_args *args);
+
+/* pidfd_open(2), pidfd_send_signal(2). */
+NODISCARD int sys_pidfd_open(pid_t pid);
+NODISCARD int sys_pidfd_kill(int pidfd, int sig);
+
+/* waitid(P_PIDFD) for a process that ended. With @block false answers -EAGAIN while it runs. */
+NODISCARD int sys_wait_exit(int pidfd, bool block, siginfo_t *ret);
+
+/* The mount calls of mount_setattr(2), fsopen, fsconfig, fsmount, open_tree, move_mount. */
+NODISCARD int sys_open_tree(int dirfd, const char *path, unsigned flags);
+NODISCARD int sys_move_mount(int mount_fd, int to_dirfd, const char *to_path);
+NODISCARD int sys_mount_attr(int mount_fd, uint64_t set, uint64_t clear, bool recursive);
+NODISCARD int sys_fsopen(const char *fs);
+NODISCARD int sys_fsconfig_string(int fs_fd, const char *key, const char *value);
+NODISCARD int sys_fsconfig_create(int fs_fd);
+NODISCARD int sys_fsmount(int fs_fd, unsigned attrs);
+NODISCARD int sys_pivot_root(const char *new_root, const char *put_old);
+
+/* keyctl(KEYCTL_JOIN_SESSION_KEYRING, NULL): a new anonymous session keyring. -ENOSYS where the kernel has no keys. */
+NODISCARD int sys_new_session_keyring(void);
+
+/* openat2(2) with RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS: never leaves @dirfd. */
+NODISCARD int sys_open_beneath(int dirfd, const char *path, uint64_t flags, unsigned mode);
+
+/* As openat(2), with -errno. */
+NODISCARD int sys_openat(int dirfd, const char *path, int flags, unsigned mode);
