@@ -1,0 +1,13 @@
+/* Private to json/: a look at JSON text before, or instead of, building a tree of it. No allocation, no recursion. */
+#pragma once
+
+#include "json/json.h"
+
+/* A place in a text as editors count it: from 1, columns in characters. */
+struct json_place {
+	size_t line, column;
+};
+
+/* Finds what jansson must not see: nesting deeper than JSON_MAX_DEPTH, and NUL bytes, which its reader loses behind a
+ * number. The fault in words and its place, or NULL. Says nothing else about the text: what is no JSON at all may pass. */
+const char *json_scan_fault(const char *text, size_t len, struct json_place *ret_place);

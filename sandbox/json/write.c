@@ -1,0 +1,59 @@
+#include "json/json.h"
+
+#include <stdio.h>
+
+/* Bytes of a UTF-8 sequence by its first byte; 0 when no sequence starts so. */
+static size_t sequence_len(unsigned char c)
+{
+	return c < 0x80 ? 1 : c < 0xc2 ? 0 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : c < 0xf5 ? 4 : 0;
+}
+
+/* The two-character escape of RFC 8259, section 7, or NULL. */
+static const char *short_escape(unsigned char c)
+{
+	switch (c) {
+	case '"':
+		return "\\\"";
+	case '\\':
+		return "\\\\";
+	case '\b':
+		return "\\b";
+	case '\f':
+		return "\\f";
+	case '\n':
+		return "\\n";
+	case '\r':
+		return "\\r";
+	case '\t':
+		return "\\t";
+	default:
+		return NULL;
+	}
+}
+
+void json_add_string(struct buf *b, const char *s, size_t len)
+{
+	size_t done = 0, i = 0; /* what lies between is copied in one piece */
+
+	buf_puts(b, "\"");
+	while (i < len) {
+		unsigned char c = (unsigned char)s[i];
+		size_t n = sequence_len(c);
+		const char *escape = short_escape(c);
+		char hex[8];
+
+		if (n > 0 && n <= len - i && (n == 1 || str_is_utf8(s + i, n)) && c >= 0x20 && !escape) {
+			i += n;
+			continue;
+		}
+		if (!escape && c < 0x20) {
+			(void)snprintf(hex, sizeof hex, "\\u%04x", (unsigned)c);
+			escape = hex;
+		}
+		buf_add(b, s + done, i - done);
+		buf_puts(b, escape ? escape : "\xef\xbf\xbd"); /* U+FFFD, one for each byte that fits nowhere */
+		done = ++i;
+	}
+	buf_add(b, s + done, len - done);
+	buf_puts(b, "\"");
+}
