@@ -1,0 +1,425 @@
+/* Spec and host facts in, plan out. No system call is made here. */
+#include "spec/plan.h"
+
+#include "base/str.h"
+
+#include <errno.h>
+#include <linux/mount.h>
+#include <linux/sched.h>
+#include <stdio.h>
+
+#define RO (MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV)
+
+/* What proc(5) shows of the machine beyond the cell's own processes; the rest of /proc is read-only as a whole.
+ * The list is OCI engines' usual one. */
+static const char *const masked_files[] = {
+	"proc/interrupts", "proc/kcore",       "proc/keys",        "proc/key-users",   "proc/latency_stats",
+	"proc/timer_list", "proc/timer_stats", "proc/sched_debug", "proc/sysrq-trigger", "proc/kmsg",
+};
+static const char *const masked_dirs[] = {"proc/acpi", "proc/asound", "proc/scsi", "proc/fs", "proc/bus"};
+
+static const char *const dev_nodes[] = {"null", "zero", "full", "random", "urandom", "tty"};
+
+static int too_big(struct err *e, const char *what)
+{
+	return err_set(e, ERR_LIMIT, E2BIG, "the plan of the cell has too many %s", what);
+}
+
+static int skel_add(struct cell_plan *p, enum skel_kind kind, const char *path, const char *text, struct err *e)
+{
+	if (p->n_skel == PLAN_MAX_SKEL)
+		return too_big(e, "files");
+	if (!path)
+		return err_oom(e);
+	p->skel[p->n_skel++] = (struct skel_entry){.kind = kind, .path = path, .text = text};
+	return 0;
+}
+
+static int mount_add(struct cell_plan *p, struct plan_mount m, struct err *e)
+{
+	if (p->n_mounts == PLAN_MAX_MOUNTS)
+		return too_big(e, "mounts");
+	if (!m.target || ((m.kind == MOUNT_TREE || m.kind == MOUNT_OVERLAY) && !m.source))
+		return err_oom(e);
+	p->mounts[p->n_mounts++] = m;
+	return 0;
+}
+
+static int env_add(struct cell_plan *p, const char *pair, struct err *e)
+{
+	if (!pair)
+		return err_oom(e);
+	if (p->n_env + 1 >= PLAN_MAX_ENV)
+		return too_big(e, "environment variables");
+	p->envp[p->n_env++] = pair;
+	return 0;
+}
+
+/* Without prepared nodes, /dev is part of the skeleton and the host's nodes are bound over empty files. */
+static int plan_dev_skeleton(struct cell_plan *p, const struct host_facts *host, struct err *e)
+{
+	static const struct skel_entry links[] = {
+		{SKEL_LINK, "dev/fd", "/proc/self/fd"},
+		{SKEL_LINK, "dev/stdin", "/proc/self/fd/0"},
+		{SKEL_LINK, "dev/stdout", "/proc/self/fd/1"},
+		{SKEL_LINK, "dev/stderr", "/proc/self/fd/2"},
+		{SKEL_LINK, "dev/shm", "/tmp"},
+	};
+	int r;
+
+	if (host->dev_dir)
+		return 0;
+	for (size_t i = 0; i < ARRAY_LEN(links); i++)
+		if ((r = skel_add(p, links[i].kind, links[i].path, links[i].text, e)) < 0)
+			return r;
+	for (size_t i = 0; i < ARRAY_LEN(dev_nodes); i++)
+		if ((r = skel_add(p, SKEL_TEXT, arena_printf(&p->arena, "dev/%s", dev_nodes[i]), "", e)) < 0)
+			return r;
+	return 0;
+}
+
+/* Directories, links and files that every root has; mount points among them. */
+static int plan_skeleton(struct cell_plan *p, const struct cell_spec *spec, const struct host_facts *host, struct err *e)
+{
+	static const struct skel_entry base[] = {
+		{SKEL_DIR, "usr", NULL},
+		{SKEL_DIR, "proc", NULL},
+		{SKEL_DIR, "sys", NULL},
+		{SKEL_DIR, "dev", NULL},
+		{SKEL_DIR, "tmp", NULL},
+		{SKEL_DIR, "opt", NULL},
+		{SKEL_DIR, "run", NULL},
+		{SKEL_DIR, "var", NULL},
+		{SKEL_DIR, "var/task", NULL},
+		{SKEL_DIR, "var/runtime", NULL},
+		{SKEL_LINK, "var/tmp", "/tmp"},
+		{SKEL_DIR, "etc", NULL},
+		{SKEL_TEXT, "etc/passwd",
+		 "root:x:0:0:root:/:/usr/sbin/nologin\nfsbox:x:993:993:fsbox:/tmp:/usr/sbin/nologin\n"
+		 "nobody:x:65534:65534:nobody:/:/usr/sbin/nologin\n"},
+		{SKEL_TEXT, "etc/group", "root:x:0:\nfsbox:x:993:\nnogroup:x:65534:\n"},
+		{SKEL_TEXT, "etc/hosts",
+		 "127.0.0.1 localhost sandbox.localdomain sandbox\n::1 localhost ip6-localhost\n"},
+		{SKEL_TEXT, "etc/nsswitch.conf",
+		 "passwd: files\ngroup: files\nhosts: files dns\nservices: files\nprotocols: files\n"},
+	};
+	static const struct skel_entry own_userland[] = {
+		{SKEL_LINK, "etc/localtime", "/usr/share/zoneinfo/UTC"},
+		{SKEL_COPY, "etc/ld.so.cache", "/etc/ld.so.cache"},
+		{SKEL_DIR, "etc/ssl", NULL},
+		{SKEL_COPY, "etc/ssl/openssl.cnf", "/etc/ssl/openssl.cnf"},
+		{SKEL_DIR, "etc/ssl/certs", NULL},
+		{SKEL_COPY, "etc/ssl/certs/ca-certificates.crt", "/etc/ssl/certs/ca-certificates.crt"},
+		{SKEL_COPY, "etc/services", "/etc/services"},
+		{SKEL_COPY, "etc/protocols", "/etc/protocols"},
+		{SKEL_COPY, "etc/mime.types", "/etc/mime.types"},
+	};
+	int r;
+
+	for (size_t i = 0; i < ARRAY_LEN(base); i++)
+		if ((r = skel_add(p, base[i].kind, base[i].path, base[i].text, e)) < 0)
+			return r;
+	if (spec->net == SPEC_NET_HOST)
+		r = skel_add(p, SKEL_COPY, "etc/resolv.conf", "/etc/resolv.conf", e);
+	else
+		r = skel_add(p, SKEL_TEXT, "etc/resolv.conf", "# no network beyond loopback\n", e);
+	if (r < 0)
+		return r;
+	r = plan_dev_skeleton(p, host, e);
+	if (r < 0 || spec->rootfs)
+		return r;
+	for (size_t i = 0; i < ARRAY_LEN(own_userland); i++)
+		if ((r = skel_add(p, own_userland[i].kind, own_userland[i].path, own_userland[i].text, e)) < 0)
+			return r;
+	for (size_t i = 0; i < host->n_userland; i++) {
+		const char *link = host->userland[i].link;
+
+		r = skel_add(p, link ? SKEL_LINK : SKEL_DIR, host->userland[i].name, link, e);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+
+static const char *base_name(const char *path)
+{
+	const char *slash = strrchr(path, '/');
+
+	return slash ? slash + 1 : path;
+}
+
+/* The lowerdir option: '\' before what the option takes for itself (overlayfs.rst). Later entries lie lower. */
+static void add_lower(struct buf *b, const char *path)
+{
+	if (b->len > 0)
+		buf_puts(b, ":");
+	for (; *path; path++) {
+		if (*path == ':' || *path == ',' || *path == '\\')
+			buf_puts(b, "\\");
+		buf_add(b, path, 1);
+	}
+}
+
+static const char *lower_take(struct cell_plan *p, struct buf *b)
+{
+	const char *s = b->failed ? NULL : arena_memdup(&p->arena, b->data, b->len);
+
+	buf_done(b);
+	return s;
+}
+
+static int plan_root(struct cell_plan *p, const struct cell_spec *spec, const struct host_facts *host, struct err *e)
+{
+	const char *skel = arena_printf(&p->arena, "%s/%s", host->state_dir, p->skel_name);
+	struct buf lower = {0};
+
+	if (!skel)
+		return err_oom(e);
+	if (!spec->rootfs)
+		return mount_add(p, (struct plan_mount){.kind = MOUNT_TREE, .target = "", .source = skel, .set = RO}, e);
+	/* Our mount points win over whatever stands at these names in somebody's tree, links included. */
+	add_lower(&lower, skel);
+	add_lower(&lower, spec->rootfs);
+	return mount_add(p,
+			 (struct plan_mount){.kind = MOUNT_OVERLAY,
+					     .target = "",
+					     .source = lower_take(p, &lower),
+					     .set = RO},
+			 e);
+}
+
+static int plan_layers(struct cell_plan *p, const struct cell_spec *spec, struct err *e)
+{
+	struct plan_mount m = {.kind = MOUNT_TREE, .target = "opt", .source = spec->layers[0], .set = RO};
+	struct buf lower = {0};
+
+	if (spec->n_layers == 0)
+		return 0;
+	if (spec->n_layers > 1) {
+		for (size_t i = spec->n_layers; i > 0; i--)
+			add_lower(&lower, spec->layers[i - 1]);
+		m.kind = MOUNT_OVERLAY;
+		m.source = lower_take(p, &lower);
+	}
+	return mount_add(p, m, e);
+}
+
+static int plan_dev(struct cell_plan *p, const struct host_facts *host, struct err *e)
+{
+	const unsigned set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID | MOUNT_ATTR_NOEXEC;
+
+	if (host->dev_dir) /* its own mount has the nodev of the file system around it taken off */
+		return mount_add(p,
+				 (struct plan_mount){.target = "dev",
+						     .source = host->dev_dir,
+						     .set = set,
+						     .clear = MOUNT_ATTR_NODEV},
+				 e);
+	for (size_t i = 0; i < ARRAY_LEN(dev_nodes); i++) {
+		char *target = arena_printf(&p->arena, "dev/%s", dev_nodes[i]);
+		char *source = arena_printf(&p->arena, "/dev/%s", dev_nodes[i]);
+		int r = mount_add(p, (struct plan_mount){.target = target, .source = source, .set = MOUNT_ATTR_NOSUID},
+				  e);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int plan_masks(struct cell_plan *p, const struct host_facts *host, struct err *e)
+{
+	const char *empty = arena_printf(&p->arena, "%s/%s/sys", host->state_dir, p->skel_name);
+	int r;
+
+	for (size_t i = 0; i < ARRAY_LEN(masked_files); i++) {
+		r = mount_add(p,
+			      (struct plan_mount){.target = masked_files[i],
+						  .source = "/dev/null",
+						  .set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID,
+						  .optional = true},
+			      e);
+		if (r < 0)
+			return r;
+	}
+	for (size_t i = 0; i < ARRAY_LEN(masked_dirs); i++) {
+		r = mount_add(p,
+			      (struct plan_mount){.target = masked_dirs[i], .source = empty, .set = RO, .optional = true},
+			      e);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+static int plan_mounts(struct cell_plan *p, const struct cell_spec *spec, const struct host_facts *host, struct err *e)
+{
+	const unsigned scratch = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
+	struct plan_mount tmp = {.kind = MOUNT_TMPFS, .target = "tmp", .size = spec->tmp_bytes, .set = scratch};
+	int r = plan_root(p, spec, host, e);
+
+	if (r == 0 && !spec->rootfs)
+		r = mount_add(p, (struct plan_mount){.target = "usr", .source = "/usr", .set = RO}, e);
+	for (size_t i = 0; r == 0 && !spec->rootfs && i < host->n_userland; i++)
+		if (!host->userland[i].link)
+			r = mount_add(p,
+				      (struct plan_mount){.target = host->userland[i].name,
+							  .source = arena_printf(&p->arena, "/%s",
+										 host->userland[i].name),
+							  .set = RO},
+				      e);
+	if (r == 0)
+		r = plan_dev(p, host, e);
+	if (r == 0)
+		r = mount_add(p, (struct plan_mount){.target = "var/runtime", .source = host->runtime_dir, .set = RO}, e);
+	if (r == 0)
+		r = mount_add(p,
+			      (struct plan_mount){.target = arena_printf(&p->arena, "var/task/%s",
+									 base_name(host->target_path)),
+						  .source = host->target_path,
+						  .set = RO},
+			      e);
+	if (r == 0)
+		r = plan_layers(p, spec, e);
+	if (host->tmp_source) {
+		tmp.kind = MOUNT_TREE;
+		tmp.source = host->tmp_source;
+	}
+	if (r == 0)
+		r = mount_add(p, tmp, e);
+	if (r == 0)
+		r = mount_add(p,
+			      (struct plan_mount){.kind = MOUNT_PROC, .target = "proc", .set = RO | MOUNT_ATTR_NOEXEC},
+			      e);
+	return r == 0 ? plan_masks(p, host, e) : r;
+}
+
+static int plan_env(struct cell_plan *p, const struct cell_spec *spec, const struct host_facts *host, struct err *e)
+{
+	struct arena *a = &p->arena;
+	const char *name = p->function_name;
+	const char *fixed[] = {
+		"PATH=/usr/local/bin:/usr/bin:/bin:/opt/bin",
+		"LANG=C.UTF-8",
+		"TZ=:UTC",
+		"HOME=/tmp",
+		"LAMBDA_TASK_ROOT=/var/task",
+		"LAMBDA_RUNTIME_DIR=/var/runtime",
+		"AWS_LAMBDA_FUNCTION_VERSION=$LATEST",
+		"AWS_LAMBDA_INITIALIZATION_TYPE=on-demand",
+		arena_printf(a, "AWS_LAMBDA_FUNCTION_NAME=%s", name),
+		arena_printf(a, "AWS_LAMBDA_FUNCTION_MEMORY_SIZE=%llu", (unsigned long long)(spec->memory_bytes >> 20)),
+		arena_printf(a, "AWS_LAMBDA_LOG_GROUP_NAME=/aws/lambda/%s", name),
+		arena_printf(a, "AWS_LAMBDA_LOG_STREAM_NAME=[$LATEST]%s", p->id),
+		arena_printf(a, "_HANDLER=%s", base_name(host->target_path)),
+	};
+	int r;
+
+	/* A function's own variables come first: it may replace the values that Lambda does not reserve. */
+	for (size_t i = 0; i < spec->n_env; i++)
+		if ((r = env_add(p, spec->env[i], e)) < 0)
+			return r;
+	for (size_t i = 0; i < ARRAY_LEN(fixed); i++) {
+		size_t key = fixed[i] ? (size_t)(strchr(fixed[i], '=') - fixed[i]) + 1 : 0;
+		bool given = false;
+
+		for (size_t k = 0; k < spec->n_env && key > 0; k++)
+			given |= strncmp(spec->env[k], fixed[i], key) == 0;
+		if (!given && (r = env_add(p, fixed[i], e)) < 0)
+			return r;
+	}
+	return spec->n_layers > 0 ? env_add(p, "LD_LIBRARY_PATH=/opt/lib", e) : 0;
+}
+
+/* FNV-1a over everything that decides a skeleton's content: equal content, equal name, one directory for all. */
+static uint64_t hash(uint64_t h, const char *s)
+{
+	do
+		h = (h ^ (unsigned char)*s) * UINT64_C(1099511628211);
+	while (*s++);
+	return h;
+}
+
+static int name_skeleton(struct cell_plan *p, const struct host_facts *host, struct err *e)
+{
+	uint64_t h = UINT64_C(14695981039346656037);
+
+	for (size_t i = 0; i < p->n_skel; i++) {
+		const struct skel_entry *s = &p->skel[i];
+		const char kind[] = {(char)('a' + (int)s->kind), '\0'};
+
+		h = hash(hash(hash(h, kind), s->path), s->text ? s->text : "");
+	}
+	p->skel_name = arena_printf(&p->arena, "root-%016llx-%016llx", (unsigned long long)h,
+				    (unsigned long long)host->files_stamp);
+	return p->skel_name ? 0 : err_oom(e);
+}
+
+static void plan_rlimits(struct cell_plan *p)
+{
+	static const struct plan_rlimit limits[] = {
+		{RLIMIT_CORE, 0},
+		{RLIMIT_NOFILE, 1024}, /* Lambda's */
+	};
+
+	memcpy(p->rlimits, limits, sizeof limits);
+	p->n_rlimits = ARRAY_LEN(limits);
+}
+
+static void plan_namespaces(struct cell_plan *p, const struct cell_spec *spec, const struct host_facts *host)
+{
+	p->ns_flags = CLONE_NEWNS | CLONE_NEWIPC | CLONE_NEWUTS;
+	if (spec->net != SPEC_NET_HOST)
+		p->ns_flags |= CLONE_NEWNET;
+	p->lo_up = spec->net == SPEC_NET_LOOPBACK;
+	p->privileged = host->privileged;
+	p->uid_outside = host->privileged ? host->range_base : host->euid;
+	p->gid_outside = host->privileged ? host->range_base : host->egid;
+	p->map_inside = host->privileged ? 0 : CELL_UID;
+	p->map_count = host->privileged ? CELL_ID_RANGE : 1;
+}
+
+int plan_make(const struct cell_spec *spec, const struct host_facts *host, const char *id, struct cell_plan **ret_plan,
+	      struct err *e)
+{
+	AUTO(plan_freep) struct cell_plan *p = calloc(1, sizeof *p);
+	char derived[SPEC_MAX_NAME + 1];
+	const char *task;
+	int r;
+
+	if (!p)
+		return err_oom(e);
+	(void)snprintf(p->id, sizeof p->id, "%s", id);
+	(void)snprintf(p->function_name, sizeof p->function_name, "%s", spec_function_name(spec, derived));
+	plan_namespaces(p, spec, host);
+	plan_rlimits(p);
+	task = arena_printf(&p->arena, "var/task/%s", base_name(host->target_path));
+	r = plan_skeleton(p, spec, host, e);
+	if (r == 0)
+		r = skel_add(p, SKEL_TEXT, task, "", e);
+	if (r == 0)
+		r = name_skeleton(p, host, e);
+	if (r == 0)
+		r = plan_mounts(p, spec, host, e);
+	if (r == 0)
+		r = plan_env(p, spec, host, e);
+	if (r < 0)
+		return r;
+	p->cwd = "/var/task";
+	p->argv[0] = "/var/runtime/init";
+	p->argv[1] = "/var/runtime/native";
+	p->argv[2] = arena_printf(&p->arena, "/%s", task);
+	if (!p->argv[2])
+		return err_oom(e);
+	*ret_plan = take_ptr(&p);
+	return 0;
+}
+
+void plan_free(struct cell_plan *p)
+{
+	if (!p)
+		return;
+	arena_done(&p->arena);
+	free(p);
+}

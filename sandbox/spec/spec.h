@@ -1,0 +1,75 @@
+/* cell_spec: what was asked for, checked, in bytes and nanoseconds. The command line, a JSON file and (later) OCI's
+ * config.json all end here. Pure data; nothing here needs privileges.
+ *
+ * Strings belong to whoever gave them: argv, or the spec's own arena when they came from a file. */
+#pragma once
+
+#include "base/mem.h"
+#include "base/opt.h"
+
+/* Hard limits, with the source of each. */
+enum {
+	SPEC_MAX_BYTES = 1 << 20,     /* of a spec file: far above any real one, far below trouble */
+	SPEC_MAX_PAYLOAD = 6291456,   /* an event or an answer: Lambda's synchronous limit, 6 MiB */
+	SPEC_MAX_LAYERS = 5,          /* Lambda's */
+	SPEC_MAX_ENV_BYTES = 4096,    /* Lambda's: keys and values together */
+	SPEC_MAX_ENV = 512,
+	SPEC_MIN_MEMORY_MB = 16,
+	SPEC_MAX_TIMEOUT_S = 900,     /* Lambda's */
+	SPEC_MAX_NAME = 64,           /* Lambda's function names: [a-zA-Z0-9-_] */
+	SPEC_MIN_PIDS = 4,            /* init, runtime, and room for one helper of each */
+	SPEC_MAX_PIDS = 4194304,      /* PID_MAX_LIMIT of 64-bit kernels */
+	SPEC_MAX_TMP_MB = 10240,      /* Lambda's */
+};
+
+enum spec_net { SPEC_NET_LOOPBACK, SPEC_NET_NONE, SPEC_NET_HOST };
+
+struct cell_spec {
+	struct arena arena;
+	const char *target;        /* path as given; NULL when none was */
+	const char *name;          /* function name; NULL: derived from target */
+	uint64_t memory_bytes;
+	uint64_t timeout_ns;
+	uint64_t tmp_bytes;
+	const char *tmp_dir;       /* --tmp-dir, or NULL */
+	const char *rootfs;        /* or NULL: the host's /usr */
+	const char *policy;        /* name or file */
+	const char *cgroup_parent; /* or NULL */
+	const char *layers[SPEC_MAX_LAYERS];
+	size_t n_layers;
+	const char *env[SPEC_MAX_ENV]; /* "KEY=VALUE"; later ones win */
+	size_t n_env;
+	uint32_t pids;
+	enum spec_net net;
+	bool no_limits;
+	bool no_init_boost;
+};
+
+/* The defaults of `fsbox run`. */
+void spec_init(struct cell_spec *s);
+void spec_done(struct cell_spec *s);
+
+/* The options that describe a cell; args is a struct cell_spec. */
+extern const struct opt_table spec_opts;
+
+/* Reads a JSON object whose keys are the options' names in @tables (all of them set on the same @args, those flagged
+ * OPT_NO_SPEC refused) and "target". The command line wins because it is applied afterwards. Strings are copied to
+ * @arena. ERR_SPEC with "FILE:LINE:COLUMN" or "FILE: $.path". */
+NODISCARD int spec_read(const char *file, const char *text, size_t len, const struct opt_table *const *tables, size_t n_tables,
+			void *args, struct arena *arena, const char **ret_target, struct err *e);
+
+/* Rules between fields, and against the host's memory. */
+NODISCARD int spec_check(const struct cell_spec *s, uint64_t host_memory_bytes, struct err *e);
+
+/* Adds the lines of an --env-file (KEY=VALUE; blank lines and # comments skipped) from its text. */
+NODISCARD int spec_add_env_file(struct cell_spec *s, const char *file, const char *text, size_t len, struct err *e);
+
+/* The function's name for this spec: --name, or the target's file name without its extension, with characters outside
+ * [a-zA-Z0-9-_] replaced by '-', at most SPEC_MAX_NAME. @buf has SPEC_MAX_NAME + 1 bytes. */
+const char *spec_function_name(const struct cell_spec *s, char *buf);
+
+/* True when the first bytes of a file are an ELF shared object for this machine; otherwise ERR_SPEC says what it is
+ * instead ("empty", "a script", "an executable for AArch64", …). @head holds up to 64 bytes. */
+NODISCARD int spec_check_elf(const char *file, const unsigned char *head, size_t len, struct err *e);
+
+const char *spec_net_name(enum spec_net net);
