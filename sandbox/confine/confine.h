@@ -1,0 +1,53 @@
+/* What a process in a cell may do: seccomp filters, capabilities, user and group ids, resource limits.
+ *
+ * Two halves. The first half runs before clone3, may allocate and fail in words: compiling policies, computing maps.
+ * The second half runs in the child on prepared data only. Needs no privileges for filters; maps need what
+ * user_namespaces(7) says. */
+#pragma once
+
+#include "base/err.h"
+#include "spec/policy.h"
+
+#include <linux/filter.h>
+#include <sys/types.h>
+
+/* A compiled filter: classic BPF for seccomp(2). len 0 means "no filter". */
+struct filter {
+	size_t len;              /* instructions, at most BPF_MAXINSNS (4096) */
+	struct sock_filter *insns; /* heap, owned, unless borrowed */
+	bool borrowed;           /* the instructions are static: filter_done() leaves them alone */
+	bool runtime_stage;      /* to be added by the runtime after init, on top of `default` */
+};
+
+/* Compiles for the architecture this program was built for; every foreign one is answered by killing the process.
+ * ERR_SPEC names the rule whose system call does not exist on any architecture; one that only this architecture lacks is
+ * skipped, as OCI's rules say. */
+NODISCARD int filter_build(const struct policy *p, struct filter *ret_filter, struct err *e);
+void filter_done(struct filter *f);
+
+/* The policies that were compiled when fsbox was built: "default", "strict", "none". The filter is borrowed (static).
+ * False when there is none of that name. */
+bool filter_builtin(const char *name, struct filter *ret_filter);
+
+/* Names of the built-in policies, NULL-terminated. */
+const char *const *filter_builtin_names(void);
+
+/* The name of a system call of this architecture ("openat"), or NULL. For messages about SIGSYS. It stands in a static
+ * buffer until the next call. */
+const char *filter_syscall_name(int nr);
+
+/* Child: installs. -errno. @f->len 0 does nothing. */
+NODISCARD int filter_install(const struct filter *f);
+
+/* Child: empties the bounding, ambient, inheritable, permitted and effective sets, locks securebits so that uid 0 means
+ * nothing, sets no_new_privs (capabilities(7)). -errno. */
+NODISCARD int caps_drop_all(void);
+
+/* A map of user_namespaces(7): one line "inside outside count". */
+struct id_map {
+	uint32_t inside, outside, count;
+};
+
+/* Parent: writes setgroups (deny, when @deny_setgroups), gid_map and uid_map of @pid through /proc. */
+NODISCARD int ids_write(pid_t pid, const struct id_map *uid, const struct id_map *gid, bool deny_setgroups,
+			struct err *e);
