@@ -1,0 +1,114 @@
+#include "rootfs/rootfs.h"
+
+#include "base/fd.h"
+#include "sys/sys.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/mount.h>
+
+static int make_tree(const struct plan_mount *m, int *ret_fd)
+{
+	AUTO_FD int fd = sys_open_tree(AT_FDCWD, m->source, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_RECURSIVE);
+	int r;
+
+	if (fd < 0)
+		return fd;
+	r = sys_mount_attr(fd, m->set, m->clear, true);
+	if (r < 0)
+		return r;
+	*ret_fd = take_fd(&fd);
+	return 0;
+}
+
+/* A number as text without stdio: this also runs after clone3. @buf has room for 21 bytes. */
+static const char *decimal(uint64_t v, char *buf)
+{
+	char *p = buf + 20;
+
+	*p = '\0';
+	do
+		*--p = (char)('0' + v % 10);
+	while (v /= 10);
+	return p;
+}
+
+static int set_number(int fs, const char *key, uint64_t v)
+{
+	char buf[21];
+
+	return sys_fsconfig_string(fs, key, decimal(v, buf));
+}
+
+/* One inode for each 16 KiB, so that the memory of inodes and names, which no size= bounds, stays in proportion. */
+static int configure_tmpfs(int fs, uint64_t size)
+{
+	uint64_t inodes = size / 16384;
+	int r = set_number(fs, "size", size);
+
+	if (r == 0)
+		r = set_number(fs, "nr_inodes", inodes < 1024 ? 1024 : inodes);
+	return r == 0 ? sys_fsconfig_string(fs, "mode", "1777") : r;
+}
+
+static int make_new(const char *type, const struct plan_mount *m, int *ret_fd)
+{
+	AUTO_FD int fs = sys_fsopen(type);
+	int r = 0;
+
+	if (fs < 0)
+		return fs;
+	if (m->kind == MOUNT_TMPFS)
+		r = configure_tmpfs(fs, m->size);
+	else if (m->kind == MOUNT_OVERLAY)
+		r = sys_fsconfig_string(fs, "lowerdir", m->source);
+	if (r == 0)
+		r = sys_fsconfig_create(fs);
+	if (r == 0)
+		r = sys_fsmount(fs, m->set);
+	if (r < 0)
+		return r;
+	*ret_fd = r;
+	return 0;
+}
+
+int root_mount_make(const struct plan_mount *m, int *ret_fd)
+{
+	switch (m->kind) {
+	case MOUNT_TREE:
+		return make_tree(m, ret_fd);
+	case MOUNT_TMPFS:
+		return make_new("tmpfs", m, ret_fd);
+	case MOUNT_PROC:
+		return make_new("proc", m, ret_fd);
+	case MOUNT_OVERLAY:
+		return make_new("overlay", m, ret_fd);
+	}
+	abort(); /* every kind is above */
+}
+
+int root_attach_root(int root_fd)
+{
+	/* Any directory does: nothing below it is looked up by name again. */
+	return sys_move_mount(root_fd, AT_FDCWD, "/proc");
+}
+
+int root_attach(int root_fd, int mount_fd, const char *target)
+{
+	return sys_move_mount(mount_fd, root_fd, target);
+}
+
+int root_pivot(int root_fd)
+{
+	int r;
+
+	if (fchdir(root_fd) < 0)
+		return -errno;
+	/* pivot_root(2), NOTES: with both names ".", the old root ends up on top of the new one and is detached. */
+	r = sys_pivot_root(".", ".");
+	if (r < 0)
+		return r;
+	if (umount2(".", MNT_DETACH) < 0)
+		return -errno;
+	return chdir("/") < 0 ? -errno : 0;
+}
