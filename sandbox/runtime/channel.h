@@ -1,0 +1,136 @@
+/* The channel: the pair of pipes between the host and a cell's runtime. docs/channel.md is its contract; both sides
+ * include this file, link channel.c, and know nothing else of each other.
+ *
+ * In the cell: descriptor 3 is read (host to cell), 4 is written (cell to host). A frame is a 16-byte head followed by
+ * `len` bytes of body; integers are little-endian; there is no padding between frames. One call at a time.
+ *
+ *     host                                   cell
+ *                                        <-  READY | INIT_ERROR      once, after init
+ *     [FILTER]  ->                                                   once, before the first CALL (strict policies)
+ *     CALL      ->
+ *                                        <-  DATA*                   parts of the answer, in order
+ *                                        <-  DONE | ERROR            ends the call
+ *     SHUTDOWN  ->                                                   the runtime ends with status 0
+ *
+ * EXIT is written by the cell's PID 1 (not by the runtime) as the very last bytes, when everything else in the cell is
+ * gone: it says how the runtime ended, even if the runtime died in the middle of a frame. The host takes the last
+ * CHAN_EXIT_BYTES before end of file for it when the magic fits; nothing else may follow. */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum { CHAN_FD_IN = 3, CHAN_FD_OUT = 4, CHAN_VERSION = 1 };
+
+enum chan_type {
+	/* host to cell */
+	CHAN_CALL = 1, /* body: struct chan_call, request id, trace id, event */
+	CHAN_FILTER =
+		2, /* body: struct sock_filter[]: to be installed with seccomp(2), all threads, after init; there is
+			    * no answer: when it cannot be installed, INIT_ERROR follows READY and the runtime ends */
+	CHAN_SHUTDOWN = 3, /* body: empty */
+	/* cell to host */
+	CHAN_READY = 16,      /* body: struct chan_ready */
+	CHAN_INIT_ERROR = 17, /* body: struct chan_error, type, message */
+	CHAN_DATA = 18,       /* body: bytes of the answer */
+	CHAN_DONE = 19,       /* body: empty: the handler returned 0 */
+	CHAN_ERROR = 20,      /* body: struct chan_error, type, message: the handler failed */
+	CHAN_FAULT = 21, /* body: struct chan_fault: SIGSYS named a refused system call; the runtime ends after it */
+	CHAN_EXIT = 22,  /* body: struct chan_exit */
+};
+
+struct chan_head {
+	uint32_t len;  /* bytes of the body, at most CHAN_MAX_BODY */
+	uint16_t type; /* enum chan_type */
+	uint16_t zero;
+	uint64_t call; /* number of the call, from 1; 0 outside calls */
+};
+
+struct chan_call {
+	int64_t deadline_ms;   /* CLOCK_REALTIME, milliseconds since 1970: Lambda's deadline */
+	uint64_t remaining_ns; /* the same as a duration when the host sent it: not moved by steps of the clock */
+	uint16_t id_len, trace_len;
+	uint32_t event_len;
+};
+
+struct chan_ready {
+	uint32_t version;      /* CHAN_VERSION */
+	uint32_t has_shutdown; /* 1 when the function defines fsbox_shutdown() */
+};
+
+struct chan_error {
+	uint16_t type_len;
+	uint16_t zero;
+	uint32_t message_len;
+};
+
+struct chan_fault {
+	int32_t nr;    /* system call number */
+	uint32_t arch; /* AUDIT_ARCH_… */
+};
+
+struct chan_exit {
+	uint64_t magic; /* CHAN_EXIT_MAGIC */
+	int32_t code;   /* CLD_EXITED, CLD_KILLED, CLD_DUMPED; 0 when it could not be executed */
+	int32_t status; /* exit status, signal, or errno of the failed execve(2) */
+};
+
+#define CHAN_EXIT_MAGIC UINT64_C(0x5449584558424f58)
+
+enum {
+	CHAN_MAX_PAYLOAD = 6291456,
+	CHAN_MAX_TYPE = 256,
+	CHAN_MAX_MESSAGE = 32768,
+	CHAN_MAX_ID = 128,
+	CHAN_MAX_TRACE = 3072,
+	CHAN_MAX_INSNS = 4096,                   /* BPF_MAXINSNS, 8 bytes each */
+	CHAN_MAX_BODY = CHAN_MAX_PAYLOAD + 4096, /* a whole event with its ids */
+	CHAN_EXIT_BYTES = sizeof(struct chan_head) + sizeof(struct chan_exit),
+	CHAN_FAULT_BYTES = sizeof(struct chan_head) + sizeof(struct chan_fault),
+};
+
+_Static_assert(sizeof(struct chan_head) == 16, "the head is 16 bytes");
+_Static_assert(sizeof(struct chan_call) == 24, "no padding on the wire");
+_Static_assert(sizeof(struct chan_ready) == 8, "no padding on the wire");
+_Static_assert(sizeof(struct chan_error) == 8, "no padding on the wire");
+_Static_assert(sizeof(struct chan_fault) == 8, "no padding on the wire");
+_Static_assert(sizeof(struct chan_exit) == 16, "no padding on the wire");
+_Static_assert(sizeof(struct chan_call) + CHAN_MAX_ID + CHAN_MAX_TRACE <= 4096, "ids fit beside the largest event");
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "integers go as they lie in memory");
+
+/* ---- Reading frames: pure functions on bytes, no state, nothing allocated, nothing read beyond what was given ---- */
+
+enum chan_side { CHAN_HOST, CHAN_CELL };
+
+/* Checks the sizeof(struct chan_head) bytes at @bytes as a head that @reader may receive: type, length for the type,
+ * zero field, call number where there must (not) be one. 0; -EPROTO; -EMSGSIZE when the body is longer than the type
+ * may be. A reader needs no memory before this has said yes. */
+int chan_head_parse(const void *bytes, enum chan_side reader, struct chan_head *ret_head);
+
+/* What stands before the event in a CALL. Not terminated: pointers into the body. */
+struct chan_call_view {
+	struct chan_call fixed;
+	const char *id, *trace;
+	size_t event_at; /* offset of the event in the body */
+};
+
+/* Reads the front of a CALL's body of @body_len bytes of which the first @have are at @body. Returns the offset of
+ * the event, 0 when more of the body is needed, -EPROTO when the lengths contradict each other or a string contains a
+ * 0 byte, -EMSGSIZE when one is over its limit. Bytes beyond the event's offset are not looked at. */
+ptrdiff_t chan_call_parse(const void *body, size_t have, size_t body_len, struct chan_call_view *ret_view);
+
+/* The body of INIT_ERROR or ERROR. Not terminated, any bytes: pointers into the body. */
+struct chan_error_view {
+	const char *type, *message;
+	size_t type_len, message_len;
+};
+
+/* 0, -EPROTO or -EMSGSIZE. */
+int chan_error_parse(const void *body, size_t body_len, struct chan_error_view *ret_view);
+
+/* True when the CHAN_EXIT_BYTES at @tail are an EXIT frame. Only meaningful for the last bytes that ever came. */
+bool chan_exit_parse(const void *tail, struct chan_exit *ret_exit);
+
+/* True when the CHAN_FAULT_BYTES at @tail (those before the EXIT) are a FAULT frame. */
+bool chan_fault_parse(const void *tail, struct chan_fault *ret_fault);
