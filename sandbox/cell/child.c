@@ -1,0 +1,269 @@
+/* The child between clone3 and exec: system calls on prepared data. It runs on a copy of the host's memory, in a process
+ * whose other threads (there are none) would be gone, so: no allocation, no stdio, no locks. Its error is a value that
+ * travels over the barrier. */
+#include "cell/internal.h"
+
+#include "base/fd.h"
+#include "runtime/channel.h"
+#include "sys/sys.h"
+
+#include <fcntl.h>
+#include <grp.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+/* What needs no ids yet runs while the host writes limits and maps. */
+static int child_namespaces(struct child *ch, struct err *e)
+{
+	return unshare(ch->plan->ns_flags) < 0 ? err_sys(e, errno, "unshare of namespaces") : 0;
+}
+
+static int child_net(struct child *ch, struct err *e)
+{
+	const char *id = ch->plan->id;
+	int r;
+
+	if (ch->plan->lo_up) {
+		r = net_send(&ch->cell->lo);
+		if (r < 0)
+			return err_sys(e, r, "bringing up lo");
+	}
+	if (sethostname(id, strlen(id)) < 0)
+		return err_sys(e, errno, "setting the host name");
+	return 0;
+}
+
+static int child_ids(struct child *ch, struct err *e)
+{
+	int groups[BARRIER_MAX_FDS];
+	int n = barrier_wait(ch->barrier, groups);
+
+	if (n < 0)
+		return err_sys(e, n, "waiting for the id maps");
+	for (int i = 0; i < n; i++) {
+		if (write(groups[i], "0", 1) != 1)
+			return err_sys(e, errno, "entering a v1 cgroup");
+		fd_closep(&groups[i]);
+	}
+	/* Now that we are in the cell's groups, they become the root of what /proc/self/cgroup shows inside. */
+	if (unshare(CLONE_NEWCGROUP) < 0)
+		return err_sys(e, errno, "unshare of the cgroup namespace");
+	/* Raw calls: libc's setgroups and setresuid synchronise with threads by taking locks. Where setgroups is denied
+	 * (one id mapped, no privileges) the caller's supplementary groups stay; inside they are nobody's. */
+	if (ch->plan->privileged && syscall(SYS_setgroups, 0, NULL) < 0)
+		return err_sys(e, errno, "dropping supplementary groups");
+	if (syscall(SYS_setresgid, CELL_GID, CELL_GID, CELL_GID) < 0)
+		return err_sys(e, errno, "becoming gid %d", CELL_GID);
+	/* Our uid outside was never root of this user namespace, so this keeps its capabilities until "caps". */
+	if (syscall(SYS_setresuid, CELL_UID, CELL_UID, CELL_UID) < 0)
+		return err_sys(e, errno, "becoming uid %d", CELL_UID);
+	/* A change of ids clears it, hence here. The host cannot have died unseen: it has just released us, and if it
+	 * dies from now on this ends the cell; if it died in between, its end of the barrier is closed. */
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
+		return err_sys(e, errno, "setting the parent death signal");
+
+	char probe;
+	ssize_t left = recv(ch->barrier, &probe, sizeof probe, MSG_DONTWAIT | MSG_PEEK);
+	return left == 0 ? err_sys(e, EPIPE, "waiting for the id maps") : 0;
+}
+
+static int child_mounts(struct child *ch, struct err *e)
+{
+	const struct cell_plan *p = ch->plan;
+	int r;
+
+	if (mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+		return err_sys(e, errno, "making mounts private");
+	/* All sources first, by the host's names, then the new root hides them. */
+	for (size_t i = 0; i < p->n_mounts; i++) {
+		if (fd_valid(ch->mounts[i]) || p->mounts[i].optional)
+			continue;
+		r = root_mount_make(&p->mounts[i], &ch->mounts[i]);
+		if (r < 0)
+			return err_sys(e, r, "mounting '%s' at '/%s'",
+				       p->mounts[i].source ? p->mounts[i].source : "a new file system",
+				       p->mounts[i].target);
+	}
+	for (size_t i = 0; i < p->n_mounts; i++) {
+		const struct plan_mount *m = &p->mounts[i];
+
+		if (i > 0 && m->optional) {
+			/* Only what this kernel's /proc has is masked. */
+			if (faccessat(ch->mounts[0], m->target, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+				continue;
+			r = root_mount_make(m, &ch->mounts[i]);
+			if (r < 0)
+				return err_sys(e, r, "mounting the mask of '/%s'", m->target);
+		}
+		r = i == 0 ? root_attach_root(ch->mounts[0]) : root_attach(ch->mounts[0], ch->mounts[i], m->target);
+		if (r < 0)
+			return err_sys(e, r, "attaching '/%s'", m->target);
+	}
+	return 0;
+}
+
+static int child_pivot(struct child *ch, struct err *e)
+{
+	int r = root_pivot(ch->mounts[0]);
+
+	if (r < 0)
+		return err_sys(e, r, "pivot_root");
+	return chdir(ch->plan->cwd) < 0 ? err_sys(e, errno, "entering '%s'", ch->plan->cwd) : 0;
+}
+
+/* Ignored signals survive exec, blocked ones too; the function starts with neither. */
+static int reset_signals(struct err *e)
+{
+	const struct sigaction dfl = {.sa_handler = SIG_DFL};
+	sigset_t none;
+
+	for (int sig = 1; sig <= SIGRTMAX; sig++) {
+		bool fixed = sig == SIGKILL || sig == SIGSTOP || (sig > SIGSYS && sig < SIGRTMIN); /* libc's own */
+
+		if (!fixed && sigaction(sig, &dfl, NULL) < 0)
+			return err_sys(e, errno, "resetting signal %d", sig);
+	}
+	(void)sigemptyset(&none);
+	return sigprocmask(SIG_SETMASK, &none, NULL) < 0 ? err_sys(e, errno, "unblocking signals") : 0;
+}
+
+static int place_fd(int from, int to, struct err *e)
+{
+	return dup3(from, to, 0) < 0 ? err_sys(e, errno, "placing descriptor %d", to) : 0;
+}
+
+static int child_session(struct child *ch, struct err *e)
+{
+	const struct cell *c = ch->cell;
+	AUTO_FD int null = open("/dev/null", O_RDONLY | O_CLOEXEC); /* the cell's own, so that it can be dumped */
+	int r;
+
+	if (null < 0)
+		return err_sys(e, errno, "opening /dev/null");
+	if (setsid() < 0)
+		return err_sys(e, errno, "setsid");
+	r = sys_new_session_keyring();
+	if (r < 0 && r != -ENOSYS)
+		return err_sys(e, r, "joining a new session keyring");
+	(void)umask(022);
+	r = reset_signals(e);
+	if (r == 0)
+		r = fd_move_above(&null, CHAN_FD_OUT + 1);
+	if (r == 0)
+		r = place_fd(null, 0, e);
+	if (r == 0)
+		r = place_fd(c->child_std_out, 1, e);
+	if (r == 0)
+		r = place_fd(c->child_std_err, 2, e);
+	if (r == 0)
+		r = place_fd(c->child_in, CHAN_FD_IN, e);
+	if (r == 0)
+		r = place_fd(c->child_out, CHAN_FD_OUT, e);
+	if (r < 0)
+		return r;
+	/* Everything else, whoever left it open: gone at exec. */
+	if (close_range(CHAN_FD_OUT + 1, ~0U, CLOSE_RANGE_CLOEXEC) < 0)
+		return err_sys(e, errno, "close_range");
+	return 0;
+}
+
+static int child_limits(struct child *ch, struct err *e)
+{
+	for (size_t i = 0; i < ch->plan->n_rlimits; i++) {
+		const struct plan_rlimit *l = &ch->plan->rlimits[i];
+		struct rlimit cur;
+
+		if (getrlimit((__rlimit_resource_t)l->resource, &cur) < 0)
+			return err_sys(e, errno, "reading resource limit %d", l->resource);
+		cur.rlim_max = cur.rlim_max < l->value ? cur.rlim_max : l->value;
+		cur.rlim_cur = cur.rlim_max;
+		if (setrlimit((__rlimit_resource_t)l->resource, &cur) < 0)
+			return err_sys(e, errno, "setting resource limit %d", l->resource);
+	}
+	return 0;
+}
+
+static int child_caps(struct child *ch, struct err *e)
+{
+	int r = caps_drop_all();
+
+	(void)ch;
+	return r < 0 ? err_sys(e, r, "dropping capabilities") : 0;
+}
+
+static int child_filter(struct child *ch, struct err *e)
+{
+	int r = filter_install(ch->cell->filter);
+
+	return r < 0 ? err_sys(e, r, "installing the seccomp filter") : 0;
+}
+
+static int child_exec(struct child *ch, struct err *e)
+{
+	const struct cell_plan *p = ch->plan;
+	char *const *argv, *const *envp;
+
+	/* execve(2) takes arrays of char * and does not write to the texts. */
+	memcpy(&argv, &(const char *const *){p->argv}, sizeof argv);
+	memcpy(&envp, &(const char *const *){p->envp}, sizeof envp);
+	(void)execve(p->argv[0], argv, envp);
+	return err_sys(e, errno, "executing '%s'", p->argv[0]);
+}
+
+/* clang-format off */
+const struct child_stage child_stages[] = {
+	{ "namespaces", child_namespaces }, /* all but user and pid; beside the host's work, as "net" */
+	{ "net",     child_net     },  /* lo up, host name */
+	{ "ids",     child_ids     },  /* barrier; cgroup namespace, uid and gid, death signal */
+	{ "mounts",  child_mounts  },
+	{ "pivot",   child_pivot   },
+	{ "session", child_session },  /* session, keyring, umask, signals, descriptors */
+	{ "limits",  child_limits  },
+	{ "caps",    child_caps    },
+	{ "filter",  child_filter  },
+	{ "exec",    child_exec    },
+};
+/* clang-format on */
+const size_t n_child_stages = ARRAY_LEN(child_stages);
+
+static void put_stage(struct err *e, const char *name)
+{
+	size_t i = 0;
+
+	for (; name[i] && i < sizeof e->stage - 1; i++)
+		e->stage[i] = name[i];
+	e->stage[i] = '\0';
+}
+
+_Noreturn void child_main(const struct cell *c)
+{
+	struct child ch = {.cell = c, .plan = c->plan, .barrier = c->barrier_child};
+	struct cell_trace *trace = c->host->trace;
+
+	memcpy(ch.mounts, c->mounts, sizeof ch.mounts);
+	/* Our copy of the host's end would keep us from seeing the host die. */
+	(void)close(c->barrier);
+	for (size_t i = 0; i < n_child_stages; i++) {
+		struct err e = {0};
+		int mark = trace_begin(trace, child_stages[i].name, true);
+		int r = stage_fault(child_stages[i].name, &e);
+
+		if (r == 0) {
+			if (i + 1 == n_child_stages)
+				trace_end(trace, mark); /* exec does not come back */
+			r = child_stages[i].enter(&ch, &e);
+		}
+		trace_end(trace, mark);
+		if (r < 0) {
+			put_stage(&e, child_stages[i].name);
+			barrier_fail(ch.barrier, &e);
+			_exit(125);
+		}
+	}
+	_exit(125); /* not reached: the last stage is exec */
+}

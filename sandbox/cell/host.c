@@ -1,0 +1,390 @@
+#include "cell/host.h"
+
+#include "base/fd.h"
+#include "cell/internal.h"
+#include "sys/sys.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+
+/* Descriptors of a cell stay clear of 0 … 4, which the child fills. */
+enum { FD_FLOOR = 10 };
+
+void cell_init(struct cell *c, struct cell_host *host, const struct cell_spec *spec, const struct filter *filter)
+{
+	*c = (struct cell){
+		.host = host,
+		.spec = spec,
+		.filter = filter,
+		.slot = -1,
+		.cg = CGROUP_INIT,
+		.barrier = FD_NONE,
+		.barrier_child = FD_NONE,
+		.in = FD_NONE,
+		.out = FD_NONE,
+		.std_out = FD_NONE,
+		.std_err = FD_NONE,
+		.child_in = FD_NONE,
+		.child_out = FD_NONE,
+		.child_std_out = FD_NONE,
+		.child_std_err = FD_NONE,
+		.pidfd = FD_NONE,
+	};
+	for (size_t i = 0; i < PLAN_MAX_MOUNTS; i++)
+		c->mounts[i] = FD_NONE;
+}
+
+static int make_id(char *id, size_t size, struct err *e)
+{
+	unsigned char raw[6];
+
+	if (getrandom(raw, sizeof raw, 0) != (ssize_t)sizeof raw)
+		return err_sys(e, errno, "drawing the cell's id");
+	(void)snprintf(id, size, "%02x%02x%02x%02x%02x%02x", raw[0], raw[1], raw[2], raw[3], raw[4], raw[5]);
+	return 0;
+}
+
+int enter_slot(struct cell *c, struct err *e)
+{
+	struct slot_record rec = {0};
+	int r = make_id(c->id, sizeof c->id, e);
+
+	if (r < 0)
+		return r;
+	r = slot_take(c->host->slots, c->host->n_ranges, e);
+	if (r < 0)
+		return r;
+	c->slot = r;
+	(void)snprintf(rec.cgroup_name, sizeof rec.cgroup_name, "cell-%s", c->id);
+	if (c->host->limits)
+		(void)snprintf(rec.cgroup_parent, sizeof rec.cgroup_parent, "%s", c->host->cg_parent.path);
+	if (c->spec->tmp_dir)
+		(void)snprintf(rec.quota_path, sizeof rec.quota_path, "%s/fsbox-%s", c->spec->tmp_dir, c->id);
+	c->host->facts.range_base = c->host->range_first + (uint32_t)c->slot * CELL_ID_RANGE;
+	return slot_write(c->host->slots, c->slot, &rec, e);
+}
+
+int undo_slot(struct cell *c, struct err *e)
+{
+	(void)e;
+	/* The record stays when something could not be removed: the next start tries again. */
+	if (c->slot >= 0 && !c->has_cg && c->quota.path[0] == '\0')
+		slot_release(c->host->slots, c->slot);
+	c->slot = -1;
+	return 0;
+}
+
+/* The function runs as another user than root: what it cannot read is better refused here, by name. */
+static int check_readable(const char *path, bool privileged, bool dir, struct err *e)
+{
+	struct stat st;
+	const mode_t need = dir ? S_IROTH | S_IXOTH : S_IROTH;
+	int r;
+
+	if (stat(path, &st) < 0)
+		return err_sys(e, errno, "'%s'", path);
+	if (dir && !S_ISDIR(st.st_mode))
+		return err_set(e, ERR_SPEC, ENOTDIR, "'%s' is not a directory", path);
+	if (!privileged)
+		return access(path, dir ? R_OK | X_OK : R_OK) < 0 ? err_sys(e, errno, "'%s'", path) : 0;
+	if ((st.st_mode & need) == need)
+		return 0;
+	r = err_set(e, ERR_DENIED, EACCES, "'%s' has mode %03o: the cell's own user cannot read it", path,
+		    st.st_mode & 0777U);
+	return err_hint(e, r, "chmod o+r%s %s", dir ? "x" : "", path);
+}
+
+int enter_plan(struct cell *c, struct err *e)
+{
+	const struct cell_spec *s = c->spec;
+	const bool privileged = c->host->facts.privileged;
+	int r = check_readable(s->target, privileged, false, e);
+
+	if (r == 0 && s->rootfs)
+		r = check_readable(s->rootfs, privileged, true, e);
+	for (size_t i = 0; r == 0 && i < s->n_layers; i++)
+		r = check_readable(s->layers[i], privileged, true, e);
+	if (r == 0 && s->tmp_dir) {
+		const uint32_t base = c->host->facts.range_base;
+
+		r = privileged ? root_quota_make(s->tmp_dir, c->id, s->tmp_bytes, base + CELL_UID, base + CELL_GID,
+						 &c->quota, e)
+			       : err_hint(e, err_set(e, ERR_UNSUPPORTED, EPERM, "--tmp-dir needs root: it sets a project quota"),
+					  "leave it out; /tmp is then memory, within --mem");
+		c->host->facts.tmp_source = c->quota.path;
+	}
+	return r == 0 ? plan_make(s, &c->host->facts, c->id, &c->plan, e) : r;
+}
+
+int undo_plan(struct cell *c, struct err *e)
+{
+	plan_free(c->plan);
+	c->plan = NULL;
+	c->host->facts.tmp_source = NULL;
+	return c->quota.path[0] ? root_quota_remove(&c->quota, e) : 0;
+}
+
+int enter_cgroup(struct cell *c, struct err *e)
+{
+	const struct cg_limits limits = {
+		.memory_bytes = c->spec->memory_bytes,
+		.pids = c->spec->pids,
+		.cpu = cg_cpu_of_memory(c->spec->memory_bytes, c->host->cg.n_cpus),
+		.boost = !c->spec->no_init_boost,
+	};
+	char name[32];
+
+	if (!c->host->limits)
+		return 0;
+	(void)snprintf(name, sizeof name, "cell-%s", c->id);
+	c->has_cg = true;
+	return cg_begin(&c->host->cg, &c->host->cg_parent, name, &limits, &c->cg, e);
+}
+
+int undo_cgroup(struct cell *c, struct err *e)
+{
+	if (!c->has_cg)
+		return 0;
+
+	int r = cg_remove(&c->cg, e);
+	cg_close(&c->cg);
+	if (r == 0)
+		c->has_cg = false;
+	return r;
+}
+
+int enter_budget(struct cell *c, struct err *e)
+{
+	return c->has_cg ? cg_finish(&c->cg, e) : 0;
+}
+
+int enter_netns(struct cell *c, struct err *e)
+{
+	return c->plan->lo_up ? net_plan_loopback(&c->lo, e) : 0;
+}
+
+static int explain_mount(const struct plan_mount *m, int r, struct err *e)
+{
+	r = err_sys(e, r, "mounting '%s' at '/%s'", m->source ? m->source : "a new file system", m->target);
+	return m->kind == MOUNT_OVERLAY ? err_hint(e, r, "this kernel may have no overlay file system; modprobe overlay") : r;
+}
+
+int enter_rootfs(struct cell *c, struct err *e)
+{
+	int r = root_skeleton(c->host->state_dir, c->plan, e);
+
+	if (r < 0 || !c->plan->privileged)
+		return r;
+	for (size_t i = 0; i < c->plan->n_mounts; i++) {
+		const struct plan_mount *m = &c->plan->mounts[i];
+
+		if (m->kind == MOUNT_PROC || m->optional)
+			continue; /* made inside: belongs to the cell's pid namespace, or covers part of it */
+		/* tmpfs is the user namespace's own when the child makes it: its root then belongs to the cell's user */
+		if (m->kind == MOUNT_TMPFS)
+			continue;
+		r = root_mount_make(m, &c->mounts[i]);
+		if (r < 0)
+			return explain_mount(m, r, e);
+	}
+	return 0;
+}
+
+int undo_rootfs(struct cell *c, struct err *e)
+{
+	(void)e;
+	for (size_t i = 0; i < PLAN_MAX_MOUNTS; i++)
+		fd_closep(&c->mounts[i]);
+	return 0;
+}
+
+/* @host_reads: the host keeps the reading end. Our end does not block; the cell's does. */
+static int make_pipe(struct cell *c, int *host_end, int *child_end, bool host_reads, struct err *e)
+{
+	int p[2], r;
+
+	if (pipe2(p, O_CLOEXEC) < 0)
+		return err_sys(e, errno, "making a pipe");
+	*host_end = host_reads ? p[0] : p[1];
+	*child_end = host_reads ? p[1] : p[0];
+	r = fd_move_above(child_end, FD_FLOOR);
+	if (r < 0)
+		return err_sys(e, r, "moving a pipe's end");
+	if (fcntl(*host_end, F_SETFL, O_NONBLOCK) < 0)
+		return err_sys(e, errno, "making a pipe non-blocking");
+	/* The function may open its end again by name (/dev/stdout): it has to belong to the function's user. */
+	if (c->plan->privileged &&
+	    fchown(*child_end, c->plan->uid_outside + CELL_UID, c->plan->gid_outside + CELL_GID) < 0)
+		return err_sys(e, errno, "giving a pipe to the cell's user");
+	return 0;
+}
+
+int enter_pipes(struct cell *c, struct err *e)
+{
+	int r = make_pipe(c, &c->in, &c->child_in, false, e);
+
+	if (r == 0)
+		r = make_pipe(c, &c->out, &c->child_out, true, e);
+	if (r == 0)
+		r = make_pipe(c, &c->std_out, &c->child_std_out, true, e);
+	if (r == 0)
+		r = make_pipe(c, &c->std_err, &c->child_std_err, true, e);
+	if (r == 0)
+		r = barrier_make(&c->barrier, &c->barrier_child, e);
+	if (r == 0) {
+		r = fd_move_above(&c->barrier_child, FD_FLOOR);
+		if (r < 0)
+			r = err_sys(e, r, "moving the barrier's end");
+	}
+	return r;
+}
+
+static void close_child_ends(struct cell *c)
+{
+	fd_closep(&c->child_in);
+	fd_closep(&c->child_out);
+	fd_closep(&c->child_std_out);
+	fd_closep(&c->child_std_err);
+	fd_closep(&c->barrier_child);
+}
+
+int undo_pipes(struct cell *c, struct err *e)
+{
+	(void)e;
+	close_child_ends(c);
+	fd_closep(&c->in);
+	fd_closep(&c->out);
+	fd_closep(&c->std_out);
+	fd_closep(&c->std_err);
+	fd_closep(&c->barrier);
+	return 0;
+}
+
+static int explain_clone(int r, const struct cell *c, struct err *e)
+{
+	r = err_sys(e, r, "clone3 into new namespaces");
+	if (r == -EPERM && !c->plan->privileged)
+		return err_hint(e, r,
+				"this host does not let an ordinary user make user namespaces (sysctl "
+				"kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns); run as root");
+	if (r == -ENOSPC)
+		return err_hint(e, r, "a limit of namespaces is reached; see sysctl user.max_user_namespaces and its sisters");
+	if (r == -EACCES || r == -EBUSY)
+		return err_hint(e, r, "the cgroup '%s' does not take processes from here", c->cg.parent);
+	return r;
+}
+
+int enter_spawn(struct cell *c, struct err *e)
+{
+	const bool into = c->has_cg && fd_valid(c->cg.v2);
+	int pidfd = FD_NONE;
+	/* The other namespaces the child makes for itself, while this side goes on: a network namespace takes longer than
+	 * everything the host has to do meanwhile. */
+	const struct clone_args args = {
+		.flags = CLONE_NEWUSER | CLONE_NEWPID | CLONE_PIDFD | (into ? CLONE_INTO_CGROUP : 0),
+		.pidfd = (uintptr_t)&pidfd,
+		.exit_signal = SIGCHLD,
+		.cgroup = into ? (uint64_t)c->cg.v2 : 0,
+	};
+	pid_t pid = sys_clone3(&args);
+
+	if (pid == 0)
+		child_main(c);
+	if (pid < 0)
+		return explain_clone(pid, c, e);
+	c->pid = pid;
+	c->pidfd = pidfd;
+	close_child_ends(c);
+	return 0;
+}
+
+void cell_kill(struct cell *c)
+{
+	struct err ignored = {0};
+
+	if (c->reaped || !fd_valid(c->pidfd))
+		return;
+	/* PID 1's death ends its whole namespace; the group's kill is for what may be frozen or not yet inside. */
+	(void)!sys_pidfd_kill(c->pidfd, SIGKILL);
+	if (!c->has_cg)
+		return;
+	(void)!cg_kill(&c->cg, &ignored);
+	/* Dying takes CPU time, too: a thousand processes at a small share would take seconds of it. */
+	(void)!cg_begin_boost(&c->cg, &ignored);
+}
+
+bool cell_has_exited(struct cell *c, bool block)
+{
+	if (!c->reaped && fd_valid(c->pidfd) && sys_wait_exit(c->pidfd, block, &c->exit) == 0)
+		c->reaped = true;
+	return c->reaped;
+}
+
+int undo_spawn(struct cell *c, struct err *e)
+{
+	if (!fd_valid(c->pidfd))
+		return 0;
+	cell_kill(c);
+	if (!cell_has_exited(c, true))
+		return err_set(e, ERR_BUG, ECHILD, "cannot wait for the cell's PID 1");
+	fd_closep(&c->pidfd);
+	return 0;
+}
+
+/* What the child said of itself, with the hints that need words; the child only has numbers. */
+static int explain_child(struct cell *c, int r, struct err *e)
+{
+	if (strcmp(e->stage, "mounts") == 0 && r == -EPERM)
+		return err_hint(e, r,
+				"a container that hides parts of /proc does not allow a new one: run fsbox outside it, or "
+				"with an unmasked /proc");
+	if (strcmp(e->stage, "exec") == 0 && r == -ENOENT)
+		return err_hint(e, r, "the cell's root has no %s", c->plan->argv[0]);
+	return r;
+}
+
+int enter_handover(struct cell *c, struct err *e)
+{
+	const struct cell_plan *p = c->plan;
+	const struct id_map uid = {p->map_inside, p->uid_outside, p->map_count};
+	const struct id_map gid = {p->map_inside, p->gid_outside, p->map_count};
+	int groups[CG_V1_COUNT], n = 0;
+	int r = ids_write(c->pid, &uid, &gid, !p->privileged, e);
+
+	if (r == 0 && c->has_cg)
+		r = n = cg_open_tasks(&c->cg, groups, e);
+	if (r >= 0)
+		r = barrier_release(c->barrier, groups, n, e);
+	while (n > 0)
+		fd_closep(&groups[--n]);
+	if (r < 0) {
+		/* The child may have failed first, and said why. */
+		struct err from = {0};
+
+		if (!cell_has_exited(c, false))
+			return r;
+		int said = barrier_expect_exec(c->barrier, &from);
+		if (said < 0) {
+			*e = from;
+			return said;
+		}
+		return r;
+	}
+	r = barrier_expect_exec(c->barrier, e);
+	if (r < 0)
+		return explain_child(c, r, e);
+	fd_closep(&c->barrier);
+	for (size_t i = 0; i < PLAN_MAX_MOUNTS; i++)
+		fd_closep(&c->mounts[i]);
+	return 0;
+}
+
+int undo_handover(struct cell *c, struct err *e)
+{
+	(void)e;
+	fd_closep(&c->barrier);
+	return 0;
+}

@@ -1,0 +1,60 @@
+/* Private to cell/: the stage tables, the barrier, the table of cells. */
+#pragma once
+
+#include "cell/cell.h"
+
+struct host_stage {
+	const char *name; /* the same word in errors, traces, fault tests and documents */
+	int (*enter)(struct cell *c, struct err *e);
+	int (*undo)(struct cell *c, struct err *e); /* idempotent; also correct after half an enter; may be NULL */
+};
+
+/* What the child works on: prepared before clone3, on the parent's stack, copied with its memory. */
+struct child {
+	const struct cell *cell;
+	const struct cell_plan *plan;
+	int barrier;
+	int mounts[PLAN_MAX_MOUNTS];
+};
+
+struct child_stage {
+	const char *name;
+	int (*enter)(struct child *ch, struct err *e); /* system calls on prepared data; err_set() and err_sys() only */
+};
+
+extern const struct host_stage host_stages[];
+extern const size_t n_host_stages;
+extern const struct child_stage child_stages[];
+extern const size_t n_child_stages;
+
+/* stages.c: an armed fault of the test build, else 0. */
+int stage_fault(const char *stage, struct err *e);
+
+/* child.c: never returns. */
+_Noreturn void child_main(const struct cell *c);
+
+/* barrier.c: one fixed-size SEQPACKET datagram each way. The child's end closes on exec: end of file is the proof that
+ * exec succeeded. */
+enum { BARRIER_MAX_FDS = 4 };
+NODISCARD int barrier_make(int *ret_host, int *ret_child, struct err *e);
+/* Host: go on, with @n descriptors (at most BARRIER_MAX_FDS) for the child, which stay ours here. */
+NODISCARD int barrier_release(int fd, const int *fds, int n, struct err *e);
+/* Child: number of descriptors that came, -errno, -EPIPE when the host is gone. */
+NODISCARD int barrier_wait(int fd, int *fds);
+void barrier_fail(int fd, const struct err *e);              /* child */
+NODISCARD int barrier_expect_exec(int fd, struct err *e);    /* host */
+
+/* slots.c: the table of cells in the state directory. */
+NODISCARD int slots_open(const char *state_dir, struct err *e);
+struct slot_record {
+	char cgroup_parent[256]; /* "" with --no-limits */
+	char cgroup_name[64];    /* "" when free */
+	char quota_path[192];
+};
+/* Takes a free slot below @max, writes nothing yet; -EUSERS when all are taken. */
+NODISCARD int slot_take(int slots, unsigned max, struct err *e);
+NODISCARD int slot_write(int slots, int slot, const struct slot_record *rec, struct err *e);
+void slot_release(int slots, int slot);
+/* For every record whose owner is dead: @sweep, then the record is cleared. */
+NODISCARD int slots_sweep(int slots, int (*sweep)(const struct slot_record *rec, void *arg, struct err *e), void *arg,
+			  struct err *e);

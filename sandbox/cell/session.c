@@ -1,0 +1,422 @@
+#include "cell/session.h"
+
+#include "base/clock.h"
+#include "base/fd.h"
+
+#include <poll.h>
+#include <stdio.h>
+#include <sys/uio.h>
+
+enum {
+	READ_CHUNK = 65536,
+	/* A cell that writes without pause must not keep us from the deadline: so much per stream and turn. */
+	OUTPUT_PER_TURN = 262144,
+};
+
+void session_init(struct session *s, struct cell *cell, const struct session_sink *sink, int signal_fd)
+{
+	*s = (struct session){
+		.cell = cell,
+		.sink = sink,
+		.signal_fd = signal_fd,
+		.channel_open = true,
+		.stdout_open = true,
+		.stderr_open = true,
+	};
+}
+
+void session_done(struct session *s)
+{
+	buf_done(&s->answer);
+	buf_done(&s->error_message);
+	buf_done(&s->rx);
+	buf_done(&s->tx_prefix);
+}
+
+/* ---- sending ---- */
+
+static bool tx_pending(const struct session *s)
+{
+	return s->tx_done < s->tx_prefix.len + s->tx_body_len;
+}
+
+static void tx_flush(struct session *s)
+{
+	while (tx_pending(s)) {
+		struct iovec iov[2];
+		int n = 0;
+
+		if (s->tx_done < s->tx_prefix.len)
+			iov[n++] = (struct iovec){s->tx_prefix.data + s->tx_done, s->tx_prefix.len - s->tx_done};
+		if (s->tx_body_len > 0) {
+			size_t at = s->tx_done > s->tx_prefix.len ? s->tx_done - s->tx_prefix.len : 0;
+			char *body;
+
+			memcpy(&body, &s->tx_body, sizeof body); /* writev(2) only reads it */
+			iov[n++] = (struct iovec){body + at, s->tx_body_len - at};
+		}
+
+		ssize_t w = writev(s->cell->in, iov, n);
+		if (w < 0 && errno == EINTR)
+			continue;
+		if (w < 0) {
+			/* EPIPE: the runtime closed its end. The call then ends by its exit or its deadline. */
+			if (errno != EAGAIN)
+				s->tx_done = s->tx_prefix.len + s->tx_body_len;
+			return;
+		}
+		s->tx_done += (size_t)w;
+	}
+}
+
+/* A pipe can be as small as one page (pipe(7), pipe-user-pages-soft), so a frame may still wait when the next one begins:
+ * what is left of it moves to the front of the buffer. */
+static int tx_begin(struct session *s, struct err *e)
+{
+	const struct chan_head empty = {0};
+	const size_t sent = s->tx_done < s->tx_prefix.len ? s->tx_done : s->tx_prefix.len;
+	const size_t sent_body = s->tx_done - sent;
+
+	buf_drop(&s->tx_prefix, sent);
+	if (s->tx_body_len > sent_body)
+		buf_add(&s->tx_prefix, s->tx_body + sent_body, s->tx_body_len - sent_body);
+	s->tx_body_len = 0;
+	s->tx_done = 0;
+	s->tx_head = s->tx_prefix.len;
+	buf_add(&s->tx_prefix, &empty, sizeof empty);
+	return s->tx_prefix.failed ? err_oom(e) : 0;
+}
+
+static int tx_start(struct session *s, uint16_t type, uint64_t call, const void *body, size_t len, struct err *e)
+{
+	const struct chan_head h = {
+		.len = (uint32_t)(s->tx_prefix.len - s->tx_head - sizeof h + len),
+		.type = type,
+		.call = call,
+	};
+
+	if (s->tx_prefix.failed)
+		return err_oom(e);
+	memcpy(s->tx_prefix.data + s->tx_head, &h, sizeof h);
+	s->tx_body = body;
+	s->tx_body_len = len;
+	tx_flush(s);
+	return 0;
+}
+
+int session_call(struct session *s, uint64_t number, const char *request_id, const char *trace_id, int64_t deadline_ms,
+		 uint64_t remaining_ns, const void *event, size_t len, struct err *e)
+{
+	const struct chan_call head = {
+		.deadline_ms = deadline_ms,
+		.remaining_ns = remaining_ns,
+		.id_len = (uint16_t)strlen(request_id),
+		.trace_len = (uint16_t)strlen(trace_id),
+		.event_len = (uint32_t)len,
+	};
+	int r = tx_begin(s, e);
+
+	if (r < 0)
+		return r;
+	s->call = number;
+	s->answer.len = 0;
+	s->error_message.len = 0;
+	s->error_type[0] = '\0';
+	buf_add(&s->tx_prefix, &head, sizeof head);
+	buf_puts(&s->tx_prefix, request_id);
+	buf_puts(&s->tx_prefix, trace_id);
+	return s->tx_prefix.failed ? err_oom(e) : tx_start(s, CHAN_CALL, number, event, len, e);
+}
+
+int session_add_filter(struct session *s, const struct filter *f, struct err *e)
+{
+	int r = tx_begin(s, e);
+
+	return r < 0 ? r : tx_start(s, CHAN_FILTER, 0, f->insns, f->len * sizeof *f->insns, e);
+}
+
+int session_shutdown(struct session *s, struct err *e)
+{
+	int r = tx_begin(s, e);
+
+	return r < 0 ? r : tx_start(s, CHAN_SHUTDOWN, 0, NULL, 0, e);
+}
+
+/* ---- receiving ---- */
+
+static enum session_event broken(struct session *s, const char *why)
+{
+	s->broken = true;
+	s->error_message.len = 0;
+	buf_printf(&s->error_message, "the cell broke the channel's contract: %s", why);
+	return SESSION_BROKEN;
+}
+
+/* struct chan_error, type, message. False when the lengths do not fit. */
+static bool take_error(struct session *s, const char *body, size_t len)
+{
+	struct chan_error h;
+
+	if (len < sizeof h)
+		return false;
+	memcpy(&h, body, sizeof h);
+	if (h.type_len > CHAN_MAX_TYPE || h.message_len > CHAN_MAX_MESSAGE ||
+	    sizeof h + h.type_len + h.message_len != len)
+		return false;
+	memcpy(s->error_type, body + sizeof h, h.type_len);
+	s->error_type[h.type_len] = '\0';
+	s->error_message.len = 0;
+	buf_add(&s->error_message, body + sizeof h + h.type_len, h.message_len);
+	return !s->error_message.failed;
+}
+
+/* One complete frame. SESSION_DEADLINE stands for "nothing to tell the caller". */
+static enum session_event take_frame(struct session *s, const struct chan_head *h, const char *body)
+{
+	switch (h->type) {
+	case CHAN_READY: {
+		struct chan_ready ready;
+
+		if (s->ready || h->len != sizeof ready)
+			return broken(s, "an unexpected 'ready'");
+		memcpy(&ready, body, sizeof ready);
+		if (ready.version != CHAN_VERSION)
+			return broken(s, "another version");
+		s->ready = true;
+		s->has_shutdown = ready.has_shutdown == 1;
+		return SESSION_READY;
+	}
+	case CHAN_INIT_ERROR:
+		if (s->ready || !take_error(s, body, h->len))
+			return broken(s, "an unexpected init error");
+		return SESSION_INIT_ERROR;
+	case CHAN_DATA:
+		if (s->call == 0 || h->call != s->call)
+			return broken(s, "an answer outside a call");
+		if (s->answer.len + h->len > CHAN_MAX_PAYLOAD)
+			return SESSION_TOO_LARGE;
+		buf_add(&s->answer, body, h->len);
+		return s->answer.failed ? SESSION_TOO_LARGE : SESSION_DEADLINE;
+	case CHAN_DONE:
+		if (s->call == 0 || h->call != s->call || h->len != 0)
+			return broken(s, "an unexpected end of a call");
+		s->call = 0;
+		return SESSION_DONE;
+	case CHAN_ERROR:
+		if (s->call == 0 || h->call != s->call || !take_error(s, body, h->len))
+			return broken(s, "an unexpected error report");
+		s->call = 0;
+		return SESSION_ERROR;
+	case CHAN_FAULT:
+		if (h->len != sizeof s->fault)
+			return broken(s, "a malformed fault");
+		memcpy(&s->fault, body, sizeof s->fault);
+		s->fault_seen = true;
+		return SESSION_DEADLINE;
+	case CHAN_EXIT:
+		return SESSION_DEADLINE; /* counts only as the last bytes before end of file: see tail */
+	default:
+		return broken(s, "an unknown frame");
+	}
+}
+
+/* Parses what has arrived, up to the first frame that the caller must hear of. */
+static enum session_event take_frames(struct session *s)
+{
+	size_t at = 0;
+	enum session_event ev = SESSION_DEADLINE;
+
+	while (ev == SESSION_DEADLINE && !s->broken && s->rx.len - at >= sizeof(struct chan_head)) {
+		struct chan_head h;
+
+		memcpy(&h, s->rx.data + at, sizeof h);
+		if (h.len > CHAN_MAX_BODY || h.zero != 0) {
+			ev = broken(s, "a malformed frame");
+			break;
+		}
+		if (s->rx.len - at - sizeof h < h.len)
+			break;
+		ev = take_frame(s, &h, s->rx.data + at + sizeof h);
+		at += sizeof h + h.len;
+	}
+	buf_drop(&s->rx, s->broken ? s->rx.len : at);
+	return ev;
+}
+
+static void keep_tail(struct session *s, const char *data, size_t len)
+{
+	if (len >= sizeof s->tail) {
+		memcpy(s->tail, data + len - sizeof s->tail, sizeof s->tail);
+		s->tail_len = sizeof s->tail;
+		return;
+	}
+
+	size_t keep = sizeof s->tail - len < s->tail_len ? sizeof s->tail - len : s->tail_len;
+
+	memmove(s->tail, s->tail + s->tail_len - keep, keep);
+	memcpy(s->tail + keep, data, len);
+	s->tail_len = keep + len;
+}
+
+/* At end of file every process but PID 1 was gone when the last bytes were written, so they are PID 1's own. */
+static void take_exit(struct session *s)
+{
+	struct chan_head h;
+	struct chan_exit x;
+
+	s->channel_open = false;
+	if (s->tail_len < sizeof s->tail)
+		return;
+	memcpy(&h, s->tail, sizeof h);
+	memcpy(&x, s->tail + sizeof h, sizeof x);
+	if (h.type == CHAN_EXIT && h.len == sizeof x && x.magic == CHAN_EXIT_MAGIC) {
+		s->exit = x;
+		s->exit_seen = true;
+	}
+}
+
+static enum session_event read_channel(struct session *s)
+{
+	char chunk[READ_CHUNK];
+	ssize_t n = read(s->cell->out, chunk, sizeof chunk);
+
+	if (n < 0)
+		return SESSION_DEADLINE; /* EAGAIN, EINTR: poll again */
+	if (n == 0) {
+		take_exit(s);
+		return SESSION_DEADLINE;
+	}
+	keep_tail(s, chunk, (size_t)n);
+	if (s->broken)
+		return SESSION_DEADLINE;
+	buf_add(&s->rx, chunk, (size_t)n);
+	return s->rx.failed ? broken(s, "a frame larger than memory") : take_frames(s);
+}
+
+/* True when end of file was met. */
+static bool read_output(struct session *s, int fd, int stream)
+{
+	char chunk[READ_CHUNK];
+	size_t total = 0;
+
+	while (total < OUTPUT_PER_TURN) {
+		size_t room = s->sink->room(s->sink->arg);
+		size_t want = room < sizeof chunk ? room : sizeof chunk;
+
+		if (want == 0)
+			return false;
+
+		ssize_t n = read(fd, chunk, want);
+		if (n < 0)
+			return false;
+		if (n == 0)
+			return true;
+		s->sink->put(s->sink->arg, stream, chunk, (size_t)n);
+		total += (size_t)n;
+		if ((size_t)n < want)
+			return false; /* the pipe is empty: spare the call that would say so */
+	}
+	return false;
+}
+
+void session_drain_output(struct session *s)
+{
+	if (s->stdout_open && read_output(s, s->cell->std_out, 1))
+		s->stdout_open = false;
+	if (s->stderr_open && read_output(s, s->cell->std_err, 2))
+		s->stderr_open = false;
+}
+
+/* ---- waiting ---- */
+
+enum { P_CHANNEL, P_SEND, P_OUT, P_ERR, P_EXIT, P_OOM, P_SIGNAL, P_SINK, P_COUNT };
+
+static void prepare(const struct session *s, struct pollfd *p)
+{
+	const bool room = s->sink->room(s->sink->arg) > 0;
+	const bool oom = s->cell->has_cg && fd_valid(s->cell->cg.oom_event);
+
+	for (int i = 0; i < P_COUNT; i++)
+		p[i] = (struct pollfd){.fd = -1};
+	if (s->channel_open)
+		p[P_CHANNEL] = (struct pollfd){.fd = s->cell->out, .events = POLLIN};
+	if (tx_pending(s))
+		p[P_SEND] = (struct pollfd){.fd = s->cell->in, .events = POLLOUT};
+	if (s->stdout_open && room)
+		p[P_OUT] = (struct pollfd){.fd = s->cell->std_out, .events = POLLIN};
+	if (s->stderr_open && room)
+		p[P_ERR] = (struct pollfd){.fd = s->cell->std_err, .events = POLLIN};
+	if (!s->cell->reaped)
+		p[P_EXIT] = (struct pollfd){.fd = s->cell->pidfd, .events = POLLIN};
+	if (oom)
+		p[P_OOM] = (struct pollfd){.fd = s->cell->cg.oom_event, .events = POLLIN};
+	p[P_SIGNAL] = (struct pollfd){.fd = s->signal_fd, .events = POLLIN};
+	p[P_SINK] = (struct pollfd){.fd = s->sink->wants(s->sink->arg), .events = POLLOUT};
+}
+
+/* v1 has no memory.oom.group: its event says that the limit was hit; whether something died for it says the counter. */
+static bool oom_killed(struct session *s)
+{
+	struct cg_usage usage;
+	struct err ignored = {0};
+	uint64_t count;
+
+	if (read(s->cell->cg.oom_event, &count, sizeof count) < 0)
+		return false;
+	return cg_usage(&s->cell->cg, &usage, &ignored) == 0 && usage.oom_kills > 0;
+}
+
+static int timeout_ms(uint64_t deadline_ns)
+{
+	uint64_t now = clock_mono_ns();
+
+	if (now >= deadline_ns)
+		return 0;
+
+	uint64_t ms = (deadline_ns - now + NS_PER_MS - 1) / NS_PER_MS; /* never early */
+	return ms > 3600000 ? 3600000 : (int)ms;
+}
+
+static enum session_event dispatch(struct session *s, const struct pollfd *p)
+{
+	enum session_event ev = SESSION_DEADLINE;
+
+	if (p[P_SINK].revents)
+		s->sink->writable(s->sink->arg);
+	if (p[P_SEND].revents)
+		tx_flush(s);
+	if (p[P_OUT].revents && read_output(s, s->cell->std_out, 1))
+		s->stdout_open = false;
+	if (p[P_ERR].revents && read_output(s, s->cell->std_err, 2))
+		s->stderr_open = false;
+	if (p[P_CHANNEL].revents)
+		ev = read_channel(s);
+	if (ev == SESSION_DEADLINE && p[P_SIGNAL].revents)
+		ev = SESSION_SIGNAL;
+	if (ev == SESSION_DEADLINE && p[P_OOM].revents && oom_killed(s))
+		ev = SESSION_OOM;
+	if (p[P_EXIT].revents)
+		(void)cell_has_exited(s->cell, false);
+	return ev;
+}
+
+enum session_event session_wait(struct session *s, uint64_t deadline_ns)
+{
+	/* A read may have brought more than one frame. */
+	enum session_event ev = s->broken ? SESSION_DEADLINE : take_frames(s);
+
+	while (ev == SESSION_DEADLINE) {
+		struct pollfd p[P_COUNT];
+
+		if (s->cell->reaped && !s->channel_open)
+			return SESSION_ENDED;
+		prepare(s, p);
+
+		int n = poll(p, P_COUNT, timeout_ms(deadline_ns));
+		if (n > 0)
+			ev = dispatch(s, p);
+		if (ev == SESSION_DEADLINE && clock_mono_ns() >= deadline_ns)
+			return SESSION_DEADLINE;
+	}
+	return ev;
+}

@@ -1,0 +1,76 @@
+/* A session: the conversation with the runtime of one cell over its channel (runtime/channel.h), with the function's
+ * output beside it. Event-driven: session_wait() sleeps in poll(2) until something that the caller decides about has
+ * happened or the deadline has passed. The cell is the adversary here: every byte is bounded and checked, nothing it
+ * sends or withholds can block this side. */
+#pragma once
+
+#include "base/str.h"
+#include "cell/cell.h"
+#include "runtime/channel.h"
+
+enum session_event {
+	SESSION_DEADLINE,   /* the time given to session_wait() is over */
+	SESSION_READY,      /* init is done; from now on calls may be sent */
+	SESSION_INIT_ERROR, /* error_type, error_message */
+	SESSION_DONE,       /* the call was answered: answer */
+	SESSION_ERROR,      /* the handler reported a failure: error_type, error_message */
+	SESSION_BROKEN,     /* the cell broke the channel's contract: error_message says how; kill it */
+	SESSION_TOO_LARGE,  /* the answer exceeds CHAN_MAX_PAYLOAD; kill the cell */
+	SESSION_OOM,        /* the memory limit was hit and the kernel killed something inside; kill it (v1 only) */
+	SESSION_ENDED,      /* PID 1 is gone; how: session_exit() */
+	SESSION_SIGNAL,     /* the caller's extra descriptor is readable */
+};
+
+/* Where the function's output goes. */
+struct session_sink {
+	/* Room for this many bytes now; 0 stops reading from the cell, which then blocks in write. */
+	size_t (*room)(void *arg);
+	/* @stream 1 or 2. */
+	void (*put)(void *arg, int stream, const char *data, size_t len);
+	/* Descriptor to be watched for writing, FD_NONE when nothing is buffered; writable() when it is ready. */
+	int (*wants)(void *arg);
+	void (*writable)(void *arg);
+	void *arg;
+};
+
+struct session {
+	struct cell *cell;
+	const struct session_sink *sink;
+	int signal_fd;           /* extra descriptor to watch, or FD_NONE; not read here */
+	bool ready;
+	bool has_shutdown;
+	uint64_t call;           /* number of the running call, 0 between calls */
+	struct buf answer;       /* of the running or last call */
+	char error_type[CHAN_MAX_TYPE + 1];
+	struct buf error_message;
+	bool fault_seen;         /* SIGSYS named a system call */
+	struct chan_fault fault;
+	bool exit_seen;
+	struct chan_exit exit;   /* how the runtime ended, from PID 1 */
+	/* private */
+	struct buf rx;
+	bool channel_open, stdout_open, stderr_open, broken;
+	unsigned char tail[CHAN_EXIT_BYTES];
+	size_t tail_len;
+	struct buf tx_prefix;    /* frames not yet taken by the pipe, up to the body of the last one */
+	size_t tx_head;          /* where the last frame's head stands in it */
+	const char *tx_body;     /* borrowed until the call ends */
+	size_t tx_body_len, tx_done;
+	uint64_t oom_at_start;
+};
+
+void session_init(struct session *s, struct cell *cell, const struct session_sink *sink, int signal_fd);
+void session_done(struct session *s);
+
+/* Queues a call; @event stays the caller's and must live until the call ends. @remaining_ns: the call's time. */
+NODISCARD int session_call(struct session *s, uint64_t number, const char *request_id, const char *trace_id,
+			   int64_t deadline_ms, uint64_t remaining_ns, const void *event, size_t len, struct err *e);
+/* Queues a filter to be added by the runtime (before the first call). */
+NODISCARD int session_add_filter(struct session *s, const struct filter *f, struct err *e);
+NODISCARD int session_shutdown(struct session *s, struct err *e);
+
+/* Waits until @deadline_ns (CLOCK_MONOTONIC) for the next event. */
+NODISCARD enum session_event session_wait(struct session *s, uint64_t deadline_ns);
+
+/* Takes what the function has written so far, without waiting. */
+void session_drain_output(struct session *s);

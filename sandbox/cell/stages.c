@@ -1,0 +1,120 @@
+/* A cell's building, as two tables. The host walks the first; its "spawn" makes the child, which walks the second up to
+ * exec. A stage's name is the same word in errors, traces, fault tests and docs/cell-lifecycle.md.
+ *
+ *   slot ─ plan ─ cgroup ─ netns ─ rootfs ─ pipes ─ spawn ─ budget ─ handover ─────────────────────────────────► running
+ *                                                     ╚═ namespaces ─ net ─ ids ─ mounts ─ pivot ─ session ─ limits ─
+ *                                                        caps ─ filter ─ exec
+ *
+ * Undo runs backwards over the host's stages, is idempotent, and is also the normal release. */
+#include "cell/internal.h"
+
+#include "base/clock.h"
+#include "base/fd.h"
+
+#include "cell/host.h"
+
+#include <stdio.h>
+
+/* clang-format off */
+const struct host_stage host_stages[] = {
+	{ "slot",     enter_slot,     undo_slot     },  /* a range of outside ids, a record for whoever cleans up after us */
+	{ "plan",     enter_plan,     undo_plan     },  /* every path, id and byte */
+	{ "cgroup",   enter_cgroup,   undo_cgroup   },  /* the group that clone3 needs */
+	{ "netns",    enter_netns,    NULL          },  /* the request that the child will send */
+	{ "rootfs",   enter_rootfs,   undo_rootfs   },  /* skeleton, detached mounts */
+	{ "pipes",    enter_pipes,    undo_pipes    },
+	{ "spawn",    enter_spawn,    undo_spawn    },  /* clone3 into the cgroup; undo kills and reaps */
+	{ "budget",   enter_budget,   NULL          },  /* v1 groups and all limits, while the child makes namespaces */
+	{ "handover", enter_handover, undo_handover },  /* id maps, then wait for the child's exec */
+};
+/* clang-format on */
+const size_t n_host_stages = ARRAY_LEN(host_stages);
+
+int stage_fault(const char *stage, struct err *e)
+{
+#ifdef FSBOX_FAULTS
+	/* FSBOX_FAULT=STAGE: that stage fails before it begins. FSBOX_FAULT=STAGE!: the process dies there. */
+	const char *armed = secure_getenv("FSBOX_FAULT");
+	size_t len = strlen(stage);
+
+	if (armed && strncmp(armed, stage, len) == 0 && armed[len] == '!')
+		_exit(99);
+	if (armed && strcmp(armed, stage) == 0)
+		return err_set(e, ERR_SYSTEM, ENOMEM, "injected fault");
+#else
+	(void)stage;
+	(void)e;
+#endif
+	return 0;
+}
+
+int trace_begin(struct cell_trace *t, const char *stage, bool inside)
+{
+	if (!t)
+		return -1;
+
+	uint32_t i = __atomic_fetch_add(&t->n, 1, __ATOMIC_RELAXED);
+	if (i >= CELL_TRACE_MARKS)
+		return -1;
+	t->marks[i] = (struct cell_mark){.stage = stage, .inside = inside, .begin_ns = clock_mono_ns()};
+	return (int)i;
+}
+
+void trace_end(struct cell_trace *t, int mark)
+{
+	if (mark >= 0)
+		t->marks[mark].end_ns = clock_mono_ns();
+}
+
+/* Undoes the first @n stages, last first. The first failure is kept, the rest is undone all the same. */
+static int unwind(struct cell *c, size_t n, struct err *e)
+{
+	int result = 0;
+
+	while (n-- > 0) {
+		int r = host_stages[n].undo ? host_stages[n].undo(c, e) : 0;
+
+		if (r < 0 && result == 0)
+			result = r;
+	}
+	return result;
+}
+
+int cell_build(struct cell *c, struct err *e)
+{
+	for (size_t i = 0; i < n_host_stages; i++) {
+		int mark = trace_begin(c->host->trace, host_stages[i].name, false);
+		int r = stage_fault(host_stages[i].name, e);
+
+		if (r == 0)
+			r = host_stages[i].enter(c, e);
+		trace_end(c->host->trace, mark);
+		if (r < 0) {
+			struct err cleanup = {0}; /* must not hide why the stage failed */
+
+			if (e->stage[0] == '\0')
+				(void)snprintf(e->stage, sizeof e->stage, "%s", host_stages[i].name);
+			(void)unwind(c, i + 1, &cleanup);
+			return r;
+		}
+	}
+	return 0;
+}
+
+int cell_release(struct cell *c, struct err *e)
+{
+	return unwind(c, n_host_stages, e);
+}
+
+const char *const *cell_stage_names(void)
+{
+	static const char *names[64];
+	size_t n = 0;
+
+	for (size_t i = 0; i < n_host_stages; i++)
+		names[n++] = host_stages[i].name;
+	for (size_t i = 0; i < n_child_stages; i++)
+		names[n++] = child_stages[i].name;
+	names[n] = NULL;
+	return names;
+}
