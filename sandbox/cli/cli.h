@@ -1,0 +1,55 @@
+/* The command line: a table of commands, each with its options; the only code of `fsbox` that prints. */
+#pragma once
+
+#include "base/opt.h"
+#include "cell/invoke.h"
+
+#define FSBOX_VERSION "0.1.0"
+
+/* `fsbox run`'s exit statuses that are not a function's: design's table. */
+enum { EXIT_USAGE = 2, EXIT_FSBOX = 125, EXIT_CANNOT_EXECUTE = 126, EXIT_NOT_FOUND = 127 };
+
+struct command {
+	const char *name;
+	const char *operands; /* "[options] TARGET [options]" */
+	const char *summary;  /* one line */
+	const char *details;  /* paragraphs for help and the man page, or NULL */
+	const struct opt_table *tables[2];
+	size_t n_tables;
+	int (*main)(int argc, char **argv);
+};
+
+extern const struct command cmd_run, cmd_check, cmd_help;
+extern const struct command *const commands[]; /* NULL-terminated */
+
+/* "fsbox: message" and the hint, on stderr. */
+void cli_print_err(const struct err *e);
+
+/* The help of one command, on stdout. */
+void cli_print_help(const struct command *cmd);
+
+/* Directory of init and native: beside the executable (build tree) or in PREFIX/libexec/fsbox. */
+NODISCARD int cli_find_runtime(char *buf, size_t size, struct err *e);
+
+/* The two filters of a policy given by name or file: @base before exec, @runtime after init. File policies are compiled
+ * once and kept in the state directory. Free with policy_unload(). */
+NODISCARD int policy_load(const char *name, const char *state_dir, struct filter *base, struct filter *runtime,
+			  struct err *e);
+void policy_unload(struct filter *base, struct filter *runtime);
+
+/* ---- log.c: the function's output and the platform's lines, on stderr ---- */
+
+struct run_log {
+	bool json;
+	int fd;
+	struct buf pending;
+	struct buf line[2]; /* JSON: an unfinished line of each stream */
+	bool mid_line;      /* text: the last byte was not a newline */
+	char request_id[REQUEST_ID_LEN + 1]; /* of the running call, "" between calls */
+	struct session_sink sink;
+	struct invoke_observer observer;
+	uint64_t lost;      /* bytes that stderr did not take */
+};
+void log_init(struct run_log *log, bool json);
+/* Writes what is pending, waiting as long as stderr takes. */
+void log_finish(struct run_log *log);

@@ -1,0 +1,441 @@
+/* fsbox run: one function, one cell, its events one after the other. */
+#include "cli/cli.h"
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "cli/trace.h"
+#include "json/json.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/signalfd.h>
+#include <sys/stat.h>
+#include <sys/sysinfo.h>
+
+enum { MAX_EVENTS = 100000, ENV_FILE_MAX = 65536 };
+
+struct run_args {
+	struct cell_spec spec; /* first: spec_opts work on it */
+	const char **events;
+	size_t n_events, cap_events;
+	const char *spec_file;
+	const char *trace;
+	bool json;
+	bool json_log;
+};
+
+static int set_event(void *args, const struct opt *o, const char *value, struct err *e)
+{
+	struct run_args *a = args;
+
+	(void)o;
+	if (a->n_events == MAX_EVENTS)
+		return err_set(e, ERR_SPEC, 0, "--event: at most %d events", MAX_EVENTS);
+	if (a->n_events == a->cap_events) {
+		size_t cap = a->cap_events ? a->cap_events * 2 : 16;
+		const char **grown = realloc(a->events, cap * sizeof *grown);
+
+		if (!grown)
+			return err_oom(e);
+		a->events = grown;
+		a->cap_events = cap;
+	}
+	a->events[a->n_events++] = value;
+	return 0;
+}
+
+static int set_env_file(void *args, const struct opt *o, const char *value, struct err *e)
+{
+	struct run_args *a = args;
+	AUTO_FD int fd = open(value, O_RDONLY | O_CLOEXEC);
+	AUTO_FREE char *text = NULL;
+	size_t len;
+
+	if (fd < 0)
+		return err_sys(e, errno, "--%s '%s'", o->name, value);
+
+	int r = fd_read_all(fd, ENV_FILE_MAX, &text, &len);
+	return r < 0 ? err_sys(e, r, "--%s '%s'", o->name, value) : spec_add_env_file(&a->spec, value, text, len, e);
+}
+
+static int set_json(void *args, const struct opt *o, const char *value, struct err *e)
+{
+	(void)o;
+	(void)value;
+	(void)e;
+	((struct run_args *)args)->json = true;
+	return 0;
+}
+
+static int set_log_format(void *args, const struct opt *o, const char *value, struct err *e)
+{
+	struct run_args *a = args;
+
+	a->json_log = strcmp(value, "json") == 0;
+	if (!a->json_log && strcmp(value, "text") != 0)
+		return err_set(e, ERR_SPEC, 0, "--%s: expected text or json, got '%s'", o->name, value);
+	return 0;
+}
+
+static int set_text(void *args, const struct opt *o, const char *value, struct err *e)
+{
+	if (*value == '\0')
+		return err_set(e, ERR_SPEC, 0, "--%s: expected a file, got an empty text", o->name);
+	memcpy((char *)args + o->offset, &value, sizeof value);
+	return 0;
+}
+
+/* clang-format off */
+static const struct opt opts[] = {
+	{ "event",      "JSON|@FILE|-", OPT_MULTI,   set_event,      0, "event for the function: text, a file, or stdin; may be repeated (default {})", 0 },
+	{ "env-file",   "FILE",         OPT_MULTI,   set_env_file,   0, "file with KEY=VALUE lines", 0 },
+	{ "json",       NULL,           OPT_FLAG,    set_json,       0, "print one JSON document about all calls instead of the answers", 0 },
+	{ "log-format", "text|json",    0,           set_log_format, 0, "form of the log on stderr (default text)", 0 },
+	{ "spec",       "FILE",         OPT_NO_SPEC, set_text,       offsetof(struct run_args, spec_file), "JSON object whose keys are these options' names, and 'target'", 0 },
+	{ "trace",      "FILE",         0,           set_text,       offsetof(struct run_args, trace), "write where the time went, in Chrome's trace format", 0 },
+};
+/* clang-format on */
+static const struct opt_table run_opts = {opts, ARRAY_LEN(opts)};
+
+/* ---- reading what was asked for ---- */
+
+static void args_done(struct run_args *a)
+{
+	free(a->events);
+	spec_done(&a->spec);
+}
+
+static int read_spec_file(struct run_args *a, const char *file, struct err *e)
+{
+	AUTO_FD int fd = open(file, O_RDONLY | O_CLOEXEC);
+	AUTO_FREE char *text = NULL;
+	size_t len;
+
+	if (fd < 0)
+		return err_sys(e, errno, "--spec '%s'", file);
+
+	int r = fd_read_all(fd, SPEC_MAX_BYTES, &text, &len);
+	if (r < 0)
+		return err_sys(e, r, "--spec '%s'", file);
+	return spec_read(file, text, len, cmd_run.tables, cmd_run.n_tables, a, &a->spec.arena, &a->spec.target, e);
+}
+
+/* The file first, then the command line again on top of it, so that the command line wins. */
+static int read_args(struct run_args *a, int argc, char **argv, struct err *e)
+{
+	AUTO_FREE char **copy = calloc((size_t)argc + 1, sizeof *copy);
+	int operands, r;
+
+	if (!copy)
+		return err_oom(e);
+	memcpy(copy, argv, (size_t)argc * sizeof *copy);
+	spec_init(&a->spec);
+	r = opt_parse(cmd_run.tables, cmd_run.n_tables, argc, argv, a, &operands, e);
+	if (r == 0 && a->spec_file) {
+		const char *file = a->spec_file;
+
+		args_done(a);
+		*a = (struct run_args){0};
+		spec_init(&a->spec);
+		r = read_spec_file(a, file, e);
+
+		size_t from_file = a->n_events;
+		if (r == 0)
+			r = opt_parse(cmd_run.tables, cmd_run.n_tables, argc, copy, a, &operands, e);
+		if (r == 0 && a->n_events > from_file) { /* events replace events */
+			memmove(a->events, a->events + from_file, (a->n_events - from_file) * sizeof *a->events);
+			a->n_events -= from_file;
+		}
+		argv = copy;
+	}
+	if (r < 0)
+		return r;
+	if (operands > 1)
+		return err_set(e, ERR_SPEC, 0, "one TARGET expected, got '%s' and '%s'", argv[1], argv[2]);
+	if (operands == 1)
+		a->spec.target = argv[1];
+	return a->n_events > 0 ? 0 : set_event(a, NULL, "{}", e);
+}
+
+/* Exit status 0, or what stands in the table of exit statuses for this target. */
+static int check_target(const char *target, struct err *e)
+{
+	unsigned char head[64];
+	struct stat st;
+	AUTO_FD int fd = open(target, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+
+	if (fd < 0) {
+		(void)err_sys(e, errno, "'%s'", target);
+		return errno == ENOENT || errno == ENOTDIR ? EXIT_NOT_FOUND : EXIT_CANNOT_EXECUTE;
+	}
+	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
+		(void)err_set(e, ERR_SPEC, 0, "'%s' is not a regular file", target);
+		return EXIT_CANNOT_EXECUTE;
+	}
+
+	ssize_t n = read(fd, head, sizeof head);
+	if (n < 0) {
+		(void)err_sys(e, errno, "reading '%s'", target);
+		return EXIT_CANNOT_EXECUTE;
+	}
+	return spec_check_elf(target, head, (size_t)n, e) < 0 ? EXIT_CANNOT_EXECUTE : 0;
+}
+
+struct event {
+	const char *data;
+	size_t len;
+	char *owned;
+};
+
+static int load_event(const char *arg, struct event *ret, struct err *e)
+{
+	const bool file = arg[0] == '@';
+	AUTO_FD int fd = FD_NONE;
+	int r;
+
+	*ret = (struct event){.data = arg, .len = strlen(arg)};
+	if (!file && strcmp(arg, "-") != 0)
+		return ret->len <= SPEC_MAX_PAYLOAD
+			       ? 0
+			       : err_set(e, ERR_SPEC, EFBIG, "--event: over %d bytes", SPEC_MAX_PAYLOAD);
+	if (file)
+		fd = open(arg + 1, O_RDONLY | O_CLOEXEC);
+	if (file && fd < 0)
+		return err_sys(e, errno, "--event '%s'", arg);
+	r = fd_read_all(file ? fd : STDIN_FILENO, SPEC_MAX_PAYLOAD, &ret->owned, &ret->len);
+	if (r == -EFBIG)
+		return err_set(e, ERR_SPEC, EFBIG, "--event '%s': over %d bytes, the most that a call takes", arg,
+			       SPEC_MAX_PAYLOAD);
+	if (r < 0)
+		return err_sys(e, r, "--event '%s'", arg);
+	ret->data = ret->owned;
+	return 0;
+}
+
+/* ---- answers ---- */
+
+static void error_document(struct buf *b, const struct call_result *r)
+{
+	buf_puts(b, "{\"errorMessage\":");
+	json_add_string(b, r->error_message.data ? r->error_message.data : "", r->error_message.len);
+	buf_puts(b, ",\"errorType\":");
+	json_add_string(b, r->error_type, strlen(r->error_type));
+	buf_puts(b, r->reported ? ",\"stackTrace\":[]}" : "}");
+}
+
+static void print_answer(const struct call_result *r, bool newline)
+{
+	struct buf b = {0};
+
+	if (r->status == CALL_SUCCESS)
+		(void)!fd_write_all(STDOUT_FILENO, r->response.data ? r->response.data : "", r->response.len);
+	else
+		error_document(&b, r);
+	if (newline || r->status != CALL_SUCCESS)
+		buf_puts(&b, "\n");
+	(void)!fd_write_all(STDOUT_FILENO, b.data ? b.data : "", b.len);
+	buf_done(&b);
+}
+
+static void add_base64(struct buf *b, const unsigned char *p, size_t len)
+{
+	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
+	for (size_t i = 0; i < len; i += 3) {
+		size_t left = len - i < 3 ? len - i : 3;
+		uint32_t v = (uint32_t)p[i] << 16 | (left > 1 ? (uint32_t)p[i + 1] << 8 : 0) |
+			     (left > 2 ? (uint32_t)p[i + 2] : 0);
+		const char quad[4] = {digits[v >> 18], digits[v >> 12 & 63], left > 1 ? digits[v >> 6 & 63] : '=',
+				      left > 2 ? digits[v & 63] : '='};
+
+		buf_add(b, quad, sizeof quad);
+	}
+}
+
+static void document_call(struct buf *b, const struct call_result *r)
+{
+	buf_printf(b, "{\"requestId\":\"%s\",\"status\":\"%s\"", r->request_id, call_status_name(r->status));
+	if (r->status == CALL_SUCCESS) {
+		const char *answer = r->response.data ? r->response.data : "";
+
+		if (json_is_value(answer, r->response.len)) {
+			buf_puts(b, ",\"response\":");
+			buf_add(b, answer, r->response.len);
+		} else {
+			buf_puts(b, ",\"responseBase64\":\"");
+			add_base64(b, (const unsigned char *)answer, r->response.len);
+			buf_puts(b, "\"");
+		}
+	} else {
+		buf_puts(b, ",\"errorType\":");
+		json_add_string(b, r->error_type, strlen(r->error_type));
+		buf_puts(b, ",\"errorMessage\":");
+		json_add_string(b, r->error_message.data ? r->error_message.data : "", r->error_message.len);
+	}
+	buf_printf(b, ",\"metrics\":{\"durationMs\":%.3f,\"billedDurationMs\":%llu,\"memorySizeMB\":%llu",
+		   (double)r->duration_ns / 1e6, (unsigned long long)r->billed_ms, (unsigned long long)r->memory_mb);
+	if (r->has_memory)
+		buf_printf(b, ",\"maxMemoryUsedMB\":%llu", (unsigned long long)r->max_memory_mb);
+	if (r->has_init)
+		buf_printf(b, ",\"initDurationMs\":%.3f", (double)r->init_ns / 1e6);
+	buf_puts(b, "}}");
+}
+
+/* ---- running ---- */
+
+static int open_signals(struct err *e)
+{
+	sigset_t set;
+	int fd;
+
+	(void)sigemptyset(&set);
+	(void)sigaddset(&set, SIGINT);
+	(void)sigaddset(&set, SIGTERM);
+	(void)sigaddset(&set, SIGHUP);
+	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+		return err_sys(e, errno, "blocking signals");
+	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	return fd < 0 ? err_sys(e, errno, "signalfd") : fd;
+}
+
+/* After the cleaning-up: end as the signal would have ended us. */
+static void die_of_signal(int signal_fd)
+{
+	struct signalfd_siginfo si;
+	sigset_t none;
+
+	if (read(signal_fd, &si, sizeof si) != (ssize_t)sizeof si)
+		return;
+	(void)signal((int)si.ssi_signo, SIG_DFL);
+	(void)raise((int)si.ssi_signo);
+	(void)sigemptyset(&none);
+	(void)sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+static int run_event(struct invoker *inv, const struct run_args *a, size_t i, struct buf *document, int *status,
+		     struct err *e)
+{
+	const bool newline = a->n_events > 1 || isatty(STDOUT_FILENO);
+	struct call_result result = {0};
+	struct event event;
+	int r = load_event(a->events[i], &event, e);
+
+	if (r == 0)
+		r = invoke_call(inv, event.data, event.len, "", &result, e);
+	if (r == 0) {
+		if (*status == 0)
+			*status = result.exit_status;
+		if (a->json) {
+			buf_puts(document, i > 0 ? "," : "");
+			document_call(document, &result);
+		} else {
+			print_answer(&result, newline);
+		}
+	}
+	call_result_done(&result);
+	free(event.owned);
+	return r;
+}
+
+static int run_events(struct invoker *inv, const struct run_args *a, int *status, struct err *e)
+{
+	struct buf document = {0};
+	int r = 0;
+
+	buf_puts(&document, "{\"calls\":[");
+	for (size_t i = 0; i < a->n_events && r == 0; i++)
+		r = run_event(inv, a, i, &document, status, e);
+	buf_puts(&document, "]}\n");
+	if (a->json && !document.failed)
+		(void)!fd_write_all(STDOUT_FILENO, document.data, document.len);
+	if (document.failed && r == 0)
+		r = err_oom(e);
+	buf_done(&document);
+	return r;
+}
+
+static int run_cells(struct run_args *a, struct cell_host *host, int signal_fd, struct err *e)
+{
+	struct run_log log;
+	struct invoker inv = {.host = host, .spec = &a->spec, .policy = a->spec.policy, .signal_fd = signal_fd};
+	int status = 0, r;
+
+	log_init(&log, a->json_log);
+	inv.sink = &log.sink;
+	inv.observer = &log.observer;
+	r = policy_load(a->spec.policy, host->state_dir, &inv.base, &inv.runtime, e);
+	if (r == 0)
+		r = run_events(&inv, a, &status, e);
+	invoke_done(&inv);
+	policy_unload(&inv.base, &inv.runtime);
+	log_finish(&log);
+	return r < 0 ? r : status;
+}
+
+/* Where in the table of exit statuses an error of ours stands. */
+static int exit_of(const struct err *e)
+{
+	return e->kind == ERR_SPEC ? EXIT_USAGE : EXIT_FSBOX;
+}
+
+static int run_with(struct run_args *a, struct err *e)
+{
+	AUTO_FD int signal_fd = FD_NONE;
+	struct cell_host host;
+	struct sysinfo si;
+	char runtime[512];
+	int r;
+
+	(void)sysinfo(&si);
+	r = spec_check(&a->spec, (uint64_t)si.totalram * si.mem_unit, e);
+	if (r < 0)
+		return EXIT_USAGE;
+	r = check_target(a->spec.target, e);
+	if (r != 0)
+		return r;
+	r = cli_find_runtime(runtime, sizeof runtime, e);
+	if (r == 0) {
+		signal_fd = open_signals(e);
+		r = signal_fd < 0 ? signal_fd : cell_host_open(&a->spec, runtime, &host, e);
+	}
+	if (r < 0)
+		return exit_of(e);
+	if (a->trace)
+		host.trace = trace_make();
+	r = run_cells(a, &host, signal_fd, e);
+	if (a->trace && trace_write(host.trace, a->trace, e) < 0 && r == 0)
+		r = -EIO;
+	trace_free(host.trace);
+	cell_host_close(&host);
+	if (e->kind == ERR_CANCELLED)
+		die_of_signal(signal_fd);
+	return r < 0 ? exit_of(e) : r;
+}
+
+static int run_main(int argc, char **argv)
+{
+	struct run_args a = {0};
+	struct err e = {0};
+	int status = read_args(&a, argc, argv, &e) < 0 ? EXIT_USAGE : run_with(&a, &e);
+
+	if (e.kind != ERR_NONE)
+		cli_print_err(&e);
+	if (status == EXIT_USAGE && argc == 1)
+		(void)fprintf(stderr, "fsbox: hint: fsbox help run\n");
+	args_done(&a);
+	return status;
+}
+
+const struct command cmd_run = {
+	.name = "run",
+	.operands = "[options] TARGET [options]",
+	.summary = "run a function in a cell of its own",
+	.details = "TARGET is a shared object that defines fsbox_handler() (fsbox.h(3)). The answer goes to stdout; the\n"
+		   "function's output and the START, END and REPORT lines go to stderr.\n\n"
+		   "Exit status: 0 success; 1 the function failed; 124 timed out; 125 fsbox failed; 126 cannot execute;\n"
+		   "127 not found; 137 out of memory; 128+n ended by signal n; 2 bad usage.\n",
+	.tables = {&spec_opts, &run_opts},
+	.n_tables = 2,
+	.main = run_main,
+};

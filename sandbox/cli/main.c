@@ -1,0 +1,118 @@
+#include "cli/cli.h"
+
+#include "base/fd.h"
+
+#include <signal.h>
+#include <stdio.h>
+
+const struct command *const commands[] = {&cmd_run, &cmd_help, NULL};
+
+void cli_print_err(const struct err *e)
+{
+	(void)fprintf(stderr, "fsbox: ");
+	if (e->where[0])
+		(void)fprintf(stderr, "%s: ", e->where);
+	(void)fprintf(stderr, "%s", e->msg[0] ? e->msg : err_kind_name(e->kind));
+	if (e->stage[0])
+		(void)fprintf(stderr, " (stage %s)", e->stage);
+	(void)fprintf(stderr, "\n");
+	if (e->hint[0])
+		(void)fprintf(stderr, "fsbox: hint: %s\n", e->hint);
+}
+
+static const struct command *find_command(const char *name)
+{
+	for (size_t i = 0; commands[i]; i++)
+		if (strcmp(commands[i]->name, name) == 0)
+			return commands[i];
+	return NULL;
+}
+
+void cli_print_help(const struct command *cmd)
+{
+	(void)printf("fsbox %s %s\n%s\n", cmd->name, cmd->operands, cmd->summary);
+	if (cmd->details)
+		(void)printf("\n%s", cmd->details);
+	for (size_t t = 0; t < cmd->n_tables; t++)
+		for (size_t i = 0; i < cmd->tables[t]->n; i++) {
+			const struct opt *o = &cmd->tables[t]->opts[i];
+			char left[64];
+
+			if (t == 0 && i == 0)
+				(void)printf("\nOptions:\n");
+			(void)snprintf(left, sizeof left, "%s%c%s--%s%s%s", o->letter ? "-" : " ",
+				       o->letter ? o->letter : ' ', o->letter ? ", " : "  ", o->name, o->arg ? " " : "",
+				       o->arg ? o->arg : "");
+			(void)printf("  %-28s %s\n", left, o->help);
+		}
+}
+
+static void print_overview(void)
+{
+	(void)printf("fsbox runs functions in cells: isolated, limited, measured.\n\n");
+	for (size_t i = 0; commands[i]; i++)
+		(void)printf("  fsbox %-7s %-32s %s\n", commands[i]->name, commands[i]->operands, commands[i]->summary);
+	(void)printf("\n  fsbox --version\n\nExample: fsbox run --mem 512 handler.so --event '{\"name\":\"ada\"}'\n");
+}
+
+static int help_main(int argc, char **argv)
+{
+	const struct command *cmd = argc > 1 ? find_command(argv[1]) : NULL;
+
+	if (argc > 1 && !cmd) {
+		(void)fprintf(stderr, "fsbox: no command '%s'\n", argv[1]);
+		return EXIT_USAGE;
+	}
+	if (cmd)
+		cli_print_help(cmd);
+	else
+		print_overview();
+	return 0;
+}
+
+const struct command cmd_help = {
+	.name = "help",
+	.operands = "[COMMAND]",
+	.summary = "what there is to know about a command",
+	.main = help_main,
+};
+
+static bool wants_help(int argc, char **argv)
+{
+	for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+		if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
+			return true;
+	return false;
+}
+
+int main(int argc, char **argv)
+{
+	const struct command *cmd;
+
+	if (fd_fill_stdio() < 0)
+		return EXIT_FSBOX;
+	/* Writing to a closed pipe is an error value here, not a death that leaves a cell behind. */
+	(void)signal(SIGPIPE, SIG_IGN);
+	if (argc < 2) {
+		print_overview();
+		return EXIT_USAGE;
+	}
+	if (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0) {
+		(void)printf("fsbox %s\n", FSBOX_VERSION);
+		return 0;
+	}
+	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
+		print_overview();
+		return 0;
+	}
+	cmd = find_command(argv[1]);
+	if (!cmd) {
+		(void)fprintf(stderr, "fsbox: no command '%s'; the commands are run, check, help\n", argv[1]);
+		return EXIT_USAGE;
+	}
+	if (cmd != &cmd_help && wants_help(argc - 1, argv + 1)) {
+		cli_print_help(cmd);
+		return 0;
+	}
+	return cmd->main(argc - 1, argv + 1);
+}
