@@ -1,0 +1,228 @@
+# fsbox. `make help` lists the targets; `sh tools/deps.sh` installs what is needed; docs/testing.md tells the rest.
+#
+#   VARIANT=       build/        programs as they are installed
+#   VARIANT=asan   build/asan    AddressSanitizer and UndefinedBehaviorSanitizer, dynamic
+#   VARIANT=ubsan  build/ubsan   UBSan in trap mode: needs no runtime library, so it works after pivot_root
+#   VARIANT=fault  build/fault   stages of a cell's life can be made to fail
+#   VARIANT=fuzz   build/fuzz    clang's libFuzzer
+#   DEV=1 makes warnings errors · STD=gnu23 · STATIC=0 links the programs dynamically · V=1 shows commands
+VERSION := 0.1.0
+VARIANT ?=
+STD     ?= gnu17
+PREFIX  ?= /usr/local
+STATIC  ?= 1
+CC      := $(if $(filter fuzz,$(VARIANT)),clang,$(if $(filter default,$(origin CC)),gcc,$(CC)))
+CFLAGS  ?= -O2 -g
+B       := build$(if $(VARIANT),/$(VARIANT))
+Q       := $(if $(V),,@)
+.DELETE_ON_ERROR:
+.SECONDARY:
+MAKEFLAGS += --no-builtin-rules
+all:
+
+# ---- Flags (the reasons stand in docs/style.md) ----
+IS_CLANG := $(findstring clang,$(CC))
+WARN := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition -Wundef -Wvla \
+	-Wpointer-arith -Wcast-qual -Wwrite-strings -Wformat=2 -Wimplicit-fallthrough -Wredundant-decls -Wdate-time \
+	-Wnull-dereference -Wdouble-promotion -Wno-missing-field-initializers \
+	-Werror=return-type -Werror=int-conversion -Werror=incompatible-pointer-types \
+	-Werror=implicit-function-declaration -Werror=format-security \
+	$(if $(IS_CLANG),-Wno-format-nonliteral -Wno-gnu-folding-constant,-Wformat-signedness -Wlogical-op \
+	-Wduplicated-cond -Wduplicated-branches -Wjump-misses-init -Werror=override-init)
+HARDEN := -fstack-protector-strong -fstack-clash-protection $(if $(IS_CLANG),,-ftrivial-auto-var-init=zero) \
+	$(if $(filter x86_64%,$(shell $(CC) -dumpmachine 2>/dev/null)),-fcf-protection)
+FORTIFY := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=$(if $(IS_CLANG),2,3)
+SAN_asan  := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -O1
+SAN_ubsan := -fsanitize=undefined -fsanitize-undefined-trap-on-error
+SAN_fuzz  := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -O1
+SAN       := $(SAN_$(VARIANT))
+DEFS_fault := -DFSBOX_FAULTS=1
+
+LIBS       := libseccomp libnl-3.0 jansson
+LIB_CFLAGS := $(patsubst -I%,-isystem %,$(shell pkg-config --cflags $(LIBS) 2>/dev/null))
+LINK_STATIC := $(if $(filter 1,$(STATIC)),$(if $(filter asan fuzz,$(VARIANT)),,1))
+LIB_LDLIBS := $(shell pkg-config --libs $(LIBS) 2>/dev/null)
+CPP_ALL := -D_GNU_SOURCE -DFSBOX_VERSION='"$(VERSION)"' $(DEFS_$(VARIANT)) -Isandbox -I. -I$(B)/gen $(LIB_CFLAGS) $(CPPFLAGS)
+C_ALL   := -std=$(STD:gnu23=gnu2x) $(CFLAGS) $(WARN) $(HARDEN) $(if $(filter asan fuzz,$(VARIANT)),,$(FORTIFY)) \
+	-fno-common -fno-strict-aliasing -fvisibility=hidden $(SAN)
+LD_ALL  := -Wl,-z,relro,-z,now -Wl,--as-needed $(SAN) $(LDFLAGS)
+COMPILE = $(Q)mkdir -p $(@D) && $(CC) $(CPP_ALL) $(C_ALL) $(if $(DEV),-Werror)
+
+# ---- Sources: a folder that is not there yet is empty ----
+LIB_SRC     := $(wildcard $(addsuffix /*.c,$(addprefix sandbox/,base sys json spec rootfs confine cell) cgroup netns)) \
+	       $(wildcard sandbox/runtime/channel.c)
+CLI_SRC     := $(wildcard sandbox/cli/*.c)
+NATIVE_SRC  := $(wildcard sandbox/runtime/native/*.c sandbox/runtime/channel.c)
+INIT_SRC    := $(wildcard sandbox/runtime/init/*.c)
+POLICYC_SRC := $(wildcard tools/policyc.c tools/policyc/*.c)
+POLICY_JSON := $(wildcard policies/*.json policies/seccomp/*.json)
+EXAMPLES    := $(wildcard contrib/examples/*.c)
+FUNCTIONS   := $(wildcard tests/functions/*.c)
+SUITES      := unit policy kernel system fault escape
+obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
+LIB_OBJ  := $(call obj,$(LIB_SRC)) $(if $(POLICYC_SRC),$(B)/obj/gen/policies.o)
+# What policyc is made of, without the table that it writes.
+POLICYC_OBJ := $(call obj,$(POLICYC_SRC) $(filter sandbox/base/% sandbox/sys/% sandbox/json/% sandbox/spec/% \
+	sandbox/confine/filter%,$(LIB_SRC)))
+POLICYC  ?= $(B)/tools/policyc
+RUNTIME  := $(if $(INIT_SRC),$(B)/runtime/init) $(if $(NATIVE_SRC),$(B)/runtime/native)
+PROGRAMS := $(if $(CLI_SRC),$(B)/fsbox) $(RUNTIME)
+EXAMPLE_SO  := $(patsubst contrib/examples/%.c,$(B)/examples/%.so,$(EXAMPLES)) \
+	$(if $(shell command -v $(CXX)),$(patsubst contrib/examples/%.cpp,$(B)/examples/%-cpp.so,$(wildcard contrib/examples/*.cpp)))
+FUNCTION_SO := $(patsubst tests/functions/%.c,$(B)/tests/functions/%.so,$(FUNCTIONS))
+suite = $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/$(1)/$(if $(filter unit,$(1)),test_)*.c))
+FUZZERS  := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/fuzz/fuzz_*.c))
+BENCH    := $(patsubst tests/%.c,$(B)/tests/%,$(wildcard tests/bench/*.c))
+
+all: $(B)/libfsbox.a $(PROGRAMS) $(EXAMPLE_SO)  ## build everything (default)
+
+# ---- What every object waits for: the libraries, and the same flags as last time ----
+$(B)/.libs: tools/deps.sh | $(B)/
+	$(Q)sh tools/deps.sh --check-libs $(LIBS)
+	$(Q)touch $@
+$(B)/.flags: FORCE | $(B)/
+	$(Q)printf '%s\n' '$(subst ','\'',$(CC) $(CPP_ALL) $(C_ALL))' | cmp -s - $@ || \
+		printf '%s\n' '$(subst ','\'',$(CC) $(CPP_ALL) $(C_ALL))' >$@
+$(B)/ $(B)/gen/:
+	$(Q)mkdir -p $@
+FORCE:
+
+# ---- Objects and programs ----
+$(B)/obj/%.o: %.c $(B)/.flags | $(B)/.libs
+	@echo "  CC      $@"
+	$(COMPILE) -fPIE -MMD -MP -c -o $@ $<
+$(B)/obj/gen/%.o: $(B)/gen/%.c $(B)/.flags
+	@echo "  CC      $@"
+	$(COMPILE) -fPIE -MMD -MP -c -o $@ $<
+$(B)/libfsbox.a: $(LIB_OBJ)
+	@echo "  AR      $@"
+	$(Q)mkdir -p $(@D) && rm -f $@ && $(AR) rcs $@ $(LIB_OBJ)
+$(B)/tests/libtest.a: $(call obj,$(wildcard tests/lib/*.c))
+	@echo "  AR      $@"
+	$(Q)mkdir -p $(@D) && rm -f $@ && $(AR) rcs $@ $^
+
+$(B)/tools/policyc: $(POLICYC_OBJ)
+	@echo "  LD      $@"
+	$(Q)mkdir -p $(@D) && $(CC) -pie $(LD_ALL) -o $@ $(POLICYC_OBJ) $(LIB_LDLIBS)
+$(B)/gen/policies.c: $(POLICYC) $(POLICY_JSON) | $(B)/gen/
+	@echo "  POLICY  $@"
+	$(Q)$(POLICYC) -o $@ $(POLICY_JSON)
+
+# libnl's parser of addresses, which nothing calls, draws in getaddrinfo(3); the linker's warning of it says nothing here.
+$(B)/fsbox: $(call obj,$(CLI_SRC)) $(B)/libfsbox.a
+	@echo "  LD      $@"
+	$(Q)$(CC) $(if $(LINK_STATIC),-static-pie,-pie) $(LD_ALL) -o $@ $^ $(LIB_LDLIBS) 2>$@.log || { cat $@.log >&2; exit 1; }
+	$(Q)sed '/in function/{N;/in statically linked applications/d}' $@.log >&2
+
+# The cell's PID 1 has no libc and no relocations to apply: its start is nearly free.
+INIT_CFLAGS := -std=$(STD:gnu23=gnu2x) -Os -g $(WARN) -ffreestanding -fno-stack-protector -fno-pie -fno-common \
+	-fno-strict-aliasing -fno-asynchronous-unwind-tables
+$(B)/runtime/init: $(INIT_SRC) $(wildcard sandbox/runtime/init/*.h sandbox/runtime/*.h) Makefile $(B)/.flags
+	@echo "  CC      $@"
+	$(Q)mkdir -p $(@D) && $(CC) -D_GNU_SOURCE -Isandbox -I. $(INIT_CFLAGS) $(if $(DEV),-Werror) -static -nostdlib \
+		-Wl,-z,noexecstack,-z,norelro,--build-id=none -o $@ $(INIT_SRC)
+# The runtime loads the function with dlopen(3), so it is dynamic, and offers the fsbox_… symbols to it. What runs under a
+# filter and a memory limit has UBSan's traps instead of a sanitizer that needs a library.
+NATIVE_ALL = $(filter-out $(SAN),$(C_ALL)) $(if $(filter asan fuzz ubsan,$(VARIANT)),$(SAN_ubsan))
+$(B)/runtime/native: $(NATIVE_SRC) $(wildcard sandbox/runtime/*.h sandbox/runtime/native/*.h) Makefile $(B)/.flags
+	@echo "  CC      $@"
+	$(Q)mkdir -p $(@D) && $(CC) $(CPP_ALL) $(NATIVE_ALL) $(if $(DEV),-Werror) -fPIE -pie -rdynamic \
+		$(filter-out $(SAN),$(LD_ALL)) -o $@ $(NATIVE_SRC) -ldl
+
+# Functions are built as their authors build them: no flag of ours is needed. `/* libs: jansson */` names packages.
+FUNCTION_LIBS = $(shell sed -n 's|.*/\* libs: \(.*\) \*/.*|\1|p' $<)
+FUNCTION_DEFS =
+$(B)/tests/functions/%.so: FUNCTION_DEFS = -D_GNU_SOURCE
+define BUILD_FUNCTION
+	@echo "  SO      $@"
+	$(Q)mkdir -p $(@D) && $(CC) -std=$(STD:gnu23=gnu2x) $(FUNCTION_DEFS) -O2 -g -Wall -Wextra $(if $(DEV),-Werror) -shared \
+		-fPIC -Isandbox/runtime $(if $(FUNCTION_LIBS),$(shell pkg-config --cflags $(FUNCTION_LIBS))) \
+		-MMD -MP -MF $@.d -o $@ $< $(if $(FUNCTION_LIBS),$(shell pkg-config --libs $(FUNCTION_LIBS)))
+endef
+$(B)/examples/%.so: contrib/examples/%.c
+	$(BUILD_FUNCTION)
+$(B)/examples/%-cpp.so: contrib/examples/%.cpp
+	@echo "  SO      $@"
+	$(Q)mkdir -p $(@D) && $(CXX) -O2 -g -Wall -Wextra -shared -fPIC -Isandbox/runtime -MMD -MP -MF $@.d -o $@ $<
+$(B)/tests/functions/%.so: tests/functions/%.c
+	$(BUILD_FUNCTION)
+
+# ---- Tests ----
+$(B)/tests/fuzz/fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $(if $(filter fuzz,$(VARIANT)),,$(B)/obj/tests/fuzz/replay.o) $(B)/libfsbox.a
+	@echo "  LD      $@"
+	$(Q)mkdir -p $(@D) && $(CC) -pie $(LD_ALL) $(if $(filter fuzz,$(VARIANT)),-fsanitize=fuzzer) -o $@ $^ $(LIB_LDLIBS)
+# The contestants of the benchmark that only execute system calls: static, so that their own start costs least.
+BENCH_LINK = -static -no-pie
+$(B)/tests/bench/exit: BENCH_LINK = -static -no-pie -nostdlib -nostartfiles
+$(B)/tests/bench/bare: BENCH_LINK = -pie
+$(B)/tests/bench/%: $(B)/obj/tests/bench/%.o
+	@echo "  LD      $@"
+	$(Q)mkdir -p $(@D) && $(CC) $(BENCH_LINK) $(LD_ALL) -o $@ $<
+$(B)/tests/%: $(B)/obj/tests/%.o $(B)/tests/libtest.a $(B)/libfsbox.a
+	@echo "  LD      $@"
+	$(Q)mkdir -p $(@D) && $(CC) -pie $(LD_ALL) -o $@ $< $(B)/tests/libtest.a $(B)/libfsbox.a $(LIB_LDLIBS)
+
+programs-%:
+	@:
+define SUITE
+programs-$(1): $(call suite,$(1)) $(if $(filter unit system fault escape,$(1)),$(FUNCTION_SO) $(if $(filter unit,$(1)),$(RUNTIME),all))
+check-$(1):
+	$$(Q)sh tests/run.sh $(1)
+endef
+$(foreach s,$(SUITES),$(eval $(call SUITE,$(s))))
+programs-fuzz: $(FUZZERS)
+functions: $(FUNCTION_SO)
+
+check:  ## build with DEV=1 and run all tests
+	$(Q)sh tests/run.sh
+check-all:  ## the same, then long fuzzing, lint-all and a build in a bare Debian root
+	$(Q)sh tests/run.sh --all
+check-fuzz fuzz-short:
+	$(Q)sh tests/run.sh fuzz
+FUZZ_SECONDS ?= 600
+fuzz:  ## fuzz every target for FUZZ_SECONDS (600)
+	$(Q)sh tests/fuzz/run.sh $(FUZZ_SECONDS)
+bench: all functions $(BENCH)  ## compare with the floor, bwrap, runc and crun; BENCH_ROUNDS (60)
+	$(Q)sh tests/bench/run.sh
+lint:  ## quick checks: format, layers, banned words, sizes, shell scripts
+	$(Q)sh tests/lint/run.sh
+format:  ## run clang-format over the sources
+	$(Q)find sandbox cgroup netns snapshot tools tests contrib -name '*.[ch]' 2>/dev/null | xargs -r clang-format -i
+lint-all:  ## lint, clang-tidy and cppcheck
+	$(Q)sh tests/lint/run.sh --all
+deps:  ## install the Debian packages that are missing
+	$(Q)sh tools/deps.sh build test bench
+demo:  ## build and run the example functions
+	$(Q)sh contrib/demo.sh
+
+# ---- Installation ----
+D = $(DESTDIR)$(PREFIX)
+MAN := $(wildcard docs/man/*.[1-8])
+install: all  ## install below DESTDIR and PREFIX (/usr/local)
+	install -d $(D)/bin $(D)/libexec/fsbox $(D)/include $(D)/lib/pkgconfig $(D)/share/fsbox/policies
+	$(if $(wildcard $(B)/fsbox) $(CLI_SRC),install -m 755 $(B)/fsbox $(D)/bin/fsbox)
+	for p in init native; do [ ! -f $(B)/runtime/$$p ] || install -m 755 $(B)/runtime/$$p $(D)/libexec/fsbox/; done
+	install -m 644 sandbox/runtime/fsbox.h $(D)/include/fsbox.h
+	$(if $(POLICY_JSON),install -m 644 $(POLICY_JSON) $(D)/share/fsbox/policies/)
+	for m in $(MAN); do install -D -m 644 "$$m" "$(D)/share/man/man$${m##*.}/$${m##*/}"; done
+	[ ! -f contrib/completions/fsbox.bash ] || install -D -m 644 contrib/completions/fsbox.bash \
+		$(D)/share/bash-completion/completions/fsbox
+	[ ! -f contrib/completions/_fsbox ] || install -D -m 644 contrib/completions/_fsbox $(D)/share/zsh/site-functions/_fsbox
+	printf 'prefix=%s\nincludedir=$${prefix}/include\n\nName: fsbox\nDescription: run functions in sandboxes; this is \
+	the header of the function contract\nVersion: %s\nCflags: -I$${includedir}\n' '$(PREFIX)' '$(VERSION)' \
+		>$(D)/lib/pkgconfig/fsbox.pc
+uninstall:  ## remove what install put there
+	rm -rf $(D)/bin/fsbox $(D)/libexec/fsbox $(D)/include/fsbox.h $(D)/lib/pkgconfig/fsbox.pc $(D)/share/fsbox \
+		$(foreach m,$(notdir $(MAN)),$(D)/share/man/man$(subst .,,$(suffix $(m)))/$(m)) \
+		$(D)/share/bash-completion/completions/fsbox $(D)/share/zsh/site-functions/_fsbox
+
+clean:  ## remove build/
+	rm -rf build
+help:  ## this list
+	@echo 'make TARGET [VARIANT=asan|ubsan|fault|fuzz] [DEV=1] [STD=gnu23] [STATIC=0] [V=1]'
+	@awk -F ':.*## ' '/^[a-z-]+[^:=]*:.*## / { printf "  %-18s %s\n", $$1, $$2 }' Makefile
+	@echo '  check-SUITE        run one suite: lint fuzz $(SUITES)'
+
+.PHONY: all functions check check-all check-fuzz fuzz-short fuzz bench lint lint-all format deps demo install uninstall clean help \
+	FORCE programs-fuzz $(foreach s,$(SUITES),programs-$(s) check-$(s))
+-include $(shell find $(B)/obj $(B)/examples $(B)/tests -name "*.d" 2>/dev/null)

@@ -1,0 +1,85 @@
+#!/bin/sh
+# Shows what fsbox does: installs what is missing, builds, runs the example functions. Each step says what it shows; the
+# answers are compared, and a wrong one ends the demo with status 1.
+#
+#   sh contrib/demo.sh             FSBOX_NO_DEPS=1 leaves the packages alone
+set -u
+cd "$(dirname "$0")/.." || exit 1
+[ "${FSBOX_NO_DEPS-}" = 1 ] || sh tools/deps.sh build || exit 1
+make -s -j"$(nproc)" || exit 1
+
+out=$(mktemp -d "${TMPDIR:-/tmp}/fsbox-demo.XXXXXX") || exit 1
+trap 'rm -rf "$out"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+printf abc >"$out/abc"
+ex=build/examples
+ran=0 wrong=0
+
+# An ordinary user gets limits only where a cgroup was delegated; without them has to be asked for.
+limits=
+if [ "$(id -u)" != 0 ] && ! build/fsbox run $ex/hello.so >/dev/null 2>"$out/err"; then
+	sed 's/^/    /' "$out/err"
+	echo "    (the demo goes on without limits: --no-limits)"
+	limits=--no-limits
+fi
+
+show() { # STATUS TEXT EXPLANATION ARG...: TEXT must stand in the answer, "" means any
+	want_status=$1 want=$2
+	printf '\n== %s\n' "$3"
+	shift 3
+	printf '$ fsbox run'
+	for arg in "$@"; do
+		case $arg in
+		*[!A-Za-z0-9_./=,:@-]*) printf " '%s'" "$arg" ;;
+		*) printf ' %s' "$arg" ;;
+		esac
+	done
+	echo
+	# shellcheck disable=SC2086 # none or one word
+	build/fsbox run $limits "$@" >"$out/answer" 2>"$out/log" </dev/null
+	status=$?
+	head -c 600 "$out/answer" | tr -d '\000' | sed 's/^/answer  /'
+	[ ! -s "$out/answer" ] || echo
+	grep -v '^$' "$out/log" | head -n 12 | sed 's/^/log     /'
+	ran=$((ran + 1))
+	if [ $status != "$want_status" ]; then
+		echo "WRONG: exit status $status instead of $want_status"
+		wrong=$((wrong + 1))
+	elif [ -n "$want" ] && ! grep -qF -e "$want" "$out/answer"; then
+		echo "WRONG: the answer does not contain: $want"
+		wrong=$((wrong + 1))
+	fi
+}
+have() { [ -f "$ex/$1.so" ]; }
+
+have hello && show 0 ada "A function answers an event. The last line of its log is Lambda's REPORT." \
+	--mem 512 $ex/hello.so --event '{"name":"ada"}'
+have hello && show 0 grace "Several events go to the same warm cell: only the first REPORT has an Init Duration." \
+	$ex/hello.so --event '{"name":"ada"}' --event '{"name":"grace"}'
+have json-transform && show 0 '{"customer":"ada","total":10.0' "A library of the host, here jansson, works inside: /usr is there, read-only." \
+	$ex/json-transform.so --event '{"orders":[{"customer":"ada","price":2.5,"count":4},{"customer":"bob","price":3,"count":1}]}'
+have hash && show 0 '"sha256":"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"' \
+	"/tmp is the cell's own, in memory, with a size." --tmp 16 $ex/hash.so --event @"$out/abc"
+have primes && show 0 '"count":78498' "Work for the CPU: 128 MB buy 7 % of one, so this takes a while." \
+	--mem 128 --timeout 30 $ex/primes.so --event 1000000
+have primes && show 0 '"count":78498' "The same with 1,769 MB, which buy a whole CPU: compare the Durations." \
+	--mem 1769 --timeout 30 $ex/primes.so --event 1000000
+have streaming && show 0 '30,0.500000' "An answer in parts." \
+	$ex/streaming.so --event 40
+have hello-cpp && show 0 'b 2' "The same contract in C++." \
+	$ex/hello-cpp.so --event 'a b b'
+have hello && show 0 ada "The strict policy: after its init a function may compute and answer, nothing else." \
+	--policy strict $ex/hello.so --event '{"name":"ada"}'
+have hello && show 0 '"calls"' "--json prints one document with the numbers instead." \
+	--json $ex/hello.so --event '{"name":"ada"}'
+show 2 "" "What cannot work is refused in a sentence that names the thing." \
+	--mem 0 $ex/hello.so
+
+echo
+if [ $ran -lt 3 ]; then
+	echo "the demo found only $ran functions to run in $ex"
+	exit 1
+fi
+echo "$ran steps, $wrong wrong answers"
+[ $wrong = 0 ]

@@ -1,0 +1,149 @@
+#!/bin/sh
+# Installs the Debian packages that fsbox needs. Works on a machine that has only a shell, apt and this file.
+#
+#   sh tools/deps.sh [GROUP...]       GROUP: build (default), test, bench, fresh
+#   sh tools/deps.sh --list GROUP...  prints the names of the packages
+#   sh tools/deps.sh --missing GROUP... prints those that dpkg does not know as installed
+#   sh tools/deps.sh --check-libs LIB...  for the Makefile: are these there for pkg-config? Names the package if not
+#
+# Installs only what is missing, with apt-get as root or through sudo. Where neither is possible it prints the command
+# and exits 1. Other distributions: the same things under other names; what is found by pkg-config is enough.
+set -u
+LC_ALL=C
+export LC_ALL
+
+say() { printf '%s\n' "$*" >&2; }
+
+package_of_lib() {
+	case $1 in
+	libseccomp) echo libseccomp-dev ;;
+	libnl-3.0) echo libnl-3-dev ;;
+	jansson) echo libjansson-dev ;;
+	*) echo "$1-dev" ;;
+	esac
+}
+
+check_libs() {
+	command -v pkg-config >/dev/null 2>&1 || {
+		say "pkg-config is missing: install the Debian package pkgconf, or run: make deps"
+		return 1
+	}
+	status=0
+	for lib in "$@"; do
+		pkg-config --exists "$lib" || {
+			say "the library $lib is missing: install the Debian package $(package_of_lib "$lib")," \
+				"or run: make deps"
+			status=1
+		}
+	done
+	return $status
+}
+
+# The compiler's run-time library has the compiler's version in its name, and only the package lists know which that is.
+clang_version() {
+	apt-cache depends clang 2>/dev/null | sed -n 's/.*Depends: clang-\([0-9][0-9]*\)$/\1/p' | head -n 1
+}
+
+list() {
+	for group in "$@"; do
+		case $group in
+		build)
+			echo gcc make pkgconf libc6-dev libseccomp-dev libnl-3-dev libjansson-dev
+			;;
+		test)
+			# binutils: nm, readelf · util-linux, procps, iproute2: what the system tests look with ·
+			# llvm: names in the fuzzers' stack traces · uidmap: newuidmap for the runs as an ordinary user · man-db, groff-base: the manual's own check
+			echo g++ clang llvm clang-format clang-tidy cppcheck shellcheck codespell
+			echo binutils util-linux procps iproute2 uidmap man-db groff-base
+			v=$(clang_version)
+			echo "libclang-rt-${v:-14}-dev"
+			;;
+		bench)
+			echo bubblewrap runc crun busybox-static
+			;;
+		fresh)
+			echo mmdebstrap
+			;;
+		*)
+			say "deps.sh: no group '$group'; there are: build test bench fresh"
+			exit 2
+			;;
+		esac
+	done | tr ' ' '\n' | sort -u
+}
+
+missing() {
+	for package in $(list "$@"); do
+		status=$(dpkg-query -W -f '${db:Status-Abbrev}' "$package" 2>/dev/null) || status=
+		case $status in
+		?i*) ;;
+		*) printf '%s\n' "$package" ;;
+		esac
+	done
+}
+
+mode=install
+case ${1-} in
+--check-libs)
+	shift
+	check_libs "$@"
+	exit
+	;;
+--list | --missing)
+	mode=${1#--}
+	shift
+	;;
+esac
+[ $# -gt 0 ] || set -- build
+if [ "$mode" = list ]; then
+	list "$@"
+	exit
+fi
+
+if ! command -v dpkg-query >/dev/null 2>&1; then
+	command -v cc >/dev/null 2>&1 && command -v make >/dev/null 2>&1 &&
+		check_libs libseccomp libnl-3.0 jansson && exit 0
+	# shellcheck disable=SC2046 # the names are words
+	say "this is no Debian system; install what these Debian packages hold:" $(list "$@")
+	exit 1
+fi
+
+need=$(missing "$@" | tr '\n' ' ')
+need=${need% }
+if [ "$mode" = missing ]; then
+	[ -z "$need" ] || printf '%s\n' "$need"
+	exit
+fi
+[ -n "$need" ] || exit 0
+
+as_root=
+if [ "$(id -u)" != 0 ]; then
+	# A password can be asked for only where somebody can answer.
+	if command -v sudo >/dev/null 2>&1 && { [ -t 0 ] || sudo -n true 2>/dev/null; }; then
+		as_root=sudo
+	else
+		say "packages are missing, and installing them needs root:"
+		say "    apt-get install --no-install-recommends -y $need"
+		exit 1
+	fi
+fi
+
+say "installing: $need"
+apt() {
+	# A first boot's own updates may hold dpkg's lock for a while.
+	$as_root env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg::Use-Pty=0 -o DPkg::Lock::Timeout=120 "$@" >&2
+}
+# The lists may be absent or too old to name files that still exist: fetch them when a first try fails.
+first=${need%% *}
+apt-cache show "$first" >/dev/null 2>&1 || apt update
+need=$(missing "$@" | tr '\n' ' ') # now that the lists are there, the names with versions are certain
+# shellcheck disable=SC2086 # the names are words
+apt install --no-install-recommends -y $need || { apt update && apt install --no-install-recommends -y $need; } || {
+	say "apt-get could not install: $need"
+	exit 1
+}
+need=$(missing "$@" | tr '\n' ' ')
+[ -z "$need" ] || {
+	say "still missing after apt-get: $need"
+	exit 1
+}
