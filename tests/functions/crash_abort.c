@@ -1,0 +1,7 @@
+#include "out.h"
+
+int fsbox_handler(fsbox_call *call)
+{
+	(void)call;
+	abort();
+}

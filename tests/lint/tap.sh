@@ -1,0 +1,21 @@
+#!/bin/sh
+# The quick checks of tests/lint/run.sh as tests: one each.
+cd "$(dirname "$0")/../.." || exit 1
+must=${FSBOX_MUST_RUN-}
+# shellcheck disable=SC2046 # words
+set -- layers banned names sizes headers marks scripts format makefile manual spelling
+echo "1..$#"
+n=0
+for check in "$@"; do
+	n=$((n + 1))
+	echo "# begin $n lint_$check"
+	said=$(sh tests/lint/run.sh "$check")
+	case $? in
+	0) echo "ok $n - lint_$check" ;;
+	77) [ "$must" = 1 ] && echo "not ok $n - lint_$check (skipped)" || echo "ok $n - lint_$check # SKIP $said" | tr '\n' ' ' && echo ;;
+	*)
+		printf '%s\n' "$said" | sed 's/^/# /'
+		echo "not ok $n - lint_$check"
+		;;
+	esac
+done

@@ -1,0 +1,259 @@
+#!/bin/sh
+# Sets up, builds and runs the tests of the project.
+#
+#   sh tests/run.sh                everything that `make check` means
+#   sh tests/run.sh SUITE...       lint unit policy kernel system fault escape fuzz
+#   sh tests/run.sh --all          also long fuzzing, clang-tidy, cppcheck and a build in a bare Debian root
+#   sh tests/run.sh system/run_answers unit/test_str   single programs
+#
+# FSBOX_MUST_RUN=1 makes a skip a failure; FSBOX_NO_DEPS=1 leaves the packages alone; FSBOX_TEST_JOBS is the number of
+# unprivileged programs run at once (system tests run one at a time). Logs: build/test-logs/.
+#
+# The last line is "N passed, N failed" or "N passed, N failed, N skipped". Exit 0 when something ran and nothing failed.
+set -u
+cd "$(dirname "$0")/.." || exit 1
+SRC=$(pwd)
+export SRC
+LC_ALL=C
+export LC_ALL
+
+time_limit() { # of a program, in seconds: "time-limit: N" in its source, or by its suite
+	limit=
+	for source in "tests/$1.c" "tests/$1.sh"; do
+		[ ! -f "$source" ] || limit=$(sed -n 's/.*time-limit: \([0-9][0-9]*\).*/\1/p' "$source" | head -n 1)
+		[ -z "$limit" ] || break
+	done
+	case $1 in
+	system/* | fault/* | escape/*) echo "${limit:-300}" ;;
+	*) echo "${limit:-120}" ;;
+	esac
+}
+
+# One program: its output goes to LOG, its counts to LOG.sum. Called as `sh tests/run.sh --one BUILD NAME LOG`.
+run_one() {
+	build=$1 name=$2 log=$3
+	limit=$(time_limit "$name")
+	FSBOX_BUILD=$SRC/$build
+	FSBOX=$FSBOX_BUILD/fsbox
+	FSBOX_SRC=$SRC
+	export FSBOX FSBOX_BUILD FSBOX_SRC
+	# An allocation that is refused is a case to be tested, not a reason to stop.
+	ASAN_OPTIONS=${ASAN_OPTIONS-allocator_may_return_null=1:detect_leaks=1:strict_string_checks=1}
+	UBSAN_OPTIONS=${UBSAN_OPTIONS-print_stacktrace=1}
+	export ASAN_OPTIONS UBSAN_OPTIONS
+	if [ -f "tests/$name.sh" ]; then
+		set -- sh "tests/$name.sh"
+	else
+		set -- "$build/tests/$name"
+	fi
+	timeout -k 10 "$limit" "$@" >"$log" 2>&1 </dev/null 9>&-
+	status=$?
+	awk -v name="$name" -v status="$status" -v limit="$limit" -v sum="$log.sum" \
+		-v must="${FSBOX_MUST_RUN-}" -f tests/lib/tap.awk "$log" >"$log.report"
+}
+
+if [ "${1-}" = --one ]; then
+	shift
+	run_one "$@"
+	exit 0
+fi
+
+# ---- What to run ----
+all=
+suites=
+for arg in "$@"; do
+	case $arg in
+	--all) all=1 ;;
+	-*)
+		echo "run.sh: no option '$arg'; see the head of tests/run.sh" >&2
+		exit 2
+		;;
+	*) suites="$suites $arg" ;;
+	esac
+done
+default_suites="lint unit policy kernel fuzz fault escape system"
+suites=${suites:-$default_suites}
+
+# ---- Set-up ----
+if [ "${FSBOX_NO_DEPS-}" != 1 ]; then
+	sh tools/deps.sh build test ${all:+bench fresh} || {
+		echo "0 passed, 1 failed"
+		exit 1
+	}
+fi
+jobs=${FSBOX_TEST_JOBS:-$(nproc)}
+logs=build/test-logs
+work=build/test-logs/run.$$
+mkdir -p "$work" || exit 1
+trap 'rm -rf "$work"' EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+# Two runs in one tree build one after the other.
+exec 9>build/.lock
+flock 9
+
+: >"$work/list" # lines: BUILD NAME
+: >"$work/sums" # lines: NAME PASSED FAILED SKIPPED
+
+note() { # a result that is not a program's: NAME ok|FAIL MESSAGE
+	case $2 in
+	ok) echo "$1 1 0 0" >>"$work/sums" ;;
+	*) echo "$1 0 1 0" >>"$work/sums" ;;
+	esac
+	printf '%-5s %s%s\n' "$2" "$1" "${3:+: $3}"
+}
+
+built=
+build() { # VARIANT TARGET...: errors are shown, and what could be built is still tested
+	variant=$1
+	shift
+	make -k -j"$jobs" DEV=1 VARIANT="$variant" "$@" >"$work/make.log" 2>&1 9>&- && {
+		[ -n "${FSBOX_QUIET-}" ] || echo "built $(build_dir "$variant"): $*"
+		return 0
+	}
+	grep -v '^  [A-Z]* ' "$work/make.log" | tail -n 60
+	note "build/$*${variant:+ ($variant)}" FAIL "see the messages above"
+	built="$built $variant!" # up-to-date checks are needed below
+}
+build_dir() { echo "build${1:+/$1}"; }
+
+variant_of() { # the variant that a suite is built in
+	case $1 in
+	unit | policy | fuzz) echo asan ;;
+	fault) echo fault ;;
+	*) echo ;;
+	esac
+}
+
+add() { # VARIANT NAME
+	dir=$(build_dir "$1")
+	if [ ! -f "tests/$2.sh" ]; then
+		[ -x "$dir/tests/$2" ] || return 0 # its failure to build has been counted
+		case $built in
+		*" $1!"*) make -q DEV=1 VARIANT="$1" "$dir/tests/$2" >/dev/null 2>&1 9>&- || return 0 ;;
+		esac
+	fi
+	echo "$dir $2" >>"$work/list"
+}
+
+programs_of() { # SUITE
+	for f in tests/"$1"/*.c tests/"$1"/*.sh; do
+		name=${f#tests/}
+		case $name in
+		*'*'* | lint/run.sh | fuzz/run.sh | fuzz/replay.c) continue ;;
+		unit/test_* | fuzz/fuzz_*) ;;
+		unit/* | fuzz/*) continue ;;
+		esac
+		echo "${name%.*}"
+	done
+}
+
+for item in $suites; do
+	case $item in
+	lint)
+		printf 'build lint/tap\nbuild lint/selftest\n' >>"$work/list"
+		;;
+	*/*)
+		name=${item#tests/}
+		name=${name%.c}
+		name=${name%.sh}
+		variant=$(variant_of "${name%%/*}")
+		targets="$(build_dir "$variant")/tests/$name"
+		[ ! -f "tests/$name.sh" ] || targets=
+		case $name in
+		system/* | fault/* | escape/*) targets="$targets all functions" ;;
+		esac
+		# shellcheck disable=SC2086 # words
+		[ -z "$targets" ] || build "$variant" $targets
+		add "$variant" "$name"
+		;;
+	unit | policy | kernel | fuzz | fault | escape | system)
+		programs=$(programs_of "$item")
+		[ -n "$programs" ] || continue
+		variant=$(variant_of "$item")
+		build "$variant" "programs-$item"
+		for name in $programs; do
+			add "$variant" "$name"
+		done
+		;;
+	*)
+		echo "run.sh: no suite '$item'; there are: $default_suites" >&2
+		exit 2
+		;;
+	esac
+done
+flock -u 9
+exec 9>&-
+
+# ---- Run ----
+mkdir -p "$work/logs"
+grep -E ' (lint|unit|policy|fuzz)/' "$work/list" >"$work/free"
+grep -Ev ' (lint|unit|policy|fuzz)/' "$work/list" >"$work/serial"
+
+log_of() { echo "$work/logs/$(echo "$1" | tr / .)"; }
+
+report() { # NAME
+	log=$(log_of "$1")
+	[ -s "$log.sum" ] || echo "$1 0 1 0" >"$log.sum"
+	cat "$log.sum" >>"$work/sums"
+	cat "$log.report"
+	cp "$log" "$logs/${log##*/}.log"
+}
+
+while read -r dir name; do
+	printf '%s\n%s\n%s\n' "$dir" "$name" "$(log_of "$name")"
+done <"$work/free" | xargs -r -P "$jobs" -n 3 sh tests/run.sh --one
+while read -r dir name; do
+	report "$name"
+done <"$work/free"
+
+if [ -s "$work/serial" ]; then
+	# They look at the whole machine (groups, mounts, processes): one at a time, whatever else runs here.
+	lock=/run/lock/fsbox-tests.lock
+	{ [ -e "$lock" ] && [ -w "$lock" ]; } || { [ ! -e "$lock" ] && [ -w "${lock%/*}" ]; } ||
+		lock=${TMPDIR:-/tmp}/fsbox-tests.$(id -u).lock
+	exec 9>"$lock"
+	flock 9
+	while read -r dir name; do
+		run_one "$dir" "$name" "$(log_of "$name")"
+		report "$name"
+	done <"$work/serial"
+	exec 9>&-
+fi
+
+case " $suites " in
+*" fuzz "*)
+	if [ -n "$(ls tests/fuzz/fuzz_*.c 2>/dev/null)" ]; then
+		if sh tests/fuzz/run.sh "${FSBOX_FUZZ_SECONDS:-$([ -n "$all" ] && echo 300 || echo 10)}" >"$work/fuzz.log" 2>&1; then
+			note "fuzz/$(sed -n '$p' "$work/fuzz.log")" ok
+		else
+			tail -n 60 "$work/fuzz.log"
+			note fuzz/run FAIL "see the messages above"
+		fi
+	fi
+	;;
+esac
+if [ -n "$all" ]; then
+	for step in "lint/run.sh --all" fresh/run.sh; do
+		[ -f "tests/${step%% *}" ] || continue
+		# shellcheck disable=SC2086 # a script and its option
+		if sh tests/$step >"$work/step.log" 2>&1; then
+			note "$step" ok
+		else
+			tail -n 80 "$work/step.log"
+			note "$step" FAIL "see the messages above"
+		fi
+	done
+fi
+
+# ---- Sum ----
+echo
+awk '
+	{ split($1, part, "/"); s = part[1]; if (!(s in seen)) { seen[s] = 1; order[++n] = s } }
+	{ p[s] += $(NF - 2); f[s] += $(NF - 1); k[s] += $NF; P += $(NF - 2); F += $(NF - 1); K += $NF }
+	END {
+		for (i = 1; i <= n; i++)
+			printf "%-8s %5d passed %5d failed %5d skipped\n", order[i], p[order[i]], f[order[i]], k[order[i]]
+		printf "%d passed, %d failed%s\n", P, F, K ? ", " K " skipped" : ""
+		exit F > 0 || P == 0
+	}' "$work/sums"
