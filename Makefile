@@ -116,17 +116,17 @@ $(B)/fsbox: $(call obj,$(CLI_SRC)) $(B)/libfsbox.a
 
 # The cell's PID 1 has no libc and no relocations to apply: its start is nearly free.
 INIT_CFLAGS := -std=$(STD:gnu23=gnu2x) -Os -g $(WARN) -ffreestanding -fno-stack-protector -fno-pie -fno-common \
-	-fno-strict-aliasing -fno-asynchronous-unwind-tables
+	-fno-strict-aliasing -fno-asynchronous-unwind-tables -fcf-protection=none
 $(B)/runtime/init: $(INIT_SRC) $(wildcard sandbox/runtime/init/*.h sandbox/runtime/*.h) Makefile $(B)/.flags
 	@echo "  CC      $@"
 	$(Q)mkdir -p $(@D) && $(CC) -D_GNU_SOURCE -Isandbox -I. $(INIT_CFLAGS) $(if $(DEV),-Werror) -static -nostdlib \
-		-Wl,-z,noexecstack,-z,norelro,--build-id=none -o $@ $(INIT_SRC)
+		-no-pie -s -Wl,-z,noexecstack,-z,norelro,-z,noseparate-code,--build-id=none -o $@ $(INIT_SRC)
 # The runtime loads the function with dlopen(3), so it is dynamic, and offers the fsbox_… symbols to it. What runs under a
 # filter and a memory limit has UBSan's traps instead of a sanitizer that needs a library.
 NATIVE_ALL = $(filter-out $(SAN),$(C_ALL)) $(if $(filter asan fuzz ubsan,$(VARIANT)),$(SAN_ubsan))
 $(B)/runtime/native: $(NATIVE_SRC) $(wildcard sandbox/runtime/*.h sandbox/runtime/native/*.h) Makefile $(B)/.flags
 	@echo "  CC      $@"
-	$(Q)mkdir -p $(@D) && $(CC) $(CPP_ALL) $(NATIVE_ALL) $(if $(DEV),-Werror) -fPIE -pie -rdynamic \
+	$(Q)mkdir -p $(@D) && $(CC) $(CPP_ALL) $(NATIVE_ALL) $(if $(DEV),-Werror) -fPIE -pie '-Wl,--export-dynamic-symbol=fsbox_*' \
 		$(filter-out $(SAN),$(LD_ALL)) -o $@ $(NATIVE_SRC) -ldl
 
 # Functions are built as their authors build them: no flag of ours is needed. `/* libs: jansson */` names packages.
@@ -172,6 +172,7 @@ endef
 $(foreach s,$(SUITES),$(eval $(call SUITE,$(s))))
 programs-fuzz: $(FUZZERS)
 functions: $(FUNCTION_SO)
+runtime: $(RUNTIME)
 
 check:  ## build with DEV=1 and run all tests
 	$(Q)sh tests/run.sh
@@ -223,6 +224,6 @@ help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+[^:=]*:.*## / { printf "  %-18s %s\n", $$1, $$2 }' Makefile
 	@echo '  check-SUITE        run one suite: lint fuzz $(SUITES)'
 
-.PHONY: all functions check check-all check-fuzz fuzz-short fuzz bench lint lint-all format deps demo install uninstall clean help \
+.PHONY: all functions runtime check check-all check-fuzz fuzz-short fuzz bench lint lint-all format deps demo install uninstall clean help \
 	FORCE programs-fuzz $(foreach s,$(SUITES),programs-$(s) check-$(s))
 -include $(shell find $(B)/obj $(B)/examples $(B)/tests -name "*.d" 2>/dev/null)

@@ -64,12 +64,13 @@ struct cgroup {
 	int v1[CG_V1_COUNT];
 	int oom_event; /* eventfd of v1's memory.oom_control, FD_NONE on v2. Nonblocking. The kernel signals
 				    * it at an OOM and also when the group is removed: oom_kills of cg_usage() decides */
+	int peak; /* the memory peak's file, kept open by cg_peak() */
 	struct cg_limits limits;
 	struct cg_host *host; /* borrowed */
 };
 #define CGROUP_INIT                                                                    \
 	{                                                                              \
-		.v2 = FD_NONE, .v1 = {FD_NONE, FD_NONE, FD_NONE}, .oom_event = FD_NONE \
+		.v2 = FD_NONE, .v1 = {FD_NONE, FD_NONE, FD_NONE}, .oom_event = FD_NONE, .peak = FD_NONE \
 	}
 
 /* The parent under which cells' groups are made, in this order: @wanted (--cgroup-parent; a path below the root of the
@@ -101,10 +102,11 @@ NODISCARD int cg_begin(struct cg_host *host, const struct cg_parent *parent, con
 		       const struct cg_limits *limits, struct cgroup *cg, struct err *e);
 NODISCARD int cg_finish(struct cgroup *cg, struct err *e);
 
-/* Descriptors of the v1 groups' `tasks` files; returns their number, 0 on pure v2. The caller closes them.
+/* Descriptors of the v1 groups' `tasks` files, and with @v2_too of cgroup2's `cgroup.procs`; returns their number, 0 on
+ * pure v2 without @v2_too. The caller closes them.
  * A single-threaded process that writes "0" to each enters them without the global lock that every write of another's
  * pid takes (kernel/cgroup/cgroup.c, cgroup_procs_write_start()), which costs an RCU grace period: up to 15 ms. */
-NODISCARD int cg_open_tasks(const struct cgroup *cg, int fds[CG_V1_COUNT], struct err *e);
+NODISCARD int cg_open_tasks(const struct cgroup *cg, int fds[CG_V1_COUNT + 1], bool v2_too, struct err *e);
 
 /* Puts @pid into the v1 groups (v2 is entered by CLONE_INTO_CGROUP; without cgroup2 nothing is left to do).
  * No-op on pure v2. */
@@ -130,6 +132,9 @@ struct cg_usage {
 	uint32_t pids;
 };
 NODISCARD int cg_usage(const struct cgroup *cg, struct cg_usage *ret, struct err *e);
+
+/* Only the most memory the group ever used, by one read(2) from the second time on: every call's report wants it. */
+NODISCARD int cg_peak(struct cgroup *cg, uint64_t *ret_bytes, struct err *e);
 
 /* Ends every process in the group: cgroup.kill, or SIGKILL to each where the host has no cgroup.kill, then thaws (SIGKILL
  * ends a frozen process where it stands; thawing first would let it run on for a moment).

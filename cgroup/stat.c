@@ -133,6 +133,41 @@ int cg_usage(const struct cgroup *cg, struct cg_usage *ret, struct err *e)
 	return 0;
 }
 
+/* The file that holds the peak; before Linux 5.19 v2 has none, and the present usage has to stand for it. */
+static int open_peak(const struct cgroup *cg)
+{
+	const bool v2 = cg->mode == CG_V2;
+	const int dir = v2 ? cg->v2 : cg->v1[CG_V1_MEMORY];
+	const int flags = O_RDONLY | O_CLOEXEC | O_NOFOLLOW;
+	int fd = openat(dir, v2 ? "memory.peak" : "memory.max_usage_in_bytes", flags);
+
+	if (fd < 0 && errno == ENOENT && v2)
+		fd = openat(dir, "memory.current", flags);
+	return fd < 0 ? -errno : fd;
+}
+
+int cg_peak(struct cgroup *cg, uint64_t *ret_bytes, struct err *e)
+{
+	char text[32];
+	ssize_t n;
+
+	if (cg->mode == CG_NONE)
+		return err_set(e, ERR_BUG, EBADF, "reading the memory peak of a cell without a cgroup");
+	if (!fd_valid(cg->peak)) {
+		int r = open_peak(cg);
+
+		if (r < 0)
+			return err_sys(e, r, "opening the memory peak of cgroup '%s'", cg->name);
+		cg->peak = r;
+	}
+	n = pread(cg->peak, text, sizeof text - 1, 0);
+	if (n <= 0)
+		return err_sys(e, n < 0 ? errno : EIO, "reading the memory peak of cgroup '%s'", cg->name);
+	text[n] = '\0';
+	return cg_parse_value(text, ret_bytes) ? 0 : err_set(e, ERR_SYSTEM, EPROTO, "memory peak of cgroup '%s': '%s'",
+							     cg->name, text);
+}
+
 void cg_pause_until(uint64_t ns_monotonic)
 {
 	struct timespec ts = {.tv_sec = (time_t)(ns_monotonic / NS_PER_S), .tv_nsec = (long)(ns_monotonic % NS_PER_S)};

@@ -58,7 +58,7 @@ int cg_put(const struct cgroup *cg, unsigned h, const char *file, const char *te
 static void cg_reset(struct cgroup *cg)
 {
 	cg->mode = CG_NONE;
-	cg->v2 = cg->oom_event = FD_NONE;
+	cg->v2 = cg->oom_event = cg->peak = FD_NONE;
 	for (unsigned h = 0; h < CG_V1_COUNT; h++)
 		cg->v1[h] = FD_NONE;
 }
@@ -72,6 +72,7 @@ void cg_close(struct cgroup *cg)
 	for (unsigned h = 0; h < CG_H_COUNT; h++)
 		fd_closep(dirfd_slot(cg, h));
 	fd_closep(&cg->oom_event);
+	fd_closep(&cg->peak);
 	cg_reset(cg);
 }
 
@@ -208,16 +209,18 @@ int cg_create(struct cg_host *host, const struct cg_parent *parent, const char *
 	return 0;
 }
 
-int cg_open_tasks(const struct cgroup *cg, int fds[CG_V1_COUNT], struct err *e)
+int cg_open_tasks(const struct cgroup *cg, int fds[CG_V1_COUNT + 1], bool v2_too, struct err *e)
 {
 	int n = 0;
 
-	for (unsigned h = 0; h < CG_V1_COUNT; h++) {
-		if (!fd_valid(cg->v1[h]))
+	for (unsigned h = 0; h < CG_H_COUNT; h++) {
+		const char *file = h == CG_H_V2 ? "cgroup.procs" : "tasks";
+
+		if (!fd_valid(cg_dirfd(cg, h)) || (h == CG_H_V2 && !v2_too))
 			continue;
-		fds[n] = openat(cg->v1[h], "tasks", O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+		fds[n] = openat(cg_dirfd(cg, h), file, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
 		if (fds[n] < 0) {
-			int r = cg_fail(cg, h, "tasks", errno, "opening", e);
+			int r = cg_fail(cg, h, file, errno, "opening", e);
 
 			while (n > 0)
 				fd_closep(&fds[--n]);

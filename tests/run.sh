@@ -162,6 +162,7 @@ for item in $suites; do
 		[ ! -f "tests/$name.sh" ] || targets=
 		case $name in
 		system/* | fault/* | escape/*) targets="$targets all functions" ;;
+		unit/*) targets="$targets runtime functions" ;;
 		esac
 		# shellcheck disable=SC2086 # words
 		[ -z "$targets" ] || build "$variant" $targets

@@ -51,10 +51,10 @@ list() {
 			echo gcc make pkgconf libc6-dev libseccomp-dev libnl-3-dev libjansson-dev
 			;;
 		test)
-			# binutils: nm, readelf · util-linux, procps, iproute2: what the system tests look with ·
+			# binutils: nm, readelf · util-linux to iproute2, e2fsprogs, jq, python3: what the system tests look with ·
 			# llvm: names in the fuzzers' stack traces · uidmap: newuidmap for the runs as an ordinary user · man-db, groff-base: the manual's own check
 			echo g++ clang llvm clang-format clang-tidy cppcheck shellcheck codespell
-			echo binutils util-linux procps iproute2 uidmap man-db groff-base
+			echo binutils util-linux bsdutils procps iproute2 uidmap e2fsprogs jq python3-minimal man-db groff-base
 			v=$(clang_version)
 			echo "libclang-rt-${v:-14}-dev"
 			;;

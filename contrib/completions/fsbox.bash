@@ -1,35 +1,36 @@
-# Bash completion for fsbox. What there is comes from `fsbox help`, so it is never behind the program.
+# Bash completion for fsbox. The region between the marks comes from the options' tables: make docs.
 # shellcheck shell=bash
 
+# gencli: begin bash
+# gencli: end
+
 _fsbox() {
-	local program=${COMP_WORDS[0]} cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} words
+	local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD - 1]} command=${COMP_WORDS[1]-} kind words
 	COMPREPLY=()
 	if [ "$COMP_CWORD" -eq 1 ]; then
-		words=$("$program" --help 2>/dev/null | sed -n 's/^  fsbox \([a-z][a-z-]*\).*/\1/p')
-		mapfile -t COMPREPLY < <(compgen -W "$words --help --version" -- "$cur")
+		mapfile -t COMPREPLY < <(compgen -W "$_fsbox_commands --help --version" -- "$cur")
 		return
 	fi
-	case $prev in
-	--net) words="loopback none host" ;;
-	--log-format) words="text json" ;;
-	--policy) words="default strict none" ;;
-	--layer | --rootfs | --tmp-dir)
-		mapfile -t COMPREPLY < <(compgen -d -- "$cur")
-		return
-		;;
+	# Readline breaks words at '=': --net=h is three of them.
+	if [ "$cur" = = ]; then
+		cur=
+	elif [ "$prev" = = ] && [ "$COMP_CWORD" -ge 4 ]; then
+		prev=${COMP_WORDS[COMP_CWORD - 2]}
+	fi
+	read -r kind words <<<"$(_fsbox_value "$command" "$prev")"
+	case $kind:$cur in
+	word:*) mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur") ;;
+	file:*) mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur"; compgen -f -- "$cur") ;;
+	dir:*) mapfile -t COMPREPLY < <(compgen -d -- "$cur") ;;
+	event:@*) mapfile -t COMPREPLY < <(compgen -P @ -f -- "${cur#@}") ;;
+	event:*) ;;
+	*:-*) mapfile -t COMPREPLY < <(compgen -W "$(_fsbox_options "$command")" -- "$cur") ;;
 	*)
-		case $cur in
-		-*) words=$("$program" help "${COMP_WORDS[1]}" 2>/dev/null |
-			sed -n 's/^  \(-., \|    \)\(--[a-z][a-z-]*\).*/\2/p') ;;
-		@*) # --event @FILE
-			mapfile -t COMPREPLY < <(compgen -P @ -f -- "${cur#@}")
-			return
-			;;
-		*) words= ;;
+		case $command in
+		help) mapfile -t COMPREPLY < <(compgen -W "$_fsbox_commands" -- "$cur") ;;
+		run) mapfile -t COMPREPLY < <(compgen -f -X '!*.so' -- "$cur"; compgen -d -- "$cur") ;;
 		esac
 		;;
 	esac
-	mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
-	[ "${#COMPREPLY[@]}" -gt 0 ] || [ "$prev" = --net ] || mapfile -t COMPREPLY < <(compgen -f -- "$cur")
 }
 complete -o filenames -F _fsbox fsbox

@@ -43,6 +43,7 @@ struct cell_host {
 	char links[8][64];       /* texts behind facts.userland */
 	int slots;               /* descriptor of the table of cells, see slots.c */
 	uint32_t range_first, n_ranges; /* span of outside ids, privileged only */
+	bool clone_beside;        /* CLONE_INTO_CGROUP does not work from here: the child enters by itself */
 	struct cell_trace *trace; /* NULL unless wanted */
 };
 
@@ -62,6 +63,7 @@ struct cell {
 	bool has_cg;
 	struct net_request lo;
 	struct root_quota quota;
+	int skeleton;                /* holds the skeleton in place */
 	int mounts[PLAN_MAX_MOUNTS]; /* made before clone3, in the plan's order; FD_NONE: made by the child */
 	int barrier, barrier_child;
 	int in, out;                 /* our ends of the channel: written, read; non-blocking */

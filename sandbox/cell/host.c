@@ -21,6 +21,7 @@ void cell_init(struct cell *c, struct cell_host *host, const struct cell_spec *s
 		.filter = filter,
 		.slot = -1,
 		.cg = CGROUP_INIT,
+		.skeleton = FD_NONE,
 		.barrier = FD_NONE,
 		.barrier_child = FD_NONE,
 		.in = FD_NONE,
@@ -174,7 +175,7 @@ static int explain_mount(const struct plan_mount *m, int r, struct err *e)
 
 int enter_rootfs(struct cell *c, struct err *e)
 {
-	int r = root_skeleton(c->host->state_dir, c->plan, e);
+	int r = root_skeleton(c->host->state_dir, c->plan, &c->skeleton, e);
 
 	if (r < 0 || !c->plan->privileged)
 		return r;
@@ -198,6 +199,7 @@ int undo_rootfs(struct cell *c, struct err *e)
 	(void)e;
 	for (size_t i = 0; i < PLAN_MAX_MOUNTS; i++)
 		fd_closep(&c->mounts[i]);
+	fd_closep(&c->skeleton);
 	return 0;
 }
 
@@ -279,7 +281,7 @@ static int explain_clone(int r, const struct cell *c, struct err *e)
 
 int enter_spawn(struct cell *c, struct err *e)
 {
-	const bool into = c->has_cg && fd_valid(c->cg.v2);
+	const bool into = c->has_cg && fd_valid(c->cg.v2) && !c->host->clone_beside;
 	int pidfd = FD_NONE;
 	/* The other namespaces the child makes for itself, while this side goes on: a network namespace takes longer than
 	 * everything the host has to do meanwhile. */
@@ -334,9 +336,20 @@ int undo_spawn(struct cell *c, struct err *e)
 	return 0;
 }
 
-/* What the child said of itself, with the hints that need words; the child only has numbers. */
+/* What the child said of itself, with the hints that need words; the child only has numbers. It may have failed before
+ * our side of the handover did, and then its account is the one that explains. */
 static int explain_child(struct cell *c, int r, struct err *e)
 {
+	struct err from = {0};
+
+	if (e->stage[0] == '\0' && cell_has_exited(c, false)) {
+		int said = barrier_expect_exec(c->barrier, &from);
+
+		if (said < 0 && from.stage[0]) {
+			*e = from;
+			r = said;
+		}
+	}
 	if (strcmp(e->stage, "mounts") == 0 && r == -EPERM)
 		return err_hint(e, r,
 				"a container that hides parts of /proc does not allow a new one: run fsbox outside it, or "
@@ -351,29 +364,17 @@ int enter_handover(struct cell *c, struct err *e)
 	const struct cell_plan *p = c->plan;
 	const struct id_map uid = {p->map_inside, p->uid_outside, p->map_count};
 	const struct id_map gid = {p->map_inside, p->gid_outside, p->map_count};
-	int groups[CG_V1_COUNT], n = 0;
+	int groups[BARRIER_MAX_FDS], n = 0;
 	int r = ids_write(c->pid, &uid, &gid, !p->privileged, e);
 
 	if (r == 0 && c->has_cg)
-		r = n = cg_open_tasks(&c->cg, groups, e);
+		r = n = cg_open_tasks(&c->cg, groups, c->host->clone_beside, e);
 	if (r >= 0)
 		r = barrier_release(c->barrier, groups, n, e);
 	while (n > 0)
 		fd_closep(&groups[--n]);
-	if (r < 0) {
-		/* The child may have failed first, and said why. */
-		struct err from = {0};
-
-		if (!cell_has_exited(c, false))
-			return r;
-		int said = barrier_expect_exec(c->barrier, &from);
-		if (said < 0) {
-			*e = from;
-			return said;
-		}
-		return r;
-	}
-	r = barrier_expect_exec(c->barrier, e);
+	if (r >= 0)
+		r = barrier_expect_exec(c->barrier, e);
 	if (r < 0)
 		return explain_child(c, r, e);
 	fd_closep(&c->barrier);

@@ -127,15 +127,15 @@ static void report_init(struct invoker *inv, const char *phase, const struct out
 /* The measured part of a result; must run while the group still exists. */
 static void measure(struct invoker *inv, struct call_result *ret, uint64_t begin_ns)
 {
-	struct cg_usage usage;
+	uint64_t peak;
 	struct err ignored = {0};
 
 	ret->duration_ns = clock_mono_ns() - begin_ns;
 	ret->billed_ms = (ret->duration_ns + NS_PER_MS - 1) / NS_PER_MS;
 	ret->memory_mb = inv->spec->memory_bytes >> 20;
-	if (inv->alive && inv->cell.has_cg && cg_usage(&inv->cell.cg, &usage, &ignored) == 0) {
+	if (inv->alive && inv->cell.has_cg && cg_peak(&inv->cell.cg, &peak, &ignored) == 0) {
 		ret->has_memory = true;
-		ret->max_memory_mb = (usage.memory_peak_bytes + (1 << 20) - 1) >> 20;
+		ret->max_memory_mb = (peak + (1 << 20) - 1) >> 20;
 	}
 }
 

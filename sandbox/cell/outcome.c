@@ -187,6 +187,9 @@ void outcome_of_call(struct outcome *o, enum session_event ev, struct session *s
 	case SESSION_ERROR:
 		reported(o, s, false);
 		break;
+	case SESSION_INIT_ERROR: /* the filter that starts after init was refused */
+		reported(o, s, true);
+		break;
 	default: /* the deadline */
 		outcome_timed_out(o, spec);
 		break;

@@ -152,71 +152,68 @@ static enum session_event broken(struct session *s, const char *why)
 	return SESSION_BROKEN;
 }
 
-/* struct chan_error, type, message. False when the lengths do not fit. */
+/* False when the lengths do not fit. */
 static bool take_error(struct session *s, const char *body, size_t len)
 {
-	struct chan_error h;
+	struct chan_error_view v;
 
-	if (len < sizeof h)
+	if (chan_error_parse(body, len, &v) < 0)
 		return false;
-	memcpy(&h, body, sizeof h);
-	if (h.type_len > CHAN_MAX_TYPE || h.message_len > CHAN_MAX_MESSAGE ||
-	    sizeof h + h.type_len + h.message_len != len)
-		return false;
-	memcpy(s->error_type, body + sizeof h, h.type_len);
-	s->error_type[h.type_len] = '\0';
+	memcpy(s->error_type, v.type, v.type_len);
+	s->error_type[v.type_len] = '\0';
 	s->error_message.len = 0;
-	buf_add(&s->error_message, body + sizeof h + h.type_len, h.message_len);
+	buf_add(&s->error_message, v.message, v.message_len);
 	return !s->error_message.failed;
 }
 
-/* One complete frame. SESSION_DEADLINE stands for "nothing to tell the caller". */
+static enum session_event take_ready(struct session *s, const char *body)
+{
+	struct chan_ready ready;
+
+	memcpy(&ready, body, sizeof ready);
+	if (s->ready || ready.version != CHAN_VERSION)
+		return broken(s, s->ready ? "a second 'ready'" : "another version");
+	s->ready = true;
+	s->has_shutdown = ready.has_shutdown == 1;
+	return SESSION_READY;
+}
+
+static enum session_event end_call(struct session *s, enum session_event ev)
+{
+	s->call = 0;
+	s->settled = true;
+	return ev;
+}
+
+/* One complete frame whose head chan_head_parse() accepted. SESSION_DEADLINE stands for "nothing to tell". */
 static enum session_event take_frame(struct session *s, const struct chan_head *h, const char *body)
 {
+	if (h->call != 0 && h->call != s->call && h->type != CHAN_FAULT)
+		return broken(s, "a frame of a call that is not running");
 	switch (h->type) {
-	case CHAN_READY: {
-		struct chan_ready ready;
-
-		if (s->ready || h->len != sizeof ready)
-			return broken(s, "an unexpected 'ready'");
-		memcpy(&ready, body, sizeof ready);
-		if (ready.version != CHAN_VERSION)
-			return broken(s, "another version");
-		s->ready = true;
-		s->has_shutdown = ready.has_shutdown == 1;
-		return SESSION_READY;
-	}
-	case CHAN_INIT_ERROR:
-		if (s->ready || !take_error(s, body, h->len))
+	case CHAN_READY:
+		return take_ready(s, body);
+	case CHAN_INIT_ERROR: /* after "ready", too, until the first call has ended: a filter could not be added */
+		if (s->settled || !take_error(s, body, h->len))
 			return broken(s, "an unexpected init error");
 		return SESSION_INIT_ERROR;
 	case CHAN_DATA:
-		if (s->call == 0 || h->call != s->call)
-			return broken(s, "an answer outside a call");
 		if (s->answer.len + h->len > CHAN_MAX_PAYLOAD)
 			return SESSION_TOO_LARGE;
 		buf_add(&s->answer, body, h->len);
 		return s->answer.failed ? SESSION_TOO_LARGE : SESSION_DEADLINE;
 	case CHAN_DONE:
-		if (s->call == 0 || h->call != s->call || h->len != 0)
-			return broken(s, "an unexpected end of a call");
-		s->call = 0;
-		return SESSION_DONE;
+		return end_call(s, SESSION_DONE);
 	case CHAN_ERROR:
-		if (s->call == 0 || h->call != s->call || !take_error(s, body, h->len))
-			return broken(s, "an unexpected error report");
-		s->call = 0;
-		return SESSION_ERROR;
+		if (!take_error(s, body, h->len))
+			return broken(s, "a malformed error report");
+		return end_call(s, SESSION_ERROR);
 	case CHAN_FAULT:
-		if (h->len != sizeof s->fault)
-			return broken(s, "a malformed fault");
 		memcpy(&s->fault, body, sizeof s->fault);
 		s->fault_seen = true;
 		return SESSION_DEADLINE;
-	case CHAN_EXIT:
-		return SESSION_DEADLINE; /* counts only as the last bytes before end of file: see tail */
-	default:
-		return broken(s, "an unknown frame");
+	default: /* EXIT counts only as the last bytes before the end: see take_exit() */
+		return SESSION_DEADLINE;
 	}
 }
 
@@ -229,8 +226,7 @@ static enum session_event take_frames(struct session *s)
 	while (ev == SESSION_DEADLINE && !s->broken && s->rx.len - at >= sizeof(struct chan_head)) {
 		struct chan_head h;
 
-		memcpy(&h, s->rx.data + at, sizeof h);
-		if (h.len > CHAN_MAX_BODY || h.zero != 0) {
+		if (chan_head_parse(s->rx.data + at, CHAN_HOST, &h) < 0) {
 			ev = broken(s, "a malformed frame");
 			break;
 		}
@@ -258,21 +254,19 @@ static void keep_tail(struct session *s, const char *data, size_t len)
 	s->tail_len = keep + len;
 }
 
-/* At end of file every process but PID 1 was gone when the last bytes were written, so they are PID 1's own. */
+/* When PID 1 wrote its last bytes every other process of the cell was gone, so at the end they are its own. A runtime
+ * that died in the middle of a frame may have left its account of a refused system call right before them. */
 static void take_exit(struct session *s)
 {
-	struct chan_head h;
-	struct chan_exit x;
-
 	s->channel_open = false;
-	if (s->tail_len < sizeof s->tail)
+	if (s->tail_len < CHAN_EXIT_BYTES)
 		return;
-	memcpy(&h, s->tail, sizeof h);
-	memcpy(&x, s->tail + sizeof h, sizeof x);
-	if (h.type == CHAN_EXIT && h.len == sizeof x && x.magic == CHAN_EXIT_MAGIC) {
-		s->exit = x;
-		s->exit_seen = true;
-	}
+
+	const unsigned char *exit_at = s->tail + s->tail_len - CHAN_EXIT_BYTES;
+
+	s->exit_seen = chan_exit_parse(exit_at, &s->exit);
+	if (s->exit_seen && !s->fault_seen && s->tail_len >= CHAN_EXIT_BYTES + CHAN_FAULT_BYTES)
+		s->fault_seen = chan_fault_parse(exit_at - CHAN_FAULT_BYTES, &s->fault);
 }
 
 static enum session_event read_channel(struct session *s)
@@ -280,12 +274,12 @@ static enum session_event read_channel(struct session *s)
 	char chunk[READ_CHUNK];
 	ssize_t n = read(s->cell->out, chunk, sizeof chunk);
 
-	if (n < 0)
-		return SESSION_DEADLINE; /* EAGAIN, EINTR: poll again */
-	if (n == 0) {
+	/* Once PID 1 is gone an empty pipe is the end as well: a copy of the descriptor that was in flight in a socket of
+	 * the cell may keep end of file away for a while. */
+	if (n == 0 || (n < 0 && errno == EAGAIN && s->cell->reaped))
 		take_exit(s);
-		return SESSION_DEADLINE;
-	}
+	if (n <= 0)
+		return SESSION_DEADLINE; /* EAGAIN, EINTR: poll again */
 	keep_tail(s, chunk, (size_t)n);
 	if (s->broken)
 		return SESSION_DEADLINE;
@@ -389,12 +383,14 @@ static enum session_event dispatch(struct session *s, const struct pollfd *p)
 		s->stdout_open = false;
 	if (p[P_ERR].revents && read_output(s, s->cell->std_err, 2))
 		s->stderr_open = false;
+	/* Before the channel: a runtime that outlived what the kernel killed may have answered already, and on v2, where the
+	 * whole group dies at once, it could not have. */
+	if (p[P_OOM].revents && oom_killed(s))
+		return SESSION_OOM;
 	if (p[P_CHANNEL].revents)
 		ev = read_channel(s);
 	if (ev == SESSION_DEADLINE && p[P_SIGNAL].revents)
 		ev = SESSION_SIGNAL;
-	if (ev == SESSION_DEADLINE && p[P_OOM].revents && oom_killed(s))
-		ev = SESSION_OOM;
 	if (p[P_EXIT].revents)
 		(void)cell_has_exited(s->cell, false);
 	return ev;
@@ -408,8 +404,11 @@ enum session_event session_wait(struct session *s, uint64_t deadline_ns)
 	while (ev == SESSION_DEADLINE) {
 		struct pollfd p[P_COUNT];
 
-		if (s->cell->reaped && !s->channel_open)
-			return SESSION_ENDED;
+		if (s->cell->reaped) {
+			while (ev == SESSION_DEADLINE && s->channel_open)
+				ev = read_channel(s);
+			return ev == SESSION_DEADLINE ? SESSION_ENDED : ev;
+		}
 		prepare(s, p);
 
 		int n = poll(p, P_COUNT, timeout_ms(deadline_ns));

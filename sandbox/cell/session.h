@@ -39,6 +39,7 @@ struct session {
 	int signal_fd;           /* extra descriptor to watch, or FD_NONE; not read here */
 	bool ready;
 	bool has_shutdown;
+	bool settled;            /* a call has ended: init is over for good */
 	uint64_t call;           /* number of the running call, 0 between calls */
 	struct buf answer;       /* of the running or last call */
 	char error_type[CHAN_MAX_TYPE + 1];
@@ -50,13 +51,12 @@ struct session {
 	/* private */
 	struct buf rx;
 	bool channel_open, stdout_open, stderr_open, broken;
-	unsigned char tail[CHAN_EXIT_BYTES];
+	unsigned char tail[CHAN_FAULT_BYTES + CHAN_EXIT_BYTES];
 	size_t tail_len;
 	struct buf tx_prefix;    /* frames not yet taken by the pipe, up to the body of the last one */
 	size_t tx_head;          /* where the last frame's head stands in it */
 	const char *tx_body;     /* borrowed until the call ends */
 	size_t tx_body_len, tx_done;
-	uint64_t oom_at_start;
 };
 
 void session_init(struct session *s, struct cell *cell, const struct session_sink *sink, int signal_fd);

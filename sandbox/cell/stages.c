@@ -80,7 +80,7 @@ static int unwind(struct cell *c, size_t n, struct err *e)
 	return result;
 }
 
-int cell_build(struct cell *c, struct err *e)
+static int build_once(struct cell *c, struct err *e)
 {
 	for (size_t i = 0; i < n_host_stages; i++) {
 		int mark = trace_begin(c->host->trace, host_stages[i].name, false);
@@ -99,6 +99,26 @@ int cell_build(struct cell *c, struct err *e)
 		}
 	}
 	return 0;
+}
+
+/* A process that clone3 puts into a group is killed at birth when its parent's own cgroup2 group was ever ended by
+ * cgroup.kill (seen on Linux 6.18): fork compares the two groups' counts of kills. */
+static bool killed_at_birth(const struct cell *c)
+{
+	return !c->host->clone_beside && c->reaped && c->exit.si_code == CLD_KILLED && c->exit.si_status == SIGKILL;
+}
+
+int cell_build(struct cell *c, struct err *e)
+{
+	int r = build_once(c, e);
+
+	if (r < 0 && killed_at_birth(c)) {
+		c->host->clone_beside = true;
+		cell_init(c, c->host, c->spec, c->filter);
+		*e = (struct err){0};
+		r = build_once(c, e);
+	}
+	return r;
 }
 
 int cell_release(struct cell *c, struct err *e)

@@ -31,10 +31,8 @@ void cli_print_help(const struct command *cmd);
 /* Directory of init and native: beside the executable (build tree) or in PREFIX/libexec/fsbox. */
 NODISCARD int cli_find_runtime(char *buf, size_t size, struct err *e);
 
-/* The two filters of a policy given by name or file: @base before exec, @runtime after init. File policies are compiled
- * once and kept in the state directory. Free with policy_unload(). */
-NODISCARD int policy_load(const char *name, const char *state_dir, struct filter *base, struct filter *runtime,
-			  struct err *e);
+/* The two filters of a policy given by name or file: @base before exec, @runtime after init. Free with policy_unload(). */
+NODISCARD int policy_load(const char *name, struct filter *base, struct filter *runtime, struct err *e);
 void policy_unload(struct filter *base, struct filter *runtime);
 
 /* ---- log.c: the function's output and the platform's lines, on stderr ---- */

@@ -188,6 +188,26 @@ struct event {
 	char *owned;
 };
 
+/* Before anything starts: a later event that cannot be read must not be found out after the first call. */
+static int check_events(const struct run_args *a, struct err *e)
+{
+	for (size_t i = 0; i < a->n_events; i++) {
+		const char *arg = a->events[i];
+		struct stat st;
+
+		if (arg[0] != '@')
+			continue;
+		if (stat(arg + 1, &st) < 0 || access(arg + 1, R_OK) < 0)
+			return err_sys(e, errno, "--event '%s'", arg);
+		if (S_ISDIR(st.st_mode))
+			return err_sys(e, EISDIR, "--event '%s'", arg);
+		if (S_ISREG(st.st_mode) && st.st_size > SPEC_MAX_PAYLOAD)
+			return err_set(e, ERR_SPEC, EFBIG, "--event '%s': over %d bytes, the most that a call takes", arg,
+				       SPEC_MAX_PAYLOAD);
+	}
+	return 0;
+}
+
 static int load_event(const char *arg, struct event *ret, struct err *e)
 {
 	const bool file = arg[0] == '@';
@@ -226,14 +246,18 @@ static void error_document(struct buf *b, const struct call_result *r)
 
 static void print_answer(const struct call_result *r, bool newline)
 {
+	const struct buf *answer = &r->response;
 	struct buf b = {0};
 
+	if (r->status == CALL_SUCCESS && !newline) {
+		(void)!fd_write_all(STDOUT_FILENO, answer->data ? answer->data : "", answer->len);
+		return;
+	}
 	if (r->status == CALL_SUCCESS)
-		(void)!fd_write_all(STDOUT_FILENO, r->response.data ? r->response.data : "", r->response.len);
+		buf_add(&b, answer->data ? answer->data : "", answer->len);
 	else
 		error_document(&b, r);
-	if (newline || r->status != CALL_SUCCESS)
-		buf_puts(&b, "\n");
+	buf_puts(&b, "\n");
 	(void)!fd_write_all(STDOUT_FILENO, b.data ? b.data : "", b.len);
 	buf_done(&b);
 }
@@ -364,7 +388,7 @@ static int run_cells(struct run_args *a, struct cell_host *host, int signal_fd, 
 	log_init(&log, a->json_log);
 	inv.sink = &log.sink;
 	inv.observer = &log.observer;
-	r = policy_load(a->spec.policy, host->state_dir, &inv.base, &inv.runtime, e);
+	r = policy_load(a->spec.policy, &inv.base, &inv.runtime, e);
 	if (r == 0)
 		r = run_events(&inv, a, &status, e);
 	invoke_done(&inv);
@@ -394,6 +418,8 @@ static int run_with(struct run_args *a, struct err *e)
 	r = check_target(a->spec.target, e);
 	if (r != 0)
 		return r;
+	if (check_events(a, e) < 0)
+		return EXIT_USAGE;
 	r = cli_find_runtime(runtime, sizeof runtime, e);
 	if (r == 0) {
 		signal_fd = open_signals(e);

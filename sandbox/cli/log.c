@@ -1,6 +1,7 @@
 /* What goes to stderr, in Lambda's two log formats. The platform's lines and the function's output share one buffer, so
  * their order is the order in which things happened. Writing never blocks while a cell runs: a pipe that poll(2) calls
- * writable takes PIPE_BUF bytes (pipe(7)), so no more is offered at once. */
+ * writable takes PIPE_BUF bytes (pipe(7)), so no more is offered at once. What a call writes is only collected here; the
+ * session's poll loop writes it when it has nothing more urgent, beside the function's own work. */
 #include "cli/cli.h"
 
 #include "base/clock.h"
@@ -121,7 +122,6 @@ static void put(void *arg, int stream, const char *data, size_t len)
 		buf_add(&log->pending, data, len);
 		log->mid_line = len > 0 ? data[len - 1] != '\n' : log->mid_line;
 	}
-	flush(log);
 }
 
 /* The platform's lines begin on a line of their own. */
@@ -183,7 +183,6 @@ static void on_start(void *arg, const char *request_id)
 	} else {
 		buf_printf(&log->pending, "START RequestId: %s Version: $LATEST\n", request_id);
 	}
-	flush(log);
 }
 
 static void on_message(void *arg, const char *request_id, const char *text)

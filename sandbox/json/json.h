@@ -22,7 +22,8 @@ struct json_path {
 
 enum json_type { JSON_NULL, JSON_BOOL, JSON_INTEGER, JSON_REAL, JSON_STRING, JSON_ARRAY, JSON_OBJECT };
 
-/* Parses the whole text. @file names it in errors. ERR_SPEC with where = "FILE:LINE:COLUMN". @max_bytes: ERR_LIMIT. */
+/* Parses the whole text, whose root may be of any type. @file names it in errors. ERR_SPEC with where =
+ * "FILE:LINE:COLUMN"; also for integers beyond 64 bits and for NUL, raw or escaped. @max_bytes: ERR_LIMIT. */
 NODISCARD int json_parse(const char *file, const char *text, size_t len, size_t max_bytes, struct json_doc **ret_doc,
 			 struct err *e);
 void json_doc_free(struct json_doc *doc);
@@ -48,7 +49,8 @@ int json_each(const struct json *object, int (*fn)(const char *key, const struct
 /* ERR_SPEC with where = "FILE: $.path". Returns -EINVAL. */
 int json_err(struct err *e, const struct json_doc *doc, const struct json_path *at, const char *fmt, ...) PRINTF(4, 5);
 
-/* True when @text is exactly one JSON value (any type) within JSON_MAX_DEPTH. */
+/* True when @text is exactly one JSON value (any type, RFC 8259 to the letter) within JSON_MAX_DEPTH. No allocation. Takes
+ * what json_parse() refuses: duplicate keys, numbers of any size, \u0000, lone surrogate escapes. */
 bool json_is_value(const char *text, size_t len);
 
 /* The value as compact JSON text appended to @b. */

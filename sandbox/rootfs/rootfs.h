@@ -7,8 +7,9 @@
 
 #include "spec/plan.h"
 
-/* Parent: makes @plan's skeleton in the state directory unless it is there, complete (it appears by one rename). */
-NODISCARD int root_skeleton(const char *state_dir, const struct cell_plan *plan, struct err *e);
+/* Parent: makes @plan's skeleton in the state directory unless it is there, complete (it appears by one rename).
+ * *ret_fd keeps it from being removed as unused: close it when the cell is gone. */
+NODISCARD int root_skeleton(const char *state_dir, const struct cell_plan *plan, int *ret_fd, struct err *e);
 
 /* Parent, privileged: a directory "dev" in the state directory with null, zero, full, random, urandom, tty and the usual
  * links. -EPERM where device nodes cannot be made (in a user namespace): then bind the host's. */

@@ -1,16 +1,20 @@
 /* Skeletons: small read-only trees of mount points, links and /etc files, made once and bound as every cell's root.
- * Their name comes from their content, so a finished one never changes and needs no lock. */
+ *
+ * A skeleton's name comes from its content, so a finished one never changes. Who uses one holds a shared lock (flock(2)) on
+ * its directory; whoever makes a new one removes those that nobody uses when there are too many, so that neither the names
+ * of functions nor updates of the host's files let them pile up. */
 #include "rootfs/rootfs.h"
 
 #include "base/fd.h"
 #include "rootfs/tree.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
 
-enum { COPY_MAX = 8 << 20 };
+enum { COPY_MAX = 8 << 20, KEEP_MAX = 32 };
 
 static int write_file(int dir, const char *path, const char *data, size_t len)
 {
@@ -48,20 +52,15 @@ static int make_entry(int dir, const struct skel_entry *s)
 	abort(); /* every kind is above */
 }
 
-/* umask must not narrow what uid 993 has to read. */
-static mode_t open_umask(void)
-{
-	return umask(022);
-}
-
-static int make_in(int state, const char *tmp, const struct cell_plan *plan, struct err *e)
+/* Fills a fresh directory; @ret_fd holds its lock from the first moment. */
+static int make_in(int state, const char *tmp, const struct cell_plan *plan, int *ret_fd, struct err *e)
 {
 	AUTO_FD int dir = FD_NONE;
 
 	if (mkdirat(state, tmp, 0755) < 0)
 		return err_sys(e, errno, "making skeleton '%s'", tmp);
 	dir = openat(state, tmp, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (dir < 0)
+	if (dir < 0 || flock(dir, LOCK_SH) < 0)
 		return err_sys(e, errno, "opening skeleton '%s'", tmp);
 	for (size_t i = 0; i < plan->n_skel; i++) {
 		int r = make_entry(dir, &plan->skel[i]);
@@ -69,85 +68,102 @@ static int make_in(int state, const char *tmp, const struct cell_plan *plan, str
 		if (r < 0)
 			return err_sys(e, r, "making '/%s' of the skeleton", plan->skel[i].path);
 	}
+	*ret_fd = take_fd(&dir);
 	return 0;
 }
 
-int root_skeleton(const char *state_dir, const struct cell_plan *plan, struct err *e)
+/* Opens and locks @name. -ENOENT when it is not there, also when it went away before the lock was ours. */
+static int open_locked(int state, const char *name, int how)
+{
+	AUTO_FD int dir = openat(state, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	struct stat opened, named;
+
+	if (dir < 0)
+		return -errno;
+	if (flock(dir, how) < 0 || fstat(dir, &opened) < 0)
+		return -errno;
+	if (fstatat(state, name, &named, AT_SYMLINK_NOFOLLOW) < 0 || named.st_ino != opened.st_ino)
+		return -ENOENT;
+	return take_fd(&dir);
+}
+
+/* Removes one that nobody holds: out of its name first, so that nobody finds it half gone. */
+static void collect(int state, const char *name)
+{
+	AUTO_FD int dir = open_locked(state, name, LOCK_EX | LOCK_NB);
+	char gone[64];
+
+	if (dir < 0)
+		return;
+	(void)snprintf(gone, sizeof gone, "making-%d-gone", getpid());
+	if (renameat(state, name, state, gone) == 0)
+		(void)!root_tree_remove(state, gone);
+}
+
+/* Best effort: a skeleton that stays is only a few files. */
+static void collect_unused(int state)
+{
+	AUTO_FD int copy = openat(state, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	unsigned n = 0;
+	DIR *d = copy < 0 ? NULL : fdopendir(copy);
+
+	if (!d)
+		return;
+	copy = FD_NONE; /* closedir() closes it */
+	for (const struct dirent *ent; (ent = readdir(d));)
+		n += strncmp(ent->d_name, "root-", 5) == 0 || strncmp(ent->d_name, "making-", 7) == 0;
+	rewinddir(d);
+	for (const struct dirent *ent; n > KEEP_MAX && (ent = readdir(d));)
+		if (strncmp(ent->d_name, "root-", 5) == 0 || strncmp(ent->d_name, "making-", 7) == 0)
+			collect(state, ent->d_name);
+	(void)closedir(d);
+}
+
+static int make(int state, const struct cell_plan *plan, int *ret_fd, struct err *e)
+{
+	AUTO_FD int dir = FD_NONE;
+	char tmp[64];
+	mode_t old;
+	int r;
+
+	(void)snprintf(tmp, sizeof tmp, "making-%s", plan->id);
+	old = umask(022); /* a narrower one would hide files from uid 993 */
+	r = make_in(state, tmp, plan, &dir, e);
+	(void)umask(old);
+	if (r == 0 && renameat(state, tmp, state, plan->skel_name) == 0) {
+		*ret_fd = take_fd(&dir);
+		return 0;
+	}
+	if (r == 0) {
+		r = -errno;
+		if (r != -EEXIST && r != -ENOTEMPTY)
+			(void)err_sys(e, r, "finishing skeleton '%s'", plan->skel_name);
+	}
+	(void)!root_tree_remove(state, tmp);
+	return r;
+}
+
+int root_skeleton(const char *state_dir, const struct cell_plan *plan, int *ret_fd, struct err *e)
 {
 	AUTO_FD int state = open(state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	char tmp[64];
-	int r;
 
 	if (state < 0)
 		return err_sys(e, errno, "opening '%s'", state_dir);
-	if (faccessat(state, plan->skel_name, F_OK, 0) == 0)
-		return 0;
+	/* Twice is enough but for bad luck: somebody else may make or collect the same one in between. */
+	for (int tries = 0; tries < 8; tries++) {
+		int r = open_locked(state, plan->skel_name, LOCK_SH);
 
-	(void)snprintf(tmp, sizeof tmp, "making-%s", plan->id);
-	mode_t old = open_umask();
-	r = make_in(state, tmp, plan, e);
-	(void)umask(old);
-	if (r == 0 && renameat(state, tmp, state, plan->skel_name) < 0) {
-		if (errno != EEXIST && errno != ENOTEMPTY) /* somebody else was first: theirs is equal */
-			r = err_sys(e, errno, "finishing skeleton '%s/%s'", state_dir, plan->skel_name);
-	} else if (r == 0) {
-		return 0;
-	}
-	(void)!root_tree_remove(state, tmp);
-	return r;
-}
-
-static int make_nodes(int dir)
-{
-	static const struct {
-		const char *name;
-		unsigned minor, major;
-	} nodes[] = {
-		{"null", 3, 1}, {"zero", 5, 1}, {"full", 7, 1}, {"random", 8, 1}, {"urandom", 9, 1}, {"tty", 0, 5},
-	};
-	static const struct skel_entry links[] = {
-		{SKEL_LINK, "fd", "/proc/self/fd"},
-		{SKEL_LINK, "stdin", "/proc/self/fd/0"},
-		{SKEL_LINK, "stdout", "/proc/self/fd/1"},
-		{SKEL_LINK, "stderr", "/proc/self/fd/2"},
-		{SKEL_LINK, "shm", "/tmp"},
-	};
-
-	for (size_t i = 0; i < ARRAY_LEN(nodes); i++)
-		if (mknodat(dir, nodes[i].name, S_IFCHR | 0666, makedev(nodes[i].major, nodes[i].minor)) < 0)
-			return -errno;
-	for (size_t i = 0; i < ARRAY_LEN(links); i++) {
-		int r = make_entry(dir, &links[i]);
-
-		if (r < 0)
+		if (r >= 0) {
+			*ret_fd = r;
+			return 0;
+		}
+		if (r != -ENOENT)
+			return err_sys(e, r, "opening skeleton '%s/%s'", state_dir, plan->skel_name);
+		collect_unused(state);
+		r = make(state, plan, ret_fd, e);
+		if (r == 0 || e->kind != ERR_NONE)
 			return r;
 	}
-	return 0;
-}
-
-int root_dev_dir(const char *state_dir)
-{
-	AUTO_FD int state = open(state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	AUTO_FD int dir = FD_NONE;
-	char tmp[64];
-	int r;
-
-	if (state < 0)
-		return -errno;
-	if (faccessat(state, "dev", F_OK, 0) == 0)
-		return 0;
-	(void)snprintf(tmp, sizeof tmp, "making-dev-%d", getpid());
-	mode_t old = umask(0);
-	r = mkdirat(state, tmp, 0755) < 0 ? -errno : 0;
-	if (r == 0)
-		dir = openat(state, tmp, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (r == 0)
-		r = dir < 0 ? -errno : make_nodes(dir);
-	(void)umask(old);
-	if (r == 0 && renameat(state, tmp, state, "dev") < 0 && errno != EEXIST && errno != ENOTEMPTY)
-		r = -errno;
-	else if (r == 0 && faccessat(state, tmp, F_OK, 0) < 0)
-		return 0;
-	(void)!root_tree_remove(state, tmp);
-	return r;
+	return err_set(e, ERR_BUSY, EBUSY, "skeleton '%s/%s' is made and removed again and again", state_dir,
+		       plan->skel_name);
 }

@@ -1,6 +1,9 @@
 /* A policy as data: what a cell may ask of the kernel. Read from OCI's seccomp JSON form (runtime-spec,
  * config-linux.md, "Seccomp"), compiled by confine/. Pure data, needs no privileges.
  *
+ * Of all rules that match a call the strictest decides, in the order of seccomp(2): kill process, kill thread, trap, errno,
+ * log, allow; of two errnos the first in the file.
+ *
  * A policy lives in one arena; policy_free() frees it whole. Limits: POLICY_MAX_BYTES of text, POLICY_MAX_RULES rules. */
 #pragma once
 

@@ -88,16 +88,19 @@ echo
 [ -x "$build/fsbox" ] && [ -f "$handler" ] || exit 0
 
 # ---- Calls to a warm cell ----
+# With a whole CPU: at a smaller share the quota would be measured. The function says nothing but its answer.
+warm=$build/tests/functions/echo.so
+[ -f "$warm" ] || exit 0
 echo
 : >"$list"
-words 1-call "$build/fsbox" run --timeout 60 --event '{}' "$handler"
-set -- --timeout 60
+words 1-call "$build/fsbox" run --mem 1769 --timeout 60 --event '{}' "$warm"
+set -- --mem 1769 --timeout 60
 i=0
 while [ $i -le "$calls" ]; do
 	set -- "$@" --event '{}'
 	i=$((i + 1))
 done
-words "$((calls + 1))-calls" "$build/fsbox" run "$@" "$handler"
+words "$((calls + 1))-calls" "$build/fsbox" run "$@" "$warm"
 "$B/bench" "$((rounds / 4 > 5 ? rounds / 4 : 5))" "$list" --calls "1-call:$((calls + 1))-calls:$calls" | grep -v '^$'
 
 # ---- Memory of the runtime ----

@@ -7,7 +7,8 @@
  * order of the file, in one process; a program that dies is reported by tests/run.sh as a failure of the test that
  * was running. A CHECK that fails is printed, marks the test and goes on: it has the value false, so that
  * `if (!CHECK(p)) return;` is possible. REQUIRE returns from the (void) function, and AUTO variables are released.
- * SKIP("why") ends the test; with FSBOX_MUST_RUN=1 in the environment it is a failure.
+ * SKIP("why") ends the test; with FSBOX_MUST_RUN=1 in the environment it is a failure. SKIP_HOST("why") is for what no set-up
+ * can give this machine, such as a feature that its kernel was built without: it stays a skip.
  *
  *     test_x              runs all        test_x -l    lists the names
  *     test_x PART...      runs those whose name contains one of the words */
@@ -36,6 +37,7 @@ struct tap_state {
 	struct tap_test *first, **last;
 	bool failed;         /* the running test has failed */
 	const char *skipped; /* the reason, when the running test has been skipped */
+	bool host;           /* and it lies in the machine */
 };
 
 extern struct tap_state tap;
@@ -180,6 +182,11 @@ TAP_MAY_UNUSED static bool tap_contains(const char *hay, const char *needle)
 		tap.skipped = (why); \
 		return;              \
 	} while (0)
+#define SKIP_HOST(why)           \
+	do {                     \
+		tap.host = true; \
+		SKIP(why);       \
+	} while (0)
 
 #ifndef TAP_NO_MAIN
 static bool tap_wanted(const char *name, int argc, char **argv)
@@ -206,15 +213,16 @@ static bool tap_run_one(const struct tap_test *t, unsigned number, bool must_run
 
 	tap.failed = false;
 	tap.skipped = NULL;
+	tap.host = false;
 	printf("# begin %u %s\n", number, t->name); /* lets run.sh name the test in which a program died */
 	t->run();
-	if (tap.skipped && must_run)
+	if (tap.skipped && must_run && !tap.host)
 		tap.failed = true;
 	printf("%s %u - %s", tap.failed ? "not ok" : "ok", number, t->name);
 	if (tap.skipped && tap.failed)
 		printf(" (skipped: %s)\n", tap.skipped);
 	else if (tap.skipped)
-		printf(" # SKIP %s\n", tap.skipped);
+		printf(" # SKIP %s%s\n", tap.host ? "host: " : "", tap.skipped);
 	else
 		printf(" (%.0f ms)\n", tap_now_ms() - start);
 	return !tap.failed;

@@ -121,6 +121,7 @@ test_harness_takes_silence_for_a_failure() {
 test_harness_makes_skips_failures_when_told() {
 	check_eq "$(printf '1..1\nok 1 - a # SKIP why\n' | sum 77 '')" "x 0 0 1"
 	check_eq "$(printf '1..1\nok 1 - a # SKIP why\n' | sum 77 1)" "x 0 1 0"
+	check_eq "$(printf '1..1\nok 1 - a # SKIP host: no such kernel\n' | sum 77 1)" "x 0 0 1"
 	check_eq "$(printf '1..0 # SKIP why\n' | sum 77 1)" "x 0 1 0"
 }
 test_leak_audit_finds_what_is_left() {

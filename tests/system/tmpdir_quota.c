@@ -237,8 +237,8 @@ static int write_full(void)
 	uint64_t n = 0;
 
 	memset(block, 'x', sizeof block);
-	while (write(fd, block, sizeof block) == (ssize_t)sizeof block)
-		n += sizeof block;
+	for (ssize_t w; (w = write(fd, block, sizeof block)) > 0;)
+		n += (uint64_t)w;
 	if (errno != EDQUOT && errno != ENOSPC)
 		return 1;
 	return n > 7 * MIB && n <= 8 * MIB ? 0 : 2;
@@ -261,7 +261,7 @@ static int make_many(void)
 	return n == 1024 - 1 ? 0 : 2; /* the directory itself is one */
 }
 
-/* Sparse files, links and renames must not get around it either. */
+/* The mode that was promised, and no way out of the project by names. */
 static int look_around(void)
 {
 	struct stat st;
