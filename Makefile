@@ -209,8 +209,8 @@ install: all  ## install below DESTDIR and PREFIX (/usr/local)
 	[ ! -f contrib/completions/fsbox.bash ] || install -D -m 644 contrib/completions/fsbox.bash \
 		$(D)/share/bash-completion/completions/fsbox
 	[ ! -f contrib/completions/_fsbox ] || install -D -m 644 contrib/completions/_fsbox $(D)/share/zsh/site-functions/_fsbox
-	printf 'prefix=%s\nincludedir=$${prefix}/include\n\nName: fsbox\nDescription: run functions in sandboxes; this is \
-	the header of the function contract\nVersion: %s\nCflags: -I$${includedir}\n' '$(PREFIX)' '$(VERSION)' \
+	printf 'prefix=%s\nincludedir=$${prefix}/include\n\nName: fsbox\nDescription: header of the functions that fsbox runs\n'\
+	'Version: %s\nCflags: -I$${includedir}\n' '$(PREFIX)' '$(VERSION)' \
 		>$(D)/lib/pkgconfig/fsbox.pc
 uninstall:  ## remove what install put there
 	rm -rf $(D)/bin/fsbox $(D)/libexec/fsbox $(D)/include/fsbox.h $(D)/lib/pkgconfig/fsbox.pc $(D)/share/fsbox \

@@ -64,12 +64,12 @@ struct cgroup {
 	int v1[CG_V1_COUNT];
 	int oom_event; /* eventfd of v1's memory.oom_control, FD_NONE on v2. Nonblocking. The kernel signals
 				    * it at an OOM and also when the group is removed: oom_kills of cg_usage() decides */
-	int peak; /* the memory peak's file, kept open by cg_peak() */
+	int peak;      /* the memory peak's file, kept open by cg_peak() */
 	struct cg_limits limits;
 	struct cg_host *host; /* borrowed */
 };
-#define CGROUP_INIT                                                                    \
-	{                                                                              \
+#define CGROUP_INIT                                                                                     \
+	{                                                                                               \
 		.v2 = FD_NONE, .v1 = {FD_NONE, FD_NONE, FD_NONE}, .oom_event = FD_NONE, .peak = FD_NONE \
 	}
 

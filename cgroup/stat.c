@@ -164,8 +164,9 @@ int cg_peak(struct cgroup *cg, uint64_t *ret_bytes, struct err *e)
 	if (n <= 0)
 		return err_sys(e, n < 0 ? errno : EIO, "reading the memory peak of cgroup '%s'", cg->name);
 	text[n] = '\0';
-	return cg_parse_value(text, ret_bytes) ? 0 : err_set(e, ERR_SYSTEM, EPROTO, "memory peak of cgroup '%s': '%s'",
-							     cg->name, text);
+	return cg_parse_value(text, ret_bytes)
+		       ? 0
+		       : err_set(e, ERR_SYSTEM, EPROTO, "memory peak of cgroup '%s': '%s'", cg->name, text);
 }
 
 void cg_pause_until(uint64_t ns_monotonic)

@@ -16,12 +16,12 @@
 
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 
-#define take_ptr(pp)                                                                               \
-	({                                                                                         \
-		__auto_type pp_ = (pp);                                                            \
-		__auto_type v_ = *pp_;                                                             \
-		*pp_ = NULL;                                                                       \
-		v_;                                                                                \
+#define take_ptr(pp)                    \
+	({                              \
+		__auto_type pp_ = (pp); \
+		__auto_type v_ = *pp_;  \
+		*pp_ = NULL;            \
+		v_;                     \
 	})
 
 static inline void freep(void *pp)

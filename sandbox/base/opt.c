@@ -108,8 +108,8 @@ static int parse_option(struct parse *p, const struct opt *o, const char *inline
 	return apply(p, o, p->argv[p->at++], e);
 }
 
-int opt_parse(const struct opt_table *const *tables, size_t n_tables, int argc, char **argv, void *args, int *ret_operands,
-	      struct err *e)
+int opt_parse(const struct opt_table *const *tables, size_t n_tables, int argc, char **argv, void *args,
+	      int *ret_operands, struct err *e)
 {
 	struct parse p = {.tables = tables, .n_tables = n_tables, .argc = argc, .argv = argv, .at = 1, .args = args};
 	int operands = 0;

@@ -39,8 +39,7 @@ bool parse_seconds(const char *s, uint64_t *ret_ns)
 		}
 	if (!any || *s != '\0')
 		return false;
-	if (__builtin_mul_overflow(whole, UINT64_C(1000000000), &whole) ||
-	    __builtin_add_overflow(whole, frac, &whole))
+	if (__builtin_mul_overflow(whole, UINT64_C(1000000000), &whole) || __builtin_add_overflow(whole, frac, &whole))
 		return false;
 	*ret_ns = whole;
 	return true;

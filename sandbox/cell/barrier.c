@@ -54,8 +54,10 @@ int barrier_wait(int fd, int *fds)
 		struct cmsghdr align;
 		char space[CMSG_SPACE(BARRIER_MAX_FDS * sizeof(int))];
 	} control = {0};
-	struct msghdr msg = {
-		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.space, .msg_controllen = sizeof control.space};
+	struct msghdr msg = {.msg_iov = &iov,
+			     .msg_iovlen = 1,
+			     .msg_control = control.space,
+			     .msg_controllen = sizeof control.space};
 	const struct cmsghdr *cmsg;
 	ssize_t got;
 

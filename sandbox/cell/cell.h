@@ -25,7 +25,7 @@ enum { CELL_MAX_SLOTS = 4096, CELL_TRACE_MARKS = 64 };
 /* When each stage began and ended, written by both sides of the clone into one shared page. */
 struct cell_trace {
 	struct cell_mark {
-		const char *stage; /* static text, the same address on both sides of clone3 */
+		const char *stage;         /* static text, the same address on both sides of clone3 */
 		uint64_t begin_ns, end_ns; /* CLOCK_MONOTONIC */
 		bool inside;
 	} marks[CELL_TRACE_MARKS];
@@ -35,21 +35,22 @@ struct cell_trace {
 struct cell_host {
 	struct cg_host cg;
 	struct cg_parent cg_parent;
-	bool limits;             /* false: --no-limits */
+	bool limits; /* false: --no-limits */
 	struct host_facts facts;
 	char state_dir[128];
 	char runtime_dir[512];
 	char dev_dir[160];
-	char links[8][64];       /* texts behind facts.userland */
-	int slots;               /* descriptor of the table of cells, see slots.c */
+	char links[8][64];              /* texts behind facts.userland */
+	int slots;                      /* descriptor of the table of cells, see slots.c */
 	uint32_t range_first, n_ranges; /* span of outside ids, privileged only */
-	bool clone_beside;        /* CLONE_INTO_CGROUP does not work from here: the child enters by itself */
-	struct cell_trace *trace; /* NULL unless wanted */
+	bool clone_beside;              /* CLONE_INTO_CGROUP does not work from here: the child enters by itself */
+	struct cell_trace *trace;       /* NULL unless wanted */
 };
 
 /* Looks at the host, finds the cgroup parent (unless @spec says no limits), sweeps what dead owners left.
  * @runtime_dir: directory with init and native. */
-NODISCARD int cell_host_open(const struct cell_spec *spec, const char *runtime_dir, struct cell_host *ret, struct err *e);
+NODISCARD int cell_host_open(const struct cell_spec *spec, const char *runtime_dir, struct cell_host *ret,
+			     struct err *e);
 void cell_host_close(struct cell_host *h);
 
 struct cell {
@@ -58,7 +59,7 @@ struct cell {
 	const struct filter *filter; /* installed before exec; borrowed */
 	struct cell_plan *plan;
 	char id[16];
-	int slot;                    /* -1: none */
+	int slot; /* -1: none */
 	struct cgroup cg;
 	bool has_cg;
 	struct net_request lo;
@@ -66,13 +67,13 @@ struct cell {
 	int skeleton;                /* holds the skeleton in place */
 	int mounts[PLAN_MAX_MOUNTS]; /* made before clone3, in the plan's order; FD_NONE: made by the child */
 	int barrier, barrier_child;
-	int in, out;                 /* our ends of the channel: written, read; non-blocking */
-	int std_out, std_err;        /* our ends of the function's output; non-blocking */
+	int in, out;          /* our ends of the channel: written, read; non-blocking */
+	int std_out, std_err; /* our ends of the function's output; non-blocking */
 	int child_in, child_out, child_std_out, child_std_err;
 	pid_t pid;
 	int pidfd;
 	bool reaped;
-	siginfo_t exit;              /* valid when reaped */
+	siginfo_t exit; /* valid when reaped */
 	const char *failed_stage;
 };
 

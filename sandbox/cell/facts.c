@@ -16,7 +16,10 @@ enum { DEFAULT_FIRST = 0x70000000, DEFAULT_RANGES = 2048 };
 
 /* Copied into the skeleton: when one of them changes, so does the skeleton's name. */
 static const char *const stamped[] = {
-	"/etc/ld.so.cache", "/etc/ssl/openssl.cnf", "/etc/ssl/certs/ca-certificates.crt", "/etc/resolv.conf",
+	"/etc/ld.so.cache",
+	"/etc/ssl/openssl.cnf",
+	"/etc/ssl/certs/ca-certificates.crt",
+	"/etc/resolv.conf",
 };
 
 static bool has_caps(void)
@@ -91,10 +94,12 @@ static int subid_check(const char *file, uint64_t *first, uint64_t *count, bool 
 			*first = f;
 			*count = n;
 		} else if (!find && !ours && f < *first + *count && *first < f + n) {
-			r = err_set(e, ERR_SPEC, 0, "%s gives ids %llu to %llu to '%s', and cells would use some of them",
-				    file, (unsigned long long)f, (unsigned long long)(f + n - 1), name);
-			return err_hint(e, r, "reserve a free span for cells with a line 'fsbox:FIRST:COUNT' in "
-					      "/etc/subuid and /etc/subgid");
+			r = err_set(e, ERR_SPEC, 0,
+				    "%s gives ids %llu to %llu to '%s', and cells would use some of them", file,
+				    (unsigned long long)f, (unsigned long long)(f + n - 1), name);
+			return err_hint(e, r,
+					"reserve a free span for cells with a line 'fsbox:FIRST:COUNT' in "
+					"/etc/subuid and /etc/subgid");
 		}
 	}
 	return 0;

@@ -113,7 +113,9 @@ int enter_plan(struct cell *c, struct err *e)
 
 		r = privileged ? root_quota_make(s->tmp_dir, c->id, s->tmp_bytes, base + CELL_UID, base + CELL_GID,
 						 &c->quota, e)
-			       : err_hint(e, err_set(e, ERR_UNSUPPORTED, EPERM, "--tmp-dir needs root: it sets a project quota"),
+			       : err_hint(e,
+					  err_set(e, ERR_UNSUPPORTED, EPERM,
+						  "--tmp-dir needs root: it sets a project quota"),
 					  "leave it out; /tmp is then memory, within --mem");
 		c->host->facts.tmp_source = c->quota.path;
 	}
@@ -170,7 +172,9 @@ int enter_netns(struct cell *c, struct err *e)
 static int explain_mount(const struct plan_mount *m, int r, struct err *e)
 {
 	r = err_sys(e, r, "mounting '%s' at '/%s'", m->source ? m->source : "a new file system", m->target);
-	return m->kind == MOUNT_OVERLAY ? err_hint(e, r, "this kernel may have no overlay file system; modprobe overlay") : r;
+	return m->kind == MOUNT_OVERLAY
+		       ? err_hint(e, r, "this kernel may have no overlay file system; modprobe overlay")
+		       : r;
 }
 
 int enter_rootfs(struct cell *c, struct err *e)
@@ -269,11 +273,13 @@ static int explain_clone(int r, const struct cell *c, struct err *e)
 {
 	r = err_sys(e, r, "clone3 into new namespaces");
 	if (r == -EPERM && !c->plan->privileged)
-		return err_hint(e, r,
-				"this host does not let an ordinary user make user namespaces (sysctl "
-				"kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns); run as root");
+		return err_hint(
+			e, r,
+			"this host does not let an ordinary user make user namespaces (sysctl "
+			"kernel.unprivileged_userns_clone, kernel.apparmor_restrict_unprivileged_userns); run as root");
 	if (r == -ENOSPC)
-		return err_hint(e, r, "a limit of namespaces is reached; see sysctl user.max_user_namespaces and its sisters");
+		return err_hint(
+			e, r, "a limit of namespaces is reached; see sysctl user.max_user_namespaces and its sisters");
 	if (r == -EACCES || r == -EBUSY)
 		return err_hint(e, r, "the cgroup '%s' does not take processes from here", c->cg.parent);
 	return r;
@@ -351,9 +357,10 @@ static int explain_child(struct cell *c, int r, struct err *e)
 		}
 	}
 	if (strcmp(e->stage, "mounts") == 0 && r == -EPERM)
-		return err_hint(e, r,
-				"a container that hides parts of /proc does not allow a new one: run fsbox outside it, or "
-				"with an unmasked /proc");
+		return err_hint(
+			e, r,
+			"a container that hides parts of /proc does not allow a new one: run fsbox outside it, or "
+			"with an unmasked /proc");
 	if (strcmp(e->stage, "exec") == 0 && r == -ENOENT)
 		return err_hint(e, r, "the cell's root has no %s", c->plan->argv[0]);
 	return r;

@@ -41,8 +41,8 @@ NODISCARD int barrier_make(int *ret_host, int *ret_child, struct err *e);
 NODISCARD int barrier_release(int fd, const int *fds, int n, struct err *e);
 /* Child: number of descriptors that came, -errno, -EPIPE when the host is gone. */
 NODISCARD int barrier_wait(int fd, int *fds);
-void barrier_fail(int fd, const struct err *e);              /* child */
-NODISCARD int barrier_expect_exec(int fd, struct err *e);    /* host */
+void barrier_fail(int fd, const struct err *e);           /* child */
+NODISCARD int barrier_expect_exec(int fd, struct err *e); /* host */
 
 /* slots.c: the table of cells in the state directory. */
 NODISCARD int slots_open(const char *state_dir, struct err *e);

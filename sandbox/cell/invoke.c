@@ -166,7 +166,8 @@ static int call_phase(struct invoker *inv, const struct call_result *ret, const 
 	uint64_t remaining = deadline_ns > now ? deadline_ns - now : 0;
 	int64_t wall_ms = (int64_t)((clock_wall_ns() + remaining) / NS_PER_MS);
 	int mark = trace_begin(inv->host->trace, "call", true);
-	int r = session_call(&inv->session, ++inv->n_calls, ret->request_id, trace_id, wall_ms, remaining, event, len, e);
+	int r = session_call(&inv->session, ++inv->n_calls, ret->request_id, trace_id, wall_ms, remaining, event, len,
+			     e);
 
 	if (r < 0)
 		return r;
@@ -183,8 +184,8 @@ static int call_phase(struct invoker *inv, const struct call_result *ret, const 
 
 /* Makes a ready cell. Failing that, runs init again inside the call, as Lambda does. *ret_ready is false when the call
  * is over already, with *out as its outcome. */
-static int make_ready(struct invoker *inv, struct call_result *ret, uint64_t *begin, uint64_t *deadline, bool *ret_ready,
-		      struct outcome *out, struct err *e)
+static int make_ready(struct invoker *inv, struct call_result *ret, uint64_t *begin, uint64_t *deadline,
+		      bool *ret_ready, struct outcome *out, struct err *e)
 {
 	const struct invoke_observer *o = inv->observer;
 	int r = init_phase(inv, clock_mono_ns() + INVOKE_INIT_MS * NS_PER_MS, out, e);

@@ -16,26 +16,26 @@ enum call_status {
 	CALL_SUCCESS,
 	CALL_FAILURE, /* the function reported an error, or its process ended */
 	CALL_TIMEOUT,
-	CALL_ERROR,   /* fsbox or the host failed */
+	CALL_ERROR, /* fsbox or the host failed */
 };
 const char *call_status_name(enum call_status s);
 
 struct call_result {
 	char request_id[REQUEST_ID_LEN + 1];
 	enum call_status status;
-	struct buf response;      /* the answer, when status is CALL_SUCCESS */
+	struct buf response; /* the answer, when status is CALL_SUCCESS */
 	char error_type[CHAN_MAX_TYPE + 1];
 	struct buf error_message;
-	bool reported;            /* the error is in the function's own words, not the platform's finding */
-	bool ended_cell;          /* the cell could not go on after it */
-	int exit_status;          /* what `fsbox run` ends with: design's table */
+	bool reported;   /* the error is in the function's own words, not the platform's finding */
+	bool ended_cell; /* the cell could not go on after it */
+	int exit_status; /* what `fsbox run` ends with: design's table */
 	uint64_t duration_ns;
 	uint64_t billed_ms;
 	uint64_t memory_mb;
-	bool has_memory;          /* false without cgroup */
+	bool has_memory; /* false without cgroup */
 	uint64_t max_memory_mb;
-	bool has_init;            /* this call came after a cold start whose init went well */
-	uint64_t init_ns;         /* from the runtime's exec to its "ready" */
+	bool has_init;    /* this call came after a cold start whose init went well */
+	uint64_t init_ns; /* from the runtime's exec to its "ready" */
 };
 void call_result_done(struct call_result *r);
 
@@ -57,12 +57,12 @@ struct invoker {
 	const char *policy;    /* for messages */
 	const struct session_sink *sink;
 	const struct invoke_observer *observer;
-	int signal_fd;         /* readable: give up */
+	int signal_fd; /* readable: give up */
 	struct cell cell;
 	struct session session;
 	bool alive;
 	bool cancelled;
-	uint64_t n_calls;      /* in the present cell */
+	uint64_t n_calls; /* in the present cell */
 	uint64_t init_ns;
 };
 

@@ -26,15 +26,24 @@ static const char *signal_text(int sig, char *buf, size_t size)
 		int sig;
 		const char *text;
 	} names[] = {
-		{SIGHUP, "hangup"},       {SIGINT, "interrupt"},
-		{SIGQUIT, "quit"},        {SIGILL, "illegal instruction"},
-		{SIGTRAP, "trace/breakpoint trap"}, {SIGABRT, "aborted"},
-		{SIGBUS, "bus error"},    {SIGFPE, "floating point exception"},
-		{SIGKILL, "killed"},      {SIGUSR1, "user defined signal 1"},
-		{SIGSEGV, "segmentation fault"}, {SIGUSR2, "user defined signal 2"},
-		{SIGPIPE, "broken pipe"}, {SIGALRM, "alarm clock"},
-		{SIGTERM, "terminated"},  {SIGXCPU, "CPU time limit exceeded"},
-		{SIGXFSZ, "file size limit exceeded"}, {SIGSYS, "bad system call"},
+		{SIGHUP, "hangup"},
+		{SIGINT, "interrupt"},
+		{SIGQUIT, "quit"},
+		{SIGILL, "illegal instruction"},
+		{SIGTRAP, "trace/breakpoint trap"},
+		{SIGABRT, "aborted"},
+		{SIGBUS, "bus error"},
+		{SIGFPE, "floating point exception"},
+		{SIGKILL, "killed"},
+		{SIGUSR1, "user defined signal 1"},
+		{SIGSEGV, "segmentation fault"},
+		{SIGUSR2, "user defined signal 2"},
+		{SIGPIPE, "broken pipe"},
+		{SIGALRM, "alarm clock"},
+		{SIGTERM, "terminated"},
+		{SIGXCPU, "CPU time limit exceeded"},
+		{SIGXFSZ, "file size limit exceeded"},
+		{SIGSYS, "bad system call"},
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(names); i++)

@@ -36,26 +36,26 @@ struct session_sink {
 struct session {
 	struct cell *cell;
 	const struct session_sink *sink;
-	int signal_fd;           /* extra descriptor to watch, or FD_NONE; not read here */
+	int signal_fd; /* extra descriptor to watch, or FD_NONE; not read here */
 	bool ready;
 	bool has_shutdown;
-	bool settled;            /* a call has ended: init is over for good */
-	uint64_t call;           /* number of the running call, 0 between calls */
-	struct buf answer;       /* of the running or last call */
+	bool settled;      /* a call has ended: init is over for good */
+	uint64_t call;     /* number of the running call, 0 between calls */
+	struct buf answer; /* of the running or last call */
 	char error_type[CHAN_MAX_TYPE + 1];
 	struct buf error_message;
-	bool fault_seen;         /* SIGSYS named a system call */
+	bool fault_seen; /* SIGSYS named a system call */
 	struct chan_fault fault;
 	bool exit_seen;
-	struct chan_exit exit;   /* how the runtime ended, from PID 1 */
+	struct chan_exit exit; /* how the runtime ended, from PID 1 */
 	/* private */
 	struct buf rx;
 	bool channel_open, stdout_open, stderr_open, broken;
 	unsigned char tail[CHAN_FAULT_BYTES + CHAN_EXIT_BYTES];
 	size_t tail_len;
-	struct buf tx_prefix;    /* frames not yet taken by the pipe, up to the body of the last one */
-	size_t tx_head;          /* where the last frame's head stands in it */
-	const char *tx_body;     /* borrowed until the call ends */
+	struct buf tx_prefix; /* frames not yet taken by the pipe, up to the body of the last one */
+	size_t tx_head;       /* where the last frame's head stands in it */
+	const char *tx_body;  /* borrowed until the call ends */
 	size_t tx_body_len, tx_done;
 };
 

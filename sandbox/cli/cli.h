@@ -41,12 +41,12 @@ struct run_log {
 	bool json;
 	int fd;
 	struct buf pending;
-	struct buf line[2]; /* JSON: an unfinished line of each stream */
-	bool mid_line;      /* text: the last byte was not a newline */
+	struct buf line[2];                  /* JSON: an unfinished line of each stream */
+	bool mid_line;                       /* text: the last byte was not a newline */
 	char request_id[REQUEST_ID_LEN + 1]; /* of the running call, "" between calls */
 	struct session_sink sink;
 	struct invoke_observer observer;
-	uint64_t lost;      /* bytes that stderr did not take */
+	uint64_t lost; /* bytes that stderr did not take */
 };
 void log_init(struct run_log *log, bool json);
 /* Writes what is pending, waiting as long as stderr takes. */

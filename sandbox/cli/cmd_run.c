@@ -202,8 +202,8 @@ static int check_events(const struct run_args *a, struct err *e)
 		if (S_ISDIR(st.st_mode))
 			return err_sys(e, EISDIR, "--event '%s'", arg);
 		if (S_ISREG(st.st_mode) && st.st_size > SPEC_MAX_PAYLOAD)
-			return err_set(e, ERR_SPEC, EFBIG, "--event '%s': over %d bytes, the most that a call takes", arg,
-				       SPEC_MAX_PAYLOAD);
+			return err_set(e, ERR_SPEC, EFBIG, "--event '%s': over %d bytes, the most that a call takes",
+				       arg, SPEC_MAX_PAYLOAD);
 	}
 	return 0;
 }
@@ -457,10 +457,11 @@ const struct command cmd_run = {
 	.name = "run",
 	.operands = "[options] TARGET [options]",
 	.summary = "run a function in a cell of its own",
-	.details = "TARGET is a shared object that defines fsbox_handler() (fsbox.h(3)). The answer goes to stdout; the\n"
-		   "function's output and the START, END and REPORT lines go to stderr.\n\n"
-		   "Exit status: 0 success; 1 the function failed; 124 timed out; 125 fsbox failed; 126 cannot execute;\n"
-		   "127 not found; 137 out of memory; 128+n ended by signal n; 2 bad usage.\n",
+	.details =
+		"TARGET is a shared object that defines fsbox_handler() (fsbox.h(3)). The answer goes to stdout; the\n"
+		"function's output and the START, END and REPORT lines go to stderr.\n\n"
+		"Exit status: 0 success; 1 the function failed; 124 timed out; 125 fsbox failed; 126 cannot execute;\n"
+		"127 not found; 137 out of memory; 128+n ended by signal n; 2 bad usage.\n",
 	.tables = {&spec_opts, &run_opts},
 	.n_tables = 2,
 	.main = run_main,

@@ -158,12 +158,13 @@ static void on_init_report(void *arg, const char *phase, const char *status, con
 	if (log->json) {
 		json_head(log, "initReport");
 		buf_printf(&log->pending,
-			   "\"initializationType\":\"on-demand\",\"phase\":\"%s\",\"status\":\"%s\",\"errorType\":", phase,
-			   status);
+			   "\"initializationType\":\"on-demand\",\"phase\":\"%s\",\"status\":\"%s\",\"errorType\":",
+			   phase, status);
 		json_add_string(&log->pending, error_type, strlen(error_type));
 		buf_printf(&log->pending, ",\"metrics\":{\"durationMs\":%.3f}}}\n", ms(ns));
 	} else {
-		buf_printf(&log->pending, "INIT_REPORT Init Duration: %.2f ms\tPhase: %s\tStatus: %s", ms(ns), phase, status);
+		buf_printf(&log->pending, "INIT_REPORT Init Duration: %.2f ms\tPhase: %s\tStatus: %s", ms(ns), phase,
+			   status);
 		if (strcmp(status, "error") == 0)
 			buf_printf(&log->pending, "\tError Type: %s", error_type);
 		buf_puts(&log->pending, "\n");
@@ -221,7 +222,8 @@ static void report_text(struct run_log *log, const struct call_result *r)
 
 	buf_printf(b, "END RequestId: %s\n", r->request_id);
 	buf_printf(b, "REPORT RequestId: %s\tDuration: %.2f ms\tBilled Duration: %llu ms\tMemory Size: %llu MB\t",
-		   r->request_id, ms(r->duration_ns), (unsigned long long)r->billed_ms, (unsigned long long)r->memory_mb);
+		   r->request_id, ms(r->duration_ns), (unsigned long long)r->billed_ms,
+		   (unsigned long long)r->memory_mb);
 	if (r->has_memory)
 		buf_printf(b, "Max Memory Used: %llu MB\t", (unsigned long long)r->max_memory_mb);
 	if (r->has_init)

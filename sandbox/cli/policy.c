@@ -16,7 +16,8 @@ static int load_file(const char *file, struct filter *ret, struct err *e)
 
 	if (fd < 0)
 		return err_sys(e, errno, "--policy '%s'", file);
-	r = fd_read_all(fd, POLICY_MAX_BYTES + 1, &text, &len); /* one more, so that policy_read() sees what is too long */
+	r = fd_read_all(fd, POLICY_MAX_BYTES + 1, &text,
+			&len); /* one more, so that policy_read() sees what is too long */
 	if (r < 0)
 		return err_sys(e, r, "--policy '%s'", file);
 	r = policy_read(file, text, len, &policy, e);
@@ -37,8 +38,10 @@ int policy_load(const char *name, struct filter *base, struct filter *runtime, s
 		if (!is_file(name)) {
 			int r = err_set(e, ERR_SPEC, 0, "no policy '%s'", name);
 
-			return err_hint(e, r, "the built-in ones are default, strict and none; a file's name has a / in it or "
-					      "ends in .json");
+			return err_hint(
+				e, r,
+				"the built-in ones are default, strict and none; a file's name has a / in it or "
+				"ends in .json");
 		}
 
 		int r = load_file(name, &found, e);

@@ -35,9 +35,11 @@ int trace_write(const struct cell_trace *t, const char *file, struct err *e)
 		const struct cell_mark *m = &t->marks[i];
 		uint64_t end = m->end_ns > m->begin_ns ? m->end_ns : m->begin_ns;
 
-		buf_printf(&b, ",\n{\"name\":\"%s\",\"cat\":\"stage\",\"ph\":\"X\",\"ts\":%.3f,\"dur\":%.3f,\"pid\":1,\"tid\":%d}",
-			   m->stage, (double)(m->begin_ns - t->marks[0].begin_ns) / 1e3, (double)(end - m->begin_ns) / 1e3,
-			   m->inside ? 2 : 1);
+		buf_printf(
+			&b,
+			",\n{\"name\":\"%s\",\"cat\":\"stage\",\"ph\":\"X\",\"ts\":%.3f,\"dur\":%.3f,\"pid\":1,\"tid\":%d}",
+			m->stage, (double)(m->begin_ns - t->marks[0].begin_ns) / 1e3, (double)(end - m->begin_ns) / 1e3,
+			m->inside ? 2 : 1);
 	}
 	buf_puts(&b, "\n]}\n");
 	r = b.failed ? err_oom(e) : fd_write_all(fd, b.data, b.len);

@@ -13,10 +13,10 @@
 
 /* A compiled filter: classic BPF for seccomp(2). len 0 means "no filter". */
 struct filter {
-	size_t len;              /* instructions, at most BPF_MAXINSNS (4096) */
+	size_t len;                /* instructions, at most BPF_MAXINSNS (4096) */
 	struct sock_filter *insns; /* heap, owned, unless borrowed */
-	bool borrowed;           /* the instructions are static: filter_done() leaves them alone */
-	bool runtime_stage;      /* to be added by the runtime after init, on top of `default` */
+	bool borrowed;             /* the instructions are static: filter_done() leaves them alone */
+	bool runtime_stage;        /* to be added by the runtime after init, on top of `default` */
 };
 
 /* Compiles for the architecture this program was built for; every foreign one is answered by killing the process.

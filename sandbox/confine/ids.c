@@ -14,7 +14,8 @@ static int write_map(int proc, const char *file, const struct id_map *map, pid_t
 	int r = fd_write_file_at(proc, file, line, (size_t)n);
 
 	if (r < 0)
-		return err_sys(e, r, "writing /proc/%d/%s '%u %u %u'", pid, file, map->inside, map->outside, map->count);
+		return err_sys(e, r, "writing /proc/%d/%s '%u %u %u'", pid, file, map->inside, map->outside,
+			       map->count);
 	return 0;
 }
 

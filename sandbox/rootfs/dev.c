@@ -20,8 +20,11 @@ static int make_nodes(int dir)
 	static const struct {
 		const char *name, *to;
 	} links[] = {
-		{"fd", "/proc/self/fd"},       {"stdin", "/proc/self/fd/0"}, {"stdout", "/proc/self/fd/1"},
-		{"stderr", "/proc/self/fd/2"}, {"shm", "/tmp"},
+		{"fd", "/proc/self/fd"},
+		{"stdin", "/proc/self/fd/0"},
+		{"stdout", "/proc/self/fd/1"},
+		{"stderr", "/proc/self/fd/2"},
+		{"shm", "/tmp"},
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(nodes); i++)

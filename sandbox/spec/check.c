@@ -9,7 +9,8 @@ int spec_check(const struct cell_spec *s, uint64_t host_memory_bytes, struct err
 		return err_hint(e, err_set(e, ERR_SPEC, 0, "no TARGET given"), "fsbox run [options] handler.so");
 	if (s->memory_bytes > host_memory_bytes)
 		return err_set(e, ERR_SPEC, 0, "--mem: %llu MB is more than this host has (%llu MB)",
-			       (unsigned long long)(s->memory_bytes >> 20), (unsigned long long)(host_memory_bytes >> 20));
+			       (unsigned long long)(s->memory_bytes >> 20),
+			       (unsigned long long)(host_memory_bytes >> 20));
 	if (s->no_limits && s->cgroup_parent)
 		return err_set(e, ERR_SPEC, 0, "--no-limits and --cgroup-parent exclude each other");
 	return 0;
@@ -75,7 +76,8 @@ int spec_check_elf(const char *file, const unsigned char *head, size_t len, stru
 	if (len == 0)
 		return err_hint(e, err_set(e, ERR_SPEC, 0, "'%s' is empty", file), "%s", remedy);
 	if (len >= 2 && head[0] == '#' && head[1] == '!')
-		return err_hint(e, err_set(e, ERR_SPEC, 0, "'%s' is a script, not a shared object", file), "%s", remedy);
+		return err_hint(e, err_set(e, ERR_SPEC, 0, "'%s' is a script, not a shared object", file), "%s",
+				remedy);
 	if (len < SELFMAG || memcmp(head, ELFMAG, SELFMAG) != 0)
 		return err_hint(e, err_set(e, ERR_SPEC, 0, "'%s' is not an ELF shared object", file), "%s", remedy);
 	if (len < sizeof h)
@@ -83,11 +85,13 @@ int spec_check_elf(const char *file, const unsigned char *head, size_t len, stru
 	memcpy(&h, head, sizeof h);
 	if (h.e_ident[EI_CLASS] != ELFCLASS64 || h.e_ident[EI_DATA] != ELFDATA2LSB || h.e_machine != OUR_MACHINE) {
 		r = err_set(e, ERR_SPEC, 0, "'%s' is built for %s, this host is %s", file,
-			    h.e_ident[EI_DATA] == ELFDATA2LSB ? machine_name(h.e_machine, buf, sizeof buf) : "a big-endian machine",
+			    h.e_ident[EI_DATA] == ELFDATA2LSB ? machine_name(h.e_machine, buf, sizeof buf)
+							      : "a big-endian machine",
 			    machine_name(OUR_MACHINE, ours, sizeof ours));
 		return err_hint(e, r, "build it on or for this machine");
 	}
 	if (h.e_type != ET_DYN)
-		return err_hint(e, err_set(e, ERR_SPEC, 0, "'%s' is an ELF file but not a shared object", file), "%s", remedy);
+		return err_hint(e, err_set(e, ERR_SPEC, 0, "'%s' is an ELF file but not a shared object", file), "%s",
+				remedy);
 	return 0;
 }

@@ -183,7 +183,8 @@ static int add_env(struct cell_spec *s, const char *what, const char *pair, stru
 		total += strlen(s->env[i]);
 	}
 	if (s->n_env == SPEC_MAX_ENV || total > SPEC_MAX_ENV_BYTES)
-		return err_set(e, ERR_SPEC, 0, "%s: the variables are together over %d bytes", what, SPEC_MAX_ENV_BYTES);
+		return err_set(e, ERR_SPEC, 0, "%s: the variables are together over %d bytes", what,
+			       SPEC_MAX_ENV_BYTES);
 	s->env[s->n_env++] = pair;
 	return 0;
 }

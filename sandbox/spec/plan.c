@@ -13,7 +13,7 @@
 /* What proc(5) shows of the machine beyond the cell's own processes; the rest of /proc is read-only as a whole.
  * The list is OCI engines' usual one. */
 static const char *const masked_files[] = {
-	"proc/interrupts", "proc/kcore",       "proc/keys",        "proc/key-users",   "proc/latency_stats",
+	"proc/interrupts", "proc/kcore",       "proc/keys",        "proc/key-users",     "proc/latency_stats",
 	"proc/timer_list", "proc/timer_stats", "proc/sched_debug", "proc/sysrq-trigger", "proc/kmsg",
 };
 static const char *const masked_dirs[] = {"proc/acpi", "proc/asound", "proc/scsi", "proc/fs", "proc/bus"};
@@ -79,7 +79,8 @@ static int plan_dev_skeleton(struct cell_plan *p, const struct host_facts *host,
 }
 
 /* Directories, links and files that every root has; mount points among them. */
-static int plan_skeleton(struct cell_plan *p, const struct cell_spec *spec, const struct host_facts *host, struct err *e)
+static int plan_skeleton(struct cell_plan *p, const struct cell_spec *spec, const struct host_facts *host,
+			 struct err *e)
 {
 	static const struct skel_entry base[] = {
 		{SKEL_DIR, "usr", NULL},
@@ -141,7 +142,6 @@ static int plan_skeleton(struct cell_plan *p, const struct cell_spec *spec, cons
 	return 0;
 }
 
-
 static const char *base_name(const char *path)
 {
 	const char *slash = strrchr(path, '/');
@@ -177,16 +177,14 @@ static int plan_root(struct cell_plan *p, const struct cell_spec *spec, const st
 	if (!skel)
 		return err_oom(e);
 	if (!spec->rootfs)
-		return mount_add(p, (struct plan_mount){.kind = MOUNT_TREE, .target = "", .source = skel, .set = RO}, e);
+		return mount_add(p, (struct plan_mount){.kind = MOUNT_TREE, .target = "", .source = skel, .set = RO},
+				 e);
 	/* Our mount points win over whatever stands at these names in somebody's tree, links included. */
 	add_lower(&lower, skel);
 	add_lower(&lower, spec->rootfs);
-	return mount_add(p,
-			 (struct plan_mount){.kind = MOUNT_OVERLAY,
-					     .target = "",
-					     .source = lower_take(p, &lower),
-					     .set = RO},
-			 e);
+	return mount_add(
+		p, (struct plan_mount){.kind = MOUNT_OVERLAY, .target = "", .source = lower_take(p, &lower), .set = RO},
+		e);
 }
 
 static int plan_layers(struct cell_plan *p, const struct cell_spec *spec, struct err *e)
@@ -244,9 +242,9 @@ static int plan_masks(struct cell_plan *p, const struct host_facts *host, struct
 			return r;
 	}
 	for (size_t i = 0; i < ARRAY_LEN(masked_dirs); i++) {
-		r = mount_add(p,
-			      (struct plan_mount){.target = masked_dirs[i], .source = empty, .set = RO, .optional = true},
-			      e);
+		r = mount_add(
+			p, (struct plan_mount){.target = masked_dirs[i], .source = empty, .set = RO, .optional = true},
+			e);
 		if (r < 0)
 			return r;
 	}
@@ -272,7 +270,8 @@ static int plan_mounts(struct cell_plan *p, const struct cell_spec *spec, const 
 	if (r == 0)
 		r = plan_dev(p, host, e);
 	if (r == 0)
-		r = mount_add(p, (struct plan_mount){.target = "var/runtime", .source = host->runtime_dir, .set = RO}, e);
+		r = mount_add(p, (struct plan_mount){.target = "var/runtime", .source = host->runtime_dir, .set = RO},
+			      e);
 	if (r == 0)
 		r = mount_add(p,
 			      (struct plan_mount){.target = arena_printf(&p->arena, "var/task/%s",
@@ -359,8 +358,7 @@ static int name_skeleton(struct cell_plan *p, const struct host_facts *host, str
 static void plan_rlimits(struct cell_plan *p)
 {
 	static const struct plan_rlimit limits[] = {
-		{RLIMIT_CORE, 0},
-		{RLIMIT_NOFILE, 1024}, /* Lambda's */
+		{RLIMIT_CORE, 0}, {RLIMIT_NOFILE, 1024}, /* Lambda's */
 	};
 
 	memcpy(p->rlimits, limits, sizeof limits);

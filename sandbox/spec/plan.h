@@ -42,7 +42,7 @@ struct plan_rlimit {
 
 /* What planning needs to know of the host. Strings are borrowed. */
 struct host_facts {
-	bool privileged;         /* may map a range of ids and make mounts before clone3 */
+	bool privileged; /* may map a range of ids and make mounts before clone3 */
 	uid_t euid;
 	gid_t egid;
 	uint32_t range_base;     /* first outside id of this cell's range; privileged only */
@@ -56,15 +56,15 @@ struct host_facts {
 		const char *link; /* where it points, or NULL when it is a directory */
 	} userland[8];            /* what stands in / beside /usr */
 	size_t n_userland;
-	uint64_t files_stamp;    /* changes when a copied host file does; part of the skeleton's name */
+	uint64_t files_stamp; /* changes when a copied host file does; part of the skeleton's name */
 };
 
 enum { PLAN_MAX_MOUNTS = 48, PLAN_MAX_SKEL = 96, PLAN_MAX_ENV = SPEC_MAX_ENV + 32 };
 
 struct cell_plan {
 	struct arena arena;
-	char id[16];           /* 12 hex digits: names the cgroup, the host name, the cell in messages */
-	int ns_flags;          /* CLONE_NEW… that the child unshares first; user and pid come with clone3, cgroup later,
+	char id[16];  /* 12 hex digits: names the cgroup, the host name, the cell in messages */
+	int ns_flags; /* CLONE_NEW… that the child unshares first; user and pid come with clone3, cgroup later,
 				* when the child stands in its group */
 	uint32_t uid_outside, gid_outside, map_inside, map_count;
 	bool privileged;
@@ -79,7 +79,7 @@ struct cell_plan {
 	size_t n_env;
 	struct plan_rlimit rlimits[8];
 	size_t n_rlimits;
-	const char *skel_name;    /* "root-…": file name of the skeleton in the state directory, from its content */
+	const char *skel_name; /* "root-…": file name of the skeleton in the state directory, from its content */
 	char function_name[SPEC_MAX_NAME + 1];
 };
 

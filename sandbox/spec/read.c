@@ -36,7 +36,8 @@ static const char *text_of(struct reading *rd, const struct json *v, const struc
 	case JSON_BOOL:
 	case JSON_ARRAY:
 	case JSON_OBJECT:
-		(void)json_err(rd->e, rd->doc, at, "expected a text or a number, got %s", json_type_name(json_type_of(v)));
+		(void)json_err(rd->e, rd->doc, at, "expected a text or a number, got %s",
+			       json_type_name(json_type_of(v)));
 		return NULL;
 	}
 	if (!s)
@@ -51,7 +52,8 @@ static int apply(struct reading *rd, const struct opt *o, const char *value, con
 	int r = o->set(rd->args, o, value, &inner);
 
 	if (r < 0)
-		return inner.kind == ERR_SPEC ? json_err(rd->e, rd->doc, at, "%s", inner.msg) : err_adopt(rd->e, &inner);
+		return inner.kind == ERR_SPEC ? json_err(rd->e, rd->doc, at, "%s", inner.msg)
+					      : err_adopt(rd->e, &inner);
 	return 0;
 }
 
@@ -122,7 +124,8 @@ static int member(const char *key, const struct json *v, void *arg)
 		return 0;
 	}
 	if (!o || (o->flags & OPT_NO_SPEC))
-		return json_err(rd->e, rd->doc, &at, "unknown key; the keys are 'target' and the options' names (fsbox help run)");
+		return json_err(rd->e, rd->doc, &at,
+				"unknown key; the keys are 'target' and the options' names (fsbox help run)");
 	if (o->flags & OPT_FLAG) {
 		if (json_type_of(v) != JSON_BOOL)
 			return json_err(rd->e, rd->doc, &at, "expected true or false, got %s",

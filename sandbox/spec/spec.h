@@ -9,25 +9,25 @@
 
 /* Hard limits, with the source of each. */
 enum {
-	SPEC_MAX_BYTES = 1 << 20,     /* of a spec file: far above any real one, far below trouble */
-	SPEC_MAX_PAYLOAD = 6291456,   /* an event or an answer: Lambda's synchronous limit, 6 MiB */
-	SPEC_MAX_LAYERS = 5,          /* Lambda's */
-	SPEC_MAX_ENV_BYTES = 4096,    /* Lambda's: keys and values together */
+	SPEC_MAX_BYTES = 1 << 20,   /* of a spec file: far above any real one, far below trouble */
+	SPEC_MAX_PAYLOAD = 6291456, /* an event or an answer: Lambda's synchronous limit, 6 MiB */
+	SPEC_MAX_LAYERS = 5,        /* Lambda's */
+	SPEC_MAX_ENV_BYTES = 4096,  /* Lambda's: keys and values together */
 	SPEC_MAX_ENV = 512,
 	SPEC_MIN_MEMORY_MB = 16,
-	SPEC_MAX_TIMEOUT_S = 900,     /* Lambda's */
-	SPEC_MAX_NAME = 64,           /* Lambda's function names: [a-zA-Z0-9-_] */
-	SPEC_MIN_PIDS = 4,            /* init, runtime, and room for one helper of each */
-	SPEC_MAX_PIDS = 4194304,      /* PID_MAX_LIMIT of 64-bit kernels */
-	SPEC_MAX_TMP_MB = 10240,      /* Lambda's */
+	SPEC_MAX_TIMEOUT_S = 900, /* Lambda's */
+	SPEC_MAX_NAME = 64,       /* Lambda's function names: [a-zA-Z0-9-_] */
+	SPEC_MIN_PIDS = 4,        /* init, runtime, and room for one helper of each */
+	SPEC_MAX_PIDS = 4194304,  /* PID_MAX_LIMIT of 64-bit kernels */
+	SPEC_MAX_TMP_MB = 10240,  /* Lambda's */
 };
 
 enum spec_net { SPEC_NET_LOOPBACK, SPEC_NET_NONE, SPEC_NET_HOST };
 
 struct cell_spec {
 	struct arena arena;
-	const char *target;        /* path as given; NULL when none was */
-	const char *name;          /* function name; NULL: derived from target */
+	const char *target; /* path as given; NULL when none was */
+	const char *name;   /* function name; NULL: derived from target */
 	uint64_t memory_bytes;
 	uint64_t timeout_ns;
 	uint64_t tmp_bytes;
@@ -55,8 +55,8 @@ extern const struct opt_table spec_opts;
 /* Reads a JSON object whose keys are the options' names in @tables (all of them set on the same @args, those flagged
  * OPT_NO_SPEC refused) and "target". The command line wins because it is applied afterwards. Strings are copied to
  * @arena. ERR_SPEC with "FILE:LINE:COLUMN" or "FILE: $.path". */
-NODISCARD int spec_read(const char *file, const char *text, size_t len, const struct opt_table *const *tables, size_t n_tables,
-			void *args, struct arena *arena, const char **ret_target, struct err *e);
+NODISCARD int spec_read(const char *file, const char *text, size_t len, const struct opt_table *const *tables,
+			size_t n_tables, void *args, struct arena *arena, const char **ret_target, struct err *e);
 
 /* Rules between fields, and against the host's memory. */
 NODISCARD int spec_check(const struct cell_spec *s, uint64_t host_memory_bytes, struct err *e);

@@ -37,16 +37,17 @@ static int in_child(uint64_t flags, int (*work)(void))
 		.exit_signal = SIGCHLD,
 	};
 	siginfo_t si;
+	int r;
 	pid_t pid = sys_clone3(&args);
 
 	if (pid == 0) {
 		(void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
-		_exit(-work());
+		r = work();
+		_exit(r < 0 ? -r : 0);
 	}
 	if (pid < 0)
 		return pid;
-
-	int r = sys_wait_exit(pidfd, true, &si);
+	r = sys_wait_exit(pidfd, true, &si);
 	fd_closep(&pidfd);
 	return r < 0 ? r : of_exit(&si);
 }
@@ -59,7 +60,8 @@ static int nothing(void)
 int sys_probe_clone3(void)
 {
 	/* Size 0 is refused with EINVAL by a kernel that has the call, and nothing is made. */
-	return syscall(SYS_clone3, NULL, 0) < 0 && errno == EINVAL ? 0 : -ENOSYS;
+	(void)!syscall(SYS_clone3, NULL, 0);
+	return errno == EINVAL ? 0 : -errno;
 }
 
 int sys_probe_namespaces(uint64_t flags)
@@ -205,6 +207,6 @@ int sys_probe_keyring(void)
 int sys_probe_quotactl_fd(void)
 {
 	/* The descriptor is looked at after the call has been found. */
-	return syscall(SYS_quotactl_fd, -1, (unsigned)Q_SYNC << SUBCMDSHIFT, 0, NULL) < 0 && errno == EBADF ? 0
-													    : -ENOSYS;
+	(void)!syscall(SYS_quotactl_fd, -1, (unsigned)Q_SYNC << SUBCMDSHIFT, 0, NULL);
+	return errno == EBADF ? 0 : -errno;
 }
