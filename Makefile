@@ -46,7 +46,13 @@ CPP_ALL := -D_GNU_SOURCE -DFSBOX_VERSION='"$(VERSION)"' $(DEFS_$(VARIANT)) -Isan
 C_ALL   := -std=$(STD:gnu23=gnu2x) $(CFLAGS) $(WARN) $(HARDEN) $(if $(filter asan fuzz,$(VARIANT)),,$(FORTIFY)) \
 	-fno-common -fno-strict-aliasing -fvisibility=hidden $(SAN)
 LD_ALL  := -Wl,-z,relro,-z,now -Wl,--as-needed $(SAN) $(LDFLAGS)
-COMPILE = $(Q)mkdir -p $(@D) && $(CC) $(CPP_ALL) $(C_ALL) $(if $(DEV),-Werror)
+# A build without DEV shows warnings once; what had some is built again by the next build with DEV, which refuses them.
+define COMPILE
+	@echo "  CC      $@"
+	$(Q)mkdir -p $(@D) && $(CC) $(CPP_ALL) $(C_ALL) $(if $(DEV),-Werror) -fPIE -MMD -MP -c -o $@ $< 2>$@.warned; r=$$?; \
+		cat $@.warned >&2; [ -s $@.warned ] || rm -f $@.warned; exit $$r
+endef
+$(if $(DEV),$(shell find $(B)/obj -name '*.warned' -exec sh -c 'for w; do rm -f "$$w" "$${w%.warned}"; done' sh {} + 2>/dev/null))
 
 # ---- Sources: a folder that is not there yet is empty ----
 LIB_SRC     := $(wildcard $(addsuffix /*.c,$(addprefix sandbox/,base sys json spec rootfs confine cell) cgroup netns)) \
@@ -89,11 +95,9 @@ FORCE:
 
 # ---- Objects and programs ----
 $(B)/obj/%.o: %.c $(B)/.flags | $(B)/.libs
-	@echo "  CC      $@"
-	$(COMPILE) -fPIE -MMD -MP -c -o $@ $<
+	$(COMPILE)
 $(B)/obj/gen/%.o: $(B)/gen/%.c $(B)/.flags
-	@echo "  CC      $@"
-	$(COMPILE) -fPIE -MMD -MP -c -o $@ $<
+	$(COMPILE)
 $(B)/libfsbox.a: $(LIB_OBJ)
 	@echo "  AR      $@"
 	$(Q)mkdir -p $(@D) && rm -f $@ && $(AR) rcs $@ $(LIB_OBJ)

@@ -82,10 +82,17 @@ void barrier_fail(int fd, const struct err *e)
 	(void)send(fd, e, sizeof *e, MSG_NOSIGNAL); /* the host sees the end of the child in any case */
 }
 
-int barrier_expect_exec(int fd, struct err *e)
+int barrier_announce_exec(int fd)
+{
+	static const struct err none;
+
+	return send(fd, &none, sizeof none, MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+/* One message of the child into @from; 0 at end of file, 1 when there was one. */
+static int receive(int fd, struct err *from, struct err *e)
 {
 	struct pollfd p = {.fd = fd, .events = POLLIN};
-	struct err from;
 	ssize_t n;
 
 	do
@@ -94,12 +101,32 @@ int barrier_expect_exec(int fd, struct err *e)
 	if (n <= 0)
 		return err_set(e, ERR_SYSTEM, n < 0 ? errno : ETIMEDOUT, "the child did not execute within %d s",
 			       EXEC_WAIT_MS / 1000);
-	n = recv(fd, &from, sizeof from, 0);
-	if (n == 0)
-		return 0;
+	n = recv(fd, from, sizeof *from, 0);
+	if (n < 0 && errno == ECONNRESET)
+		return 0; /* it died without reading our word */
 	if (n < 0)
 		return err_sys(e, errno, "reading the child's barrier");
-	if ((size_t)n != sizeof from)
+	if (n != 0 && (size_t)n != sizeof *from)
 		return err_set(e, ERR_BUG, EPROTO, "a barrier message of %zd bytes", n);
-	return err_adopt(e, &from);
+	return n != 0;
+}
+
+int barrier_expect_exec(int fd, struct err *e)
+{
+	bool announced = false;
+
+	for (;;) {
+		struct err from;
+		int r = receive(fd, &from, e);
+
+		if (r < 0)
+			return r;
+		if (r == 0)
+			break;
+		if (from.kind != ERR_NONE)
+			return err_adopt(e, &from);
+		announced = true;
+	}
+	/* End of file: exec closed the child's end, or the child is gone. Only the first comes after its word. */
+	return announced ? 0 : err_set(e, ERR_SYSTEM, ECHILD, "the child died before it could execute");
 }

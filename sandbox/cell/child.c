@@ -211,6 +211,10 @@ static int child_exec(struct child *ch, struct err *e)
 	/* execve(2) takes arrays of char * and does not write to the texts. */
 	memcpy(&argv, &(const char *const *){p->argv}, sizeof argv);
 	memcpy(&envp, &(const char *const *){p->envp}, sizeof envp);
+
+	int r = barrier_announce_exec(ch->barrier);
+	if (r < 0)
+		return err_sys(e, r, "telling the host of exec");
 	(void)execve(p->argv[0], argv, envp);
 	return err_sys(e, errno, "executing '%s'", p->argv[0]);
 }

@@ -78,22 +78,26 @@ int undo_slot(struct cell *c, struct err *e)
 	return 0;
 }
 
-/* The function runs as another user than root: what it cannot read is better refused here, by name. */
+/* The function runs as another user than root: what it cannot read is better refused here, by name. The code itself is
+ * ERR_DENIED ("cannot execute"), anything else a bad spec. */
 static int check_readable(const char *path, bool privileged, bool dir, struct err *e)
 {
-	struct stat st;
+	const enum err_kind kind = dir ? ERR_SPEC : ERR_DENIED;
 	const mode_t need = dir ? S_IROTH | S_IXOTH : S_IROTH;
+	struct stat st;
 	int r;
 
 	if (stat(path, &st) < 0)
-		return err_sys(e, errno, "'%s'", path);
+		return err_set(e, kind, errno, "'%s': %s", path, strerrordesc_np(errno));
 	if (dir && !S_ISDIR(st.st_mode))
 		return err_set(e, ERR_SPEC, ENOTDIR, "'%s' is not a directory", path);
 	if (!privileged)
-		return access(path, dir ? R_OK | X_OK : R_OK) < 0 ? err_sys(e, errno, "'%s'", path) : 0;
+		return access(path, dir ? R_OK | X_OK : R_OK) < 0
+			       ? err_set(e, kind, errno, "'%s': %s", path, strerrordesc_np(errno))
+			       : 0;
 	if ((st.st_mode & need) == need)
 		return 0;
-	r = err_set(e, ERR_DENIED, EACCES, "'%s' has mode %03o: the cell's own user cannot read it", path,
+	r = err_set(e, kind, EACCES, "'%s' has mode %03o: the cell's own user cannot read it", path,
 		    st.st_mode & 0777U);
 	return err_hint(e, r, "chmod o+r%s %s", dir ? "x" : "", path);
 }
@@ -348,7 +352,7 @@ static int explain_child(struct cell *c, int r, struct err *e)
 {
 	struct err from = {0};
 
-	if (e->stage[0] == '\0' && cell_has_exited(c, false)) {
+	if (e->stage[0] == '\0' && r == -EPIPE) {
 		int said = barrier_expect_exec(c->barrier, &from);
 
 		if (said < 0 && from.stage[0]) {

@@ -33,8 +33,8 @@ int stage_fault(const char *stage, struct err *e);
 /* child.c: never returns. */
 _Noreturn void child_main(const struct cell *c);
 
-/* barrier.c: one fixed-size SEQPACKET datagram each way. The child's end closes on exec: end of file is the proof that
- * exec succeeded. */
+/* barrier.c: fixed-size SEQPACKET datagrams. The child's end closes on exec: end of file after its announcement is the
+ * proof that exec succeeded. */
 enum { BARRIER_MAX_FDS = 4 };
 NODISCARD int barrier_make(int *ret_host, int *ret_child, struct err *e);
 /* Host: go on, with @n descriptors (at most BARRIER_MAX_FDS) for the child, which stay ours here. */
@@ -42,6 +42,7 @@ NODISCARD int barrier_release(int fd, const int *fds, int n, struct err *e);
 /* Child: number of descriptors that came, -errno, -EPIPE when the host is gone. */
 NODISCARD int barrier_wait(int fd, int *fds);
 void barrier_fail(int fd, const struct err *e);           /* child */
+NODISCARD int barrier_announce_exec(int fd);              /* child: exec is next */
 NODISCARD int barrier_expect_exec(int fd, struct err *e); /* host */
 
 /* slots.c: the table of cells in the state directory. */

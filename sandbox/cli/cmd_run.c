@@ -198,9 +198,9 @@ static int check_events(const struct run_args *a, struct err *e)
 		if (arg[0] != '@')
 			continue;
 		if (stat(arg + 1, &st) < 0 || access(arg + 1, R_OK) < 0)
-			return err_sys(e, errno, "--event '%s'", arg);
+			return err_set(e, ERR_SPEC, errno, "--event '%s': %s", arg, strerrordesc_np(errno));
 		if (S_ISDIR(st.st_mode))
-			return err_sys(e, EISDIR, "--event '%s'", arg);
+			return err_set(e, ERR_SPEC, EISDIR, "--event '%s': is a directory", arg);
 		if (S_ISREG(st.st_mode) && st.st_size > SPEC_MAX_PAYLOAD)
 			return err_set(e, ERR_SPEC, EFBIG, "--event '%s': over %d bytes, the most that a call takes",
 				       arg, SPEC_MAX_PAYLOAD);
@@ -400,6 +400,8 @@ static int run_cells(struct run_args *a, struct cell_host *host, int signal_fd, 
 /* Where in the table of exit statuses an error of ours stands. */
 static int exit_of(const struct err *e)
 {
+	if (e->kind == ERR_DENIED && strcmp(e->stage, "plan") == 0)
+		return EXIT_CANNOT_EXECUTE; /* the code itself cannot be read */
 	return e->kind == ERR_SPEC ? EXIT_USAGE : EXIT_FSBOX;
 }
 

@@ -5,7 +5,7 @@
 #include <signal.h>
 #include <stdio.h>
 
-const struct command *const commands[] = {&cmd_run, &cmd_help, NULL};
+const struct command *const commands[] = {&cmd_run, &cmd_check, &cmd_help, NULL};
 
 void cli_print_err(const struct err *e)
 {

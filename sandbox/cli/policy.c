@@ -15,7 +15,7 @@ static int load_file(const char *file, struct filter *ret, struct err *e)
 	int r;
 
 	if (fd < 0)
-		return err_sys(e, errno, "--policy '%s'", file);
+		return err_set(e, ERR_SPEC, errno, "--policy '%s': %s", file, strerrordesc_np(errno));
 	r = fd_read_all(fd, POLICY_MAX_BYTES + 1, &text,
 			&len); /* one more, so that policy_read() sees what is too long */
 	if (r < 0)

@@ -101,6 +101,8 @@ static bool try_host(struct selftest *t, const struct cell_spec *spec, struct er
 	if (cell_host_open(spec, t->runtime, &t->host, host_err) < 0)
 		return false;
 	t->has_host = true;
+	if (t->host.limits)
+		(void)snprintf(t->parent, sizeof t->parent, "%s", t->host.cg_parent.path);
 	begin = clock_mono_ns();
 	r = run_cell(t, spec, cell_err);
 	t->cell_ns = clock_mono_ns() - begin;

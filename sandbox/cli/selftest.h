@@ -19,6 +19,7 @@ struct selftest {
 	struct cell_host host; /* closed; the facts are still there when has_host */
 	bool has_host;
 	char runtime[512];      /* "" when not found */
+	char parent[256];       /* of the cells' cgroups, "" when there is none */
 	struct err runtime_err; /* each ERR_NONE when all is well */
 	struct err cg_err;
 	struct err limits_err; /* why cells cannot have limits here */

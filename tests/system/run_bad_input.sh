@@ -107,7 +107,7 @@ check_unreadable() {
 	chmod 600 "$T/private-$MODE.so"
 	chmod 755 "$TAP_DIR" "$T"
 	if [ "$MODE" = root ]; then
-		refuses 125 "$T/private-$MODE.so" "600" "chmod o+r" "(stage plan)" -- "$T/private-$MODE.so"
+		refuses 126 "$T/private-$MODE.so" "600" "chmod o+r" "(stage plan)" -- "$T/private-$MODE.so"
 	else
 		refuses 126 "$T/private-$MODE.so" "Permission denied" -- "$T/private-$MODE.so"
 	fi
@@ -227,7 +227,7 @@ test_a_layer_that_is_a_file_or_missing_or_unreadable_is_named() {
 	refuses 2 "$T/missing" "No such file" -- --layer "$T/missing" "$FUNCTIONS/echo.so"
 	mkdir "$T/closed"
 	chmod 700 "$T/closed"
-	refuses 125 "$T/closed" "700" "chmod o+rx" -- --layer "$T/closed" "$FUNCTIONS/echo.so"
+	refuses 2 "$T/closed" "700" "chmod o+rx" -- --layer "$T/closed" "$FUNCTIONS/echo.so"
 	check_world
 }
 

@@ -1,0 +1,156 @@
+#!/bin/sh
+# PID 1 of a guest once the host's root is mounted: makes it look like a freshly booted machine with pure cgroup v2 and no
+# systemd, then runs the job that run.sh wrote to /run/guest/job. The folder holds, written by run.sh:
+#
+#   settings      SRC BUILD MUST SLOWER, sourced      programs   lines: NUMBER LIMIT MODE NAME
+#
+# and, written here, booted (the table of what the guest is), NUMBER.log, NUMBER.status for each program, and done.
+# A MODE says as whom a program runs:
+#
+#   root        root, in the root group
+#   user        an ordinary user with subordinate ids, in a group that is not his
+#   delegated   the same user in a group that was given to him as systemd's Delegate=yes does (cgroups(7))
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export PATH
+LC_ALL=C
+export LC_ALL
+JOB=/run/guest/job
+USER_ID=1000
+
+end() {
+	sync
+	busybox poweroff -f
+	while :; do busybox sleep 60; done
+}
+die() {
+	echo "guest: $*" >/dev/console
+	end
+}
+
+. "$JOB/settings" || die "no settings"
+
+modules() { # those for the tests: kept beside the kernel in build/guest, found by modprobe below /lib/modules
+	mkdir -p "/lib/modules/$(uname -r)" || return 1
+	mount --bind "$SRC/build/guest/$KERNEL/lib/modules/$(uname -r)" "/lib/modules/$(uname -r)" || return 1
+	# request_module(9) calls /sbin/modprobe, which the host need not have.
+	[ -x /sbin/modprobe ] || ln -s "$(command -v busybox)" /sbin/modprobe
+}
+
+file_systems() {
+	mount -t devpts -o gid=5,mode=620,ptmxmode=666 devpts /dev/pts 2>/dev/null ||
+		{ mkdir -p /dev/pts && mount -t devpts -o gid=5,mode=620,ptmxmode=666 devpts /dev/pts; } || return 1
+	mkdir -p /dev/shm /dev/mqueue
+	mount -t tmpfs -o nosuid,nodev tmpfs /dev/shm || return 1
+	mount -t mqueue mqueue /dev/mqueue || return 1
+	for link in fd:/proc/self/fd stdin:/proc/self/fd/0 stdout:/proc/self/fd/1 stderr:/proc/self/fd/2; do
+		ln -sf "${link#*:}" "/dev/${link%%:*}"
+	done
+	mkdir -p /run/lock /run/user
+	chmod 1777 /run/lock
+	mount -t tmpfs -o nosuid,nodev,mode=1777,size=50% tmpfs /tmp || return 1
+	mount -t tmpfs -o nosuid,nodev,mode=1777,size=25% tmpfs /var/tmp || return 1
+	# The sources may lie in a folder that the two mounts have hidden.
+	[ -d "$SRC" ] || {
+		mkdir -p "$SRC" || return 1
+		mount --bind "/run/guest/lower$SRC" "$SRC" || return 1
+	}
+	mount -t cgroup2 -o nosuid,nodev,noexec,nsdelegate,memory_recursiveprot cgroup2 /sys/fs/cgroup || return 1
+	mkdir -p /sys/kernel/security
+	mount -t securityfs securityfs /sys/kernel/security 2>/dev/null
+	return 0
+}
+
+controllers() { # all of them, as systemd hands them down from the root
+	for c in $(cat /sys/fs/cgroup/cgroup.controllers); do
+		echo "+$c" >/sys/fs/cgroup/cgroup.subtree_control || echo "guest: the root does not hand down $c" >/dev/console
+	done
+}
+
+network() {
+	hostname fsbox-guest
+	ip link set lo up || busybox ip link set lo up
+}
+
+users() { # an ordinary user as useradd(8) makes one, beside those of the host
+	name=fsboxuser
+	grep -q "^[^:]*:[^:]*:$USER_ID:" /etc/passwd && name=$(sed -n "s/^\([^:]*\):[^:]*:$USER_ID:.*/\1/p" /etc/passwd)
+	grep -q "^$name:" /etc/passwd || {
+		echo "$name:x:$USER_ID:$USER_ID::/home/$name:/bin/sh" >>/etc/passwd
+		echo "$name:x:$USER_ID:" >>/etc/group
+	}
+	for f in /etc/subuid /etc/subgid; do
+		grep -q "^$name:" "$f" 2>/dev/null || echo "$name:300000:65536" >>"$f"
+	done
+	mkdir -p "/home/$name" "/run/user/$USER_ID"
+	chown "$USER_ID:$USER_ID" "/home/$name" "/run/user/$USER_ID"
+	chmod 700 "/run/user/$USER_ID"
+	USER_NAME=$name
+	# What may not be read on the way to the sources could not be executed by him.
+	at=$SRC
+	while [ -n "$at" ]; do
+		[ -z "$(find "$at" -maxdepth 0 -perm -o=x)" ] && chmod o+rx "$at"
+		at=${at%/*}
+	done
+}
+
+groups_for_user() {
+	g=/sys/fs/cgroup/user.slice
+	mkdir -p $g/login $g/delegated || return 1
+	for c in $(cat $g/cgroup.controllers); do
+		echo "+$c" >$g/cgroup.subtree_control
+	done
+	chown "$USER_ID:$USER_ID" $g/delegated
+	while read -r f; do
+		[ ! -e "$g/delegated/$f" ] || chown "$USER_ID:$USER_ID" "$g/delegated/$f"
+	done </sys/kernel/cgroup/delegate
+}
+
+run_as() { # MODE COMMAND...: called in a subshell
+	mode=$1
+	shift
+	case $mode in
+	root) exec "$@" ;;
+	user) echo 0 >/sys/fs/cgroup/user.slice/login/cgroup.procs ;;
+	delegated) echo 0 >/sys/fs/cgroup/user.slice/delegated/cgroup.procs ;;
+	esac
+	HOME=/home/$USER_NAME USER=$USER_NAME LOGNAME=$USER_NAME XDG_RUNTIME_DIR=/run/user/$USER_ID
+	export HOME USER LOGNAME XDG_RUNTIME_DIR
+	exec setpriv --reuid "$USER_ID" --regid "$USER_ID" --init-groups "$@"
+}
+
+program() { # NUMBER LIMIT MODE NAME
+	cd "$SRC" || return 1
+	FSBOX_SRC=$SRC FSBOX_BUILD=$BUILD FSBOX=$BUILD/fsbox FSBOX_MUST_RUN=$MUST FSBOX_SLOWER=$SLOWER FSBOX_TIER=$TIER
+	export FSBOX_SRC FSBOX_BUILD FSBOX FSBOX_MUST_RUN FSBOX_SLOWER FSBOX_TIER
+	if [ "$4" = shell ]; then
+		set -- "$1" "$2" "$3" sh "$JOB/command"
+	elif [ -f "tests/$4.sh" ]; then
+		set -- "$1" "$2" "$3" sh "tests/$4.sh"
+	else
+		set -- "$1" "$2" "$3" "$BUILD/tests/$4"
+	fi
+	log=$JOB/$1.log result=$JOB/$1.status limit=$2 mode=$3
+	shift 3
+	(run_as "$mode" timeout -k 10 "$limit" "$@") >"$log" 2>&1 </dev/null
+	echo $? >"$result.new"
+	mv "$result.new" "$result"
+}
+
+modules || die "no modules"
+file_systems || die "a file system could not be mounted"
+controllers
+network || die "loopback is not up"
+users
+groups_for_user || die "no groups for the user"
+{
+	uname -srv
+	echo "cgroup2: $(cat /sys/fs/cgroup/cgroup.controllers)"
+	free -m | sed -n 2p
+} >"$JOB/booted"
+
+while read -r number limit mode name; do
+	echo "guest: $name ($mode)" >/dev/console
+	program "$number" "$limit" "$mode" "$name"
+done <"$JOB/programs"
+: >"$JOB/done"
+end

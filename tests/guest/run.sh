@@ -1,0 +1,203 @@
+#!/bin/sh
+# Runs test programs on a Debian kernel with pure cgroup v2, in a virtual machine that shares this machine's root file system
+# (read-only, under an overlay): the guest tier.
+#
+#   sh tests/guest/run.sh [OPTION...] KERNEL [WHAT...]
+#
+#   KERNEL    6.1 (Debian 12's, the floor) or 6.12 (Debian 13's)
+#   WHAT      a suite (system, unit, …), a program (system/cgroup_live), a program and as whom it runs
+#             (system/cgroup_live@user; see guest.sh), or "subset" for the lines of tests/guest/subset (the default)
+#   --sums F  writes one line per program to F: NAME PASSED FAILED SKIPPED
+#   --shell COMMAND      runs this as root in the guest and shows what it prints, instead of tests
+#   --limit SECONDS      for the whole run (600)
+#   --tcg     no hardware virtualisation, even where it works
+#
+# Programs must have been built: `make all functions programs-unit programs-system …`. They are reported like those of
+# tests/run.sh, with the tier's name before theirs. Exit 0: all ran and none failed. A guest that does not boot, hangs or
+# breaks off is a failure, with the end of its console's log. Logs: build/test-logs/guest-KERNEL.*
+#
+# FSBOX_MUST_RUN=1 makes a skip a failure. Tests get FSBOX_SLOWER, the factor by which time limits are stretched (8 without
+# hardware virtualisation, else 1). Nothing is left running: the machine ends with this script, whatever ends it.
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+SRC=$(pwd)
+LC_ALL=C
+export LC_ALL
+total=600
+sums=
+shell=
+force_tcg=
+while :; do
+	case ${1-} in
+	--sums) sums=$2 && shift 2 ;;
+	--shell) shell=$2 && shift 2 ;;
+	--limit) total=$2 && shift 2 ;;
+	--tcg) force_tcg=1 && shift ;;
+	*) break ;;
+	esac
+done
+[ $# -gt 0 ] && [ "${1#-}" = "$1" ] || {
+	sed -n '5,14s/^# \{0,1\}//p' tests/guest/run.sh >&2
+	exit 2
+}
+kernel=$1
+shift
+tier=guest-$kernel
+[ -z "$sums" ] || : >"$sums"
+logs=$SRC/build/test-logs
+mkdir -p "$logs" "$SRC/build/guest"
+
+fail_all() { # MESSAGE: the tier as one failed test
+	printf 'FAIL  %s/run: %s\n' "$tier" "$*"
+	[ -z "$sums" ] || echo "$tier/run 0 1 0" >>"$sums"
+	exit 1
+}
+
+# ---- The list ----
+names_of() { # SUITE
+	for f in tests/"$1"/*.c tests/"$1"/*.sh; do
+		name=${f#tests/}
+		case $name in
+		*'*'*) continue ;;
+		unit/test_*) ;;
+		unit/*) continue ;;
+		esac
+		[ -f "tests/${name%.*}.sh" ] || grep -q '^TEST(' "$f" || continue
+		echo "${name%.*} root"
+	done
+}
+list() {
+	for what in "${@:-subset}"; do
+		case $what in
+		subset) sed 's/#.*//' tests/guest/subset | awk 'NF { print $1, $2 ? $2 : "root" }' ;;
+		*/*@*) echo "${what%@*} ${what##*@}" ;;
+		*/*) echo "$what root" ;;
+		*) names_of "$what" ;;
+		esac
+	done
+}
+seconds() { # NAME: "time-limit: N" in the source, or by the suite, as tests/run.sh has it
+	n=
+	for source in "tests/$1.c" "tests/$1.sh"; do
+		[ ! -f "$source" ] || n=$(sed -n 's/.*time-limit: \([0-9][0-9]*\).*/\1/p' "$source" | head -n 1)
+		[ -z "$n" ] || break
+	done
+	echo "${n:-120}"
+}
+
+# ---- The machine ----
+sh tests/guest/kernel.sh "$kernel" >"$logs/$tier.kernel.log" 2>&1 8>&- || {
+	tail -n 20 "$logs/$tier.kernel.log"
+	fail_all "there is no kernel to boot"
+}
+command -v qemu-system-x86_64 >/dev/null 2>&1 || fail_all "qemu-system-x86_64 is missing: sh tools/deps.sh guest"
+accel=tcg,thread=multi slower=8 cpu=max
+[ -n "$force_tcg" ] || ! sh tests/guest/kvm.sh "$SRC/build/guest/$kernel" || accel=kvm slower=1 cpu=host
+
+job=$(mktemp -d "$SRC/build/guest/job.XXXXXX") || exit 1
+chmod 755 "$job"
+qemu=
+finish() {
+	[ -z "$qemu" ] || kill "$qemu" 2>/dev/null && wait "$qemu" 2>/dev/null
+	rm -rf "$job"
+}
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+if [ -n "$shell" ]; then
+	printf '%s\n' "$shell" >"$job/command"
+	echo "1 $total root shell" >"$job/programs"
+else
+	list "$@" | awk '!seen[$0]++ { print ++n, $2, $1 }' | while read -r number mode name; do
+		echo "$number $(($(seconds "$name") * slower)) $mode $name"
+	done >"$job/programs"
+fi
+[ -s "$job/programs" ] || fail_all "nothing to run"
+cat >"$job/settings" <<END
+SRC='$SRC'
+BUILD='$SRC/build'
+KERNEL='$kernel'
+TIER='$tier'
+MUST='${FSBOX_MUST_RUN-}'
+SLOWER='$slower'
+END
+echo "/bin/sh $SRC/tests/guest/guest.sh" >"$job/init"
+
+console=$logs/$tier.console.log
+: >"$console"
+qemu-system-x86_64 -name "fsbox-$tier" -machine q35 -accel "$accel" -cpu "$cpu" -smp 2 -m 2048 \
+	-nodefaults -no-user-config -display none -no-reboot -serial "file:$console" -monitor none \
+	-kernel "build/guest/$kernel/vmlinuz" -initrd "build/guest/$kernel/initramfs" \
+	-append "console=ttyS0 panic=-1 oops=panic quiet loglevel=4 cgroup_no_v1=all random.trust_cpu=on tsc=reliable" \
+	-fsdev local,id=root,path=/,security_model=none,readonly=on,multidevs=remap \
+	-device virtio-9p-pci,fsdev=root,mount_tag=root \
+	-fsdev local,id=job,path="$job",security_model=none \
+	-device virtio-9p-pci,fsdev=job,mount_tag=job \
+	>"$logs/$tier.qemu.log" 2>&1 </dev/null 9>&- &
+qemu=$!
+
+# ---- Results ----
+failed=0
+report() { # NUMBER LIMIT MODE NAME STATUS
+	full=$tier/$4
+	[ "$3" = root ] || full=$full@$3
+	awk -v name="$full" -v status="$5" -v limit="$2" -v sum="$job/sum" -v must="${FSBOX_MUST_RUN-}" -f tests/lib/tap.awk \
+		"$job/$1.log"
+	cat "$job/sum" >>"$job/sums"
+	[ -z "$sums" ] || cat "$job/sum" >>"$sums"
+	cp "$job/$1.log" "$logs/$(echo "$full" | tr / .).log"
+}
+now() { cut -d . -f 1 /proc/uptime; }
+start=$(now)
+deadline=$((start + total))
+boot_limit=$((30 + 15 * slower))
+: >"$job/sums"
+next=1
+count=$(wc -l <"$job/programs")
+why=
+while [ "$next" -le "$count" ]; do
+	if [ -f "$job/$next.status" ]; then
+		if [ -n "$shell" ]; then
+			cat "$job/1.log"
+			exit "$(cat "$job/1.status")"
+		fi
+		# shellcheck disable=SC2046 # words
+		report $(sed -n "${next}p" "$job/programs") "$(cat "$job/$next.status")"
+		next=$((next + 1))
+		continue
+	fi
+	if ! kill -0 "$qemu" 2>/dev/null; then
+		[ -f "$job/$next.status" ] && continue
+		why="the guest ended too early"
+		break
+	fi
+	if [ "$(now)" -gt "$deadline" ]; then
+		why="the guest was not done within $total s"
+		break
+	fi
+	if [ ! -f "$job/booted" ] && [ $(($(now) - start)) -gt $boot_limit ]; then
+		why="the guest did not boot within $boot_limit s"
+		break
+	fi
+	sleep 0.2
+done
+if [ -n "$why" ]; then
+	kill "$qemu" 2>/dev/null
+	wait "$qemu" 2>/dev/null
+	qemu=
+	[ ! -f "$job/$next.log" ] || tail -n 40 "$job/$next.log" | sed 's/^/      /'
+	echo "      the end of the console's log:"
+	tail -n 40 "$console" | tr -d '\r' | sed 's/^/      /'
+	tail -n 5 "$logs/$tier.qemu.log" | sed 's/^/      qemu: /'
+	fail_all "$why, in $(sed -n "${next}s/^[0-9]* [0-9]* //p" "$job/programs"); $((count - next + 1)) of $count did not end"
+fi
+# It powers itself off; it has had its time.
+for _ in 1 2 3 4 5 6 7 8 9 10; do
+	kill -0 "$qemu" 2>/dev/null || break
+	sleep 0.2
+done
+head -n 1 "$job/booted" | sed "s|^|$tier: |; s|\$| ($accel, $(($(now) - start)) s)|"
+failed=$(awk '{ f += $(NF - 1) } END { print f + 0 }' "$job/sums")
+[ -n "$sums" ] || awk '{ p += $2; f += $3; k += $4 } END { printf "%d passed, %d failed, %d skipped\n", p, f, k }' "$job/sums"
+[ "$failed" = 0 ]
