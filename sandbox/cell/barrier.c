@@ -1,5 +1,6 @@
 #include "cell/internal.h"
 
+#include "base/clock.h"
 #include "base/fd.h"
 
 #include <poll.h>
@@ -79,18 +80,20 @@ int barrier_wait(int fd, int *fds)
 
 void barrier_fail(int fd, const struct err *e)
 {
-	(void)send(fd, e, sizeof *e, MSG_NOSIGNAL); /* the host sees the end of the child in any case */
+	const struct barrier_msg m = {.err = *e};
+
+	(void)send(fd, &m, sizeof m, MSG_NOSIGNAL); /* the host sees the end of the child in any case */
 }
 
 int barrier_announce_exec(int fd)
 {
-	static const struct err none;
+	const struct barrier_msg m = {.exec_ns = clock_mono_ns()};
 
-	return send(fd, &none, sizeof none, MSG_NOSIGNAL) < 0 ? -errno : 0;
+	return send(fd, &m, sizeof m, MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
 /* One message of the child into @from; 0 at end of file, 1 when there was one. */
-static int receive(int fd, struct err *from, struct err *e)
+static int receive(int fd, struct barrier_msg *from, struct err *e)
 {
 	struct pollfd p = {.fd = fd, .events = POLLIN};
 	ssize_t n;
@@ -111,22 +114,25 @@ static int receive(int fd, struct err *from, struct err *e)
 	return n != 0;
 }
 
-int barrier_expect_exec(int fd, struct err *e)
+int barrier_expect_exec(int fd, uint64_t *ret_exec_ns, struct err *e)
 {
-	bool announced = false;
+	uint64_t announced = 0;
 
 	for (;;) {
-		struct err from;
+		struct barrier_msg from;
 		int r = receive(fd, &from, e);
 
 		if (r < 0)
 			return r;
 		if (r == 0)
 			break;
-		if (from.kind != ERR_NONE)
-			return err_adopt(e, &from);
-		announced = true;
+		if (from.err.kind != ERR_NONE)
+			return err_adopt(e, &from.err);
+		announced = from.exec_ns;
 	}
 	/* End of file: exec closed the child's end, or the child is gone. Only the first comes after its word. */
-	return announced ? 0 : err_set(e, ERR_SYSTEM, ECHILD, "the child died before it could execute");
+	if (announced == 0)
+		return err_set(e, ERR_SYSTEM, ECHILD, "the child died before it could execute");
+	*ret_exec_ns = announced;
+	return 0;
 }

@@ -72,6 +72,7 @@ struct cell {
 	int child_in, child_out, child_std_out, child_std_err;
 	pid_t pid;
 	int pidfd;
+	uint64_t exec_ns; /* CLOCK_MONOTONIC when the cell's PID 1 was executed */
 	bool reaped;
 	siginfo_t exit; /* valid when reaped */
 	const char *failed_stage;

@@ -353,7 +353,7 @@ static int explain_child(struct cell *c, int r, struct err *e)
 	struct err from = {0};
 
 	if (e->stage[0] == '\0' && r == -EPIPE) {
-		int said = barrier_expect_exec(c->barrier, &from);
+		int said = barrier_expect_exec(c->barrier, &c->exec_ns, &from);
 
 		if (said < 0 && from.stage[0]) {
 			*e = from;
@@ -385,7 +385,7 @@ int enter_handover(struct cell *c, struct err *e)
 	while (n > 0)
 		fd_closep(&groups[--n]);
 	if (r >= 0)
-		r = barrier_expect_exec(c->barrier, e);
+		r = barrier_expect_exec(c->barrier, &c->exec_ns, e);
 	if (r < 0)
 		return explain_child(c, r, e);
 	fd_closep(&c->barrier);

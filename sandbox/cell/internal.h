@@ -36,14 +36,19 @@ _Noreturn void child_main(const struct cell *c);
 /* barrier.c: fixed-size SEQPACKET datagrams. The child's end closes on exec: end of file after its announcement is the
  * proof that exec succeeded. */
 enum { BARRIER_MAX_FDS = 4 };
+struct barrier_msg {      /* child to host */
+	uint64_t exec_ns; /* CLOCK_MONOTONIC when exec was announced, 0 in a failure */
+	struct err err;
+};
 NODISCARD int barrier_make(int *ret_host, int *ret_child, struct err *e);
 /* Host: go on, with @n descriptors (at most BARRIER_MAX_FDS) for the child, which stay ours here. */
 NODISCARD int barrier_release(int fd, const int *fds, int n, struct err *e);
 /* Child: number of descriptors that came, -errno, -EPIPE when the host is gone. */
 NODISCARD int barrier_wait(int fd, int *fds);
-void barrier_fail(int fd, const struct err *e);           /* child */
-NODISCARD int barrier_announce_exec(int fd);              /* child: exec is next */
-NODISCARD int barrier_expect_exec(int fd, struct err *e); /* host */
+void barrier_fail(int fd, const struct err *e); /* child */
+NODISCARD int barrier_announce_exec(int fd);    /* child: exec is next */
+/* Host: waits for exec; *ret_exec_ns is when the child announced it. */
+NODISCARD int barrier_expect_exec(int fd, uint64_t *ret_exec_ns, struct err *e);
 
 /* slots.c: the table of cells in the state directory. */
 NODISCARD int slots_open(const char *state_dir, struct err *e);

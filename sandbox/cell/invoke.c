@@ -95,11 +95,10 @@ static int init_phase(struct invoker *inv, uint64_t deadline_ns, struct outcome 
 	if (r < 0)
 		return r;
 
-	uint64_t begin = clock_mono_ns();
 	int mark = trace_begin(inv->host->trace, "init", true);
 	enum session_event ev = session_wait(&inv->session, deadline_ns);
 
-	inv->init_ns = clock_mono_ns() - begin;
+	inv->init_ns = clock_mono_ns() - inv->cell.exec_ns;
 	trace_end(inv->host->trace, mark);
 	if (ev == SESSION_SIGNAL) {
 		inv->cancelled = true;

@@ -1,6 +1,6 @@
-/* What `fsbox check` finds out by doing: the host as `fsbox run` would open it, and a cell that is built, answers over
- * its channel and is removed again. Its program is the runtime itself, which is no function and says so: that answer
- * proves namespaces, mounts, cgroup, filter, exec and channel.
+/* What `fsbox check` finds out by doing: the host as `fsbox run` would open it, and a cell that is built, answers
+ * over its channel and is removed again. Its program is the runtime itself, which is no function and says so: that
+ * answer proves namespaces, mounts, cgroup, filter, exec and channel.
  *
  * Leaves what every start leaves (the state directory, the parent of the cells' cgroups) and nothing else. */
 #pragma once

@@ -1,10 +1,10 @@
-/* Project quotas: an upper bound on the blocks and inodes of one directory tree (quotactl(2), PRJQUOTA; xfs_quota(8) tells
- * what they are for). quotactl_fd(2), Linux 5.14, names the file system by a descriptor, so that no device node has to be
- * found; the commands of XFS's family (Q_X…) serve ext4, f2fs and XFS alike.
+/* Project quotas: an upper bound on the blocks and inodes of one directory tree (quotactl(2), PRJQUOTA; xfs_quota(8)
+ * tells what they are for). quotactl_fd(2), Linux 5.14, names the file system by a descriptor, so that no device
+ * node has to be found; the commands of XFS's family (Q_X…) serve ext4, f2fs and XFS alike.
  *
- * What keeps the function inside its bound: only a process of the initial user namespace may change a file's project or the
- * inheriting of it (fileattr_set_prepare() in the kernel's fs/ioctl.c), and only CAP_SYS_RESOURCE of the initial user
- * namespace may go over a hard limit. A cell has neither. */
+ * What keeps the function inside its bound: only a process of the initial user namespace may change a file's project
+ * or the inheriting of it (fileattr_set_prepare() in the kernel's fs/ioctl.c), and only CAP_SYS_RESOURCE of the
+ * initial user namespace may go over a hard limit. A cell has neither. */
 #include "rootfs/rootfs.h"
 
 #include "base/fd.h"
@@ -25,7 +25,8 @@ enum {
 	BLOCK = 512,             /* the unit of fs_disk_quota */
 	BYTES_PER_INODE = 16384, /* as for the tmpfs of a cell */
 	MIN_INODES = 1024,
-	/* An outside id gives the first project to try, and each cell has ids of its own; others may use projects, too. */
+	/* An outside id gives the first project to try, and each cell has ids of its own; others may use projects,
+	 * too. */
 	PROJECT_TRIES = 64,
 };
 
@@ -92,7 +93,8 @@ static int check_in_force(int fd, const char *dir, struct err *e)
 	struct fs_quota_statv st = {.qs_version = FS_QSTATV_VERSION1};
 	int r = quota_call(fd, Q_XGETQSTATV, 0, &st);
 
-	/* Whatever it answers instead (ENOSYS mostly: a kernel, a file system or a mount without quotas), there is none. */
+	/* Whatever it answers instead (ENOSYS mostly: a kernel, a file system or a mount without quotas), there is
+	 * none. */
 	if (r < 0)
 		return refuse(fd, dir, 0, e);
 	return st.qs_flags & FS_QUOTA_PDQ_ENFD ? 0 : refuse(fd, dir, st.qs_flags, e);
@@ -239,7 +241,8 @@ static int name_it(const char *dir, const char *id, struct root_quota *q, struct
 	}
 	n = snprintf(q->path, sizeof q->path, "%s/" NAME_PREFIX "%s", dir, id);
 	if (n < 0 || (size_t)n >= sizeof q->path || strlen(dir) > ROOT_QUOTA_DIR_MAX)
-		return err_set(e, ERR_SPEC, ENAMETOOLONG, "--tmp-dir '%.40s…': over %d bytes", dir, ROOT_QUOTA_DIR_MAX);
+		return err_set(e, ERR_SPEC, ENAMETOOLONG, "--tmp-dir '%.40s': a path over %d bytes", dir,
+			       ROOT_QUOTA_DIR_MAX);
 	if (!is_our_name(strrchr(q->path, '/') + 1))
 		return err_set(e, ERR_BUG, EINVAL, "'%s' is no cell's id", id);
 	(void)snprintf(q->parent, sizeof q->parent, "%s", dir);

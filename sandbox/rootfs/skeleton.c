@@ -1,8 +1,8 @@
 /* Skeletons: small read-only trees of mount points, links and /etc files, made once and bound as every cell's root.
  *
- * A skeleton's name comes from its content, so a finished one never changes. Who uses one holds a shared lock (flock(2)) on
- * its directory; whoever makes a new one removes those that nobody uses when there are too many, so that neither the names
- * of functions nor updates of the host's files let them pile up. */
+ * A skeleton's name comes from its content, so a finished one never changes. Who uses one holds a shared lock
+ * (flock(2)) on its directory; whoever makes a new one removes those that nobody uses when there are too many, so
+ * that neither the names of functions nor updates of the host's files let them pile up. */
 #include "rootfs/rootfs.h"
 
 #include "base/fd.h"

@@ -7,8 +7,8 @@
 #include <fcntl.h>
 #include <stdio.h>
 
-/* Levels that are walked with a descriptor each. What lies deeper is moved up to the top and walked from there: a chain of
- * a million directories takes some 30,000 passes over a top that holds one entry. */
+/* Levels that are walked with a descriptor each. What lies deeper is moved up to the top and walked from there: a
+ * chain of a million directories takes some 30,000 passes over a top that holds one entry. */
 enum { LEVELS = 32 };
 
 struct removal {
@@ -37,8 +37,8 @@ static int move_to_top(struct removal *rm, int dir, const char *name)
 
 static int empty_take(struct removal *rm, int fd, unsigned levels);
 
-/* The order matters: rmdir(2) refuses a mount point before it asks whether the directory is empty, and so does rename(2),
- * so no other file system is ever entered. */
+/* The order matters: rmdir(2) refuses a mount point before it asks whether the directory is empty, and so does
+ * rename(2), so no other file system is ever entered. */
 static int remove_entry(struct removal *rm, int dir, const char *name, unsigned levels)
 {
 	int fd, r;
@@ -89,8 +89,8 @@ static int empty_once(struct removal *rm, DIR *d, int fd, unsigned levels)
 	}
 }
 
-/* Until a pass meets nothing: a directory that changes while it is read may skip entries (readdir(3)), and the top gets
- * new ones. */
+/* Until a pass meets nothing: a directory that changes while it is read may skip entries (readdir(3)), and the top
+ * gets new ones. */
 static int empty_take(struct removal *rm, int fd, unsigned levels)
 {
 	AUTO_FD int own = fd;

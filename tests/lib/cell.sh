@@ -226,9 +226,10 @@ world_lines() {
 		for world_link in /sys/class/net/*; do
 			echo "link ${world_link##*/}"
 		done
-		# Of processes that live on: this pipeline's own have the namespaces of the shell.
-		find /proc -maxdepth 3 -path '/proc/[0-9]*/ns/*' ! -path '/proc/*/ns/*_for_children' -printf 'ns %l\n' \
-			2>/dev/null
+		# With the process, because the kernel gives the numbers of namespaces away again at once. Those of the
+		# processes that only look are the shell's own.
+		find /proc -maxdepth 3 -path '/proc/[0-9]*/ns/*' ! -path '/proc/*/ns/*_for_children' -printf 'ns %l %p\n' \
+			2>/dev/null | awk -v own="$(readlink /proc/self/ns/* | tr '\n' ' ')" 'index(own, $2) == 0'
 		for world_comm in /proc/[0-9]*/comm; do
 			world_name=$(cat "$world_comm" 2>/dev/null) || continue
 			case $world_name in

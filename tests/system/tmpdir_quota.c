@@ -1,6 +1,6 @@
-/* --tmp-dir: project quotas on a loop-mounted ext4, in a mount namespace of this process, so that whatever happens the
- * kernel takes everything back: image, loop device (LO_FLAGS_AUTOCLEAR) and mounts. Needs root; those tests that need
- * a kernel with ext4 project quotas (CONFIG_QFMT_V2) and loop devices skip without. */
+/* --tmp-dir: project quotas on a loop-mounted ext4, in a mount namespace of this process, so that whatever happens
+ * the kernel takes everything back: image, loop device (LO_FLAGS_AUTOCLEAR) and mounts. Needs root; those tests that
+ * need a kernel with ext4 project quotas (CONFIG_QFMT_V2) and loop devices skip without. */
 #include "rootfs/rootfs.h"
 
 #include "base/fd.h"
