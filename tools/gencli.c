@@ -5,8 +5,8 @@
  *     gencli: begin KIND
  *     gencli: end
  *
- * What stands between them is written here; the rest is written by hand. With --check nothing is changed, and a file that
- * is behind makes the status 1. KIND: man-options COMMAND, spec-keys, bash, zsh. */
+ * What stands between them is written here; the rest is written by hand. With --check nothing is changed, and a file
+ * that is behind makes the status 1. KIND: man-options COMMAND, spec-keys, bash, zsh. */
 #include "cli/cli.h"
 
 #include "base/fd.h"
@@ -188,6 +188,8 @@ static void man_option(struct buf *b, const struct command *cmd, const struct op
 	}
 	buf_puts(b, "\n");
 	sentence(b, o->help);
+	if (o->flags & OPT_MULTI && !strstr(o->help, "repeated"))
+		buf_puts(b, "May be repeated.\n");
 }
 
 /* ---- spec-keys: the table of docs/spec.md ---- */

@@ -2,6 +2,37 @@
 # shellcheck shell=bash
 
 # gencli: begin bash
+_fsbox_commands='run check help'
+
+_fsbox_options() { # COMMAND
+	case $1 in
+	run) echo --help --mem -m --timeout -t --env -e --layer --tmp --tmp-dir --rootfs --name --net --policy --pids --cgroup-parent --no-init-boost --no-limits --event --env-file --json --log-format --spec --trace ;;
+	check) echo --help --json ;;
+	help) echo --help ;;
+	esac
+}
+
+_fsbox_value() { # COMMAND OPTION: the kind of its value, then fixed words
+	case "$1 $2" in
+	"run --mem" | "run -m") echo word ;;
+	"run --timeout" | "run -t") echo word ;;
+	"run --env" | "run -e") echo word ;;
+	"run --layer") echo dir ;;
+	"run --tmp") echo word ;;
+	"run --tmp-dir") echo dir ;;
+	"run --rootfs") echo dir ;;
+	"run --name") echo word ;;
+	"run --net") echo word none loopback host ;;
+	"run --policy") echo file default none strict ;;
+	"run --pids") echo word ;;
+	"run --cgroup-parent") echo word ;;
+	"run --event") echo event ;;
+	"run --env-file") echo file ;;
+	"run --log-format") echo word text json ;;
+	"run --spec") echo file ;;
+	"run --trace") echo file ;;
+	esac
+}
 # gencli: end
 
 _fsbox() {

@@ -88,7 +88,7 @@ NODISCARD int cell_build(struct cell *c, struct err *e);
 /* Ends every process of the cell now. Idempotent. */
 void cell_kill(struct cell *c);
 
-/* Has PID 1 ended? With @block waits for it. Fills c->exit. */
+/* Has PID 1 ended? With @block waits for it, at most 10 s. Fills c->exit. */
 bool cell_has_exited(struct cell *c, bool block);
 
 /* Ends and removes everything. Idempotent. A failure to remove something is reported, the rest is removed still. */

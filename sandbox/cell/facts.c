@@ -257,7 +257,6 @@ int cell_host_open(const struct cell_spec *spec, const char *runtime_dir, struct
 	}
 	h->facts.state_dir = h->state_dir;
 	h->facts.runtime_dir = h->runtime_dir;
-	h->facts.target_path = spec->target;
 	return 0;
 }
 

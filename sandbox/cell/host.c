@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 
 /* Descriptors of a cell stay clear of 0 … 4, which the child fills. */
-enum { FD_FLOOR = 10 };
+enum { FD_FLOOR = 10, END_WAIT_MS = 10000 };
 
 void cell_init(struct cell *c, struct cell_host *host, const struct cell_spec *spec, const struct filter *filter)
 {
@@ -64,7 +64,6 @@ int enter_slot(struct cell *c, struct err *e)
 		(void)snprintf(rec.cgroup_parent, sizeof rec.cgroup_parent, "%s", c->host->cg_parent.path);
 	if (c->spec->tmp_dir)
 		(void)snprintf(rec.quota_path, sizeof rec.quota_path, "%s/fsbox-%s", c->spec->tmp_dir, c->id);
-	c->host->facts.range_base = c->host->range_first + (uint32_t)c->slot * CELL_ID_RANGE;
 	return slot_write(c->host->slots, c->slot, &rec, e);
 }
 
@@ -102,35 +101,47 @@ static int check_readable(const char *path, bool privileged, bool dir, struct er
 	return err_hint(e, r, "chmod o+r%s %s", dir ? "x" : "", path);
 }
 
-int enter_plan(struct cell *c, struct err *e)
+static int check_files(const struct cell_spec *s, bool privileged, struct err *e)
 {
-	const struct cell_spec *s = c->spec;
-	const bool privileged = c->host->facts.privileged;
 	int r = check_readable(s->target, privileged, false, e);
 
 	if (r == 0 && s->rootfs)
 		r = check_readable(s->rootfs, privileged, true, e);
 	for (size_t i = 0; r == 0 && i < s->n_layers; i++)
 		r = check_readable(s->layers[i], privileged, true, e);
-	if (r == 0 && s->tmp_dir) {
-		const uint32_t base = c->host->facts.range_base;
+	return r;
+}
 
-		r = privileged ? root_quota_make(s->tmp_dir, c->id, s->tmp_bytes, base + CELL_UID, base + CELL_GID,
-						 &c->quota, e)
-			       : err_hint(e,
-					  err_set(e, ERR_UNSUPPORTED, EPERM,
-						  "--tmp-dir needs root: it sets a project quota"),
-					  "leave it out; /tmp is then memory, within --mem");
-		c->host->facts.tmp_source = c->quota.path;
+/* --tmp-dir: its space is made before the plan that binds it. */
+static int make_tmp_dir(struct cell *c, const struct host_facts *facts, struct err *e)
+{
+	int r;
+
+	if (facts->privileged)
+		return root_quota_make(c->spec->tmp_dir, c->id, c->spec->tmp_bytes, facts->range_base + CELL_UID,
+				       facts->range_base + CELL_GID, &c->quota, e);
+	r = err_set(e, ERR_UNSUPPORTED, EPERM, "--tmp-dir needs root: it sets a project quota");
+	return err_hint(e, r, "leave it out; /tmp is then memory, within --mem");
+}
+
+int enter_plan(struct cell *c, struct err *e)
+{
+	struct host_facts facts = c->host->facts; /* of the host, and what is this cell's own */
+	int r = check_files(c->spec, facts.privileged, e);
+
+	facts.range_base = c->host->range_first + (uint32_t)c->slot * CELL_ID_RANGE;
+	facts.target_path = c->spec->target;
+	if (r == 0 && c->spec->tmp_dir) {
+		r = make_tmp_dir(c, &facts, e);
+		facts.tmp_source = c->quota.path;
 	}
-	return r == 0 ? plan_make(s, &c->host->facts, c->id, &c->plan, e) : r;
+	return r == 0 ? plan_make(c->spec, &facts, c->id, &c->plan, e) : r;
 }
 
 int undo_plan(struct cell *c, struct err *e)
 {
 	plan_free(c->plan);
 	c->plan = NULL;
-	c->host->facts.tmp_source = NULL;
 	return c->quota.path[0] ? root_quota_remove(&c->quota, e) : 0;
 }
 
@@ -330,7 +341,12 @@ void cell_kill(struct cell *c)
 
 bool cell_has_exited(struct cell *c, bool block)
 {
-	if (!c->reaped && fd_valid(c->pidfd) && sys_wait_exit(c->pidfd, block, &c->exit) == 0)
+	struct pollfd p = {.fd = c->pidfd, .events = POLLIN};
+
+	/* A process that hangs in the kernel, in a file system that does not answer, say, keeps PID 1 from ending. */
+	while (block && !c->reaped && fd_valid(c->pidfd) && poll(&p, 1, END_WAIT_MS) < 0 && errno == EINTR)
+		;
+	if (!c->reaped && fd_valid(c->pidfd) && sys_wait_exit(c->pidfd, false, &c->exit) == 0)
 		c->reaped = true;
 	return c->reaped;
 }
@@ -341,7 +357,9 @@ int undo_spawn(struct cell *c, struct err *e)
 		return 0;
 	cell_kill(c);
 	if (!cell_has_exited(c, true))
-		return err_set(e, ERR_BUG, ECHILD, "cannot wait for the cell's PID 1");
+		return err_set(e, ERR_BUSY, ETIMEDOUT,
+			       "cell %s was killed, but a process of it (host pid %d or below) still hangs in the kernel",
+			       c->id, c->pid);
 	fd_closep(&c->pidfd);
 	return 0;
 }

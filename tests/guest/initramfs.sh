@@ -3,15 +3,15 @@
 # It is the /init of the initramfs that kernel.sh makes and runs in busybox. What goes wrong ends the guest with a sentence
 # on the console, which run.sh looks for.
 export PATH=/bin
-busybox --install -s /bin 2>/dev/null
 
 die() {
 	echo "guest: $*" >/dev/console
-	poweroff -f
-	while :; do sleep 60; done
+	/bin/busybox poweroff -f
+	exit 1 # without its PID 1 the kernel stops, and with it the machine
 }
 
-mount -t proc proc /proc || die "no /proc"
+/bin/busybox mount -t proc proc /proc || die "no /proc"
+/bin/busybox --install -s /bin || die "no commands"
 mount -t sysfs sys /sys || die "no /sys"
 mount -t devtmpfs dev /dev || die "no /dev"
 exec </dev/console >/dev/console 2>&1

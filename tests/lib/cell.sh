@@ -11,6 +11,19 @@
 #
 # In a mode, `cell OPTION… TARGET` is `fsbox run` with that mode's rights and options; its streams are $T/out, $T/err.
 # shellcheck shell=sh
+#
+# As root a script runs in a pid and a mount namespace of its own, with a state directory of its own: what it looks at is
+# what it made, whoever else uses fsbox on the machine, and nothing that it started can outlive it.
+if [ "$(id -u)" = 0 ] && [ -z "${CELL_INSIDE-}" ] && unshare --mount --pid --fork --mount-proc true 2>/dev/null; then
+	CELL_INSIDE=1
+	export CELL_INSIDE
+	mkdir -p /run/fsbox
+	# shellcheck disable=SC2016 # for the inner shell, which reaps the orphans
+	exec unshare --mount --pid --fork --kill-child --mount-proc sh -c '
+		mount -t tmpfs -o mode=755,nosuid,nodev,noexec fsbox-test /run/fsbox || exit 1
+		sh "$0" "$@"
+		exit $?' "$0" "$@"
+fi
 CELL_USER=12345
 MODE=root
 export MODE
