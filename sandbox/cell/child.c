@@ -239,7 +239,7 @@ static void put_stage(struct err *e, const char *name)
 {
 	size_t i = 0;
 
-	for (; name[i] && i < sizeof e->stage - 1; i++)
+	for (; i < sizeof e->stage - 1 && name[i]; i++)
 		e->stage[i] = name[i];
 	e->stage[i] = '\0';
 }

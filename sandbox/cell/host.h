@@ -1,7 +1,7 @@
 /* Private to cell/: what the host's stages do. Each has one sentence in stages.c. */
 #pragma once
 
-#include "cell/cell.h"
+#include "cell/build.h"
 
 int enter_slot(struct cell *c, struct err *e);
 int undo_slot(struct cell *c, struct err *e);

@@ -1,7 +1,7 @@
 /* Private to cell/: the stage tables, the barrier, the table of cells. */
 #pragma once
 
-#include "cell/cell.h"
+#include "cell/build.h"
 
 struct host_stage {
 	const char *name; /* the same word in errors, traces, fault tests and documents */

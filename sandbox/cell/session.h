@@ -5,7 +5,7 @@
 #pragma once
 
 #include "base/str.h"
-#include "cell/cell.h"
+#include "cell/build.h"
 #include "runtime/channel.h"
 
 enum session_event {

@@ -2,7 +2,7 @@
 #pragma once
 
 #include "base/opt.h"
-#include "cell/invoke.h"
+#include "cell/cell.h"
 
 #define FSBOX_VERSION "0.1.0"
 

@@ -1,0 +1,100 @@
+/* A cell: one execution environment, from plan to release.
+ *
+ *   cell_host   what this process knows of the host, opened once: state directory, cgroup parent, uid ranges
+ *   cell        one process tree in its namespaces and cgroup; built by stages, released by their undo
+ *
+ * A cell is released in one call from any state, also a half-built one, and nothing of it stays: processes, cgroups,
+ * mounts, namespaces, descriptors. If the owner is killed, the kernel ends the cell (prctl(2), PR_SET_PDEATHSIG on its
+ * PID 1), and the next cell_host_open() removes the groups it left.
+ *
+ * Nothing here prints. Single-threaded callers only (see sys_clone3). */
+#pragma once
+
+#include "cgroup/cgroup.h"
+#include "confine/confine.h"
+#include "netns/netns.h"
+#include "rootfs/rootfs.h"
+#include "spec/plan.h"
+
+#include <signal.h>
+
+enum { CELL_MAX_SLOTS = 4096, CELL_TRACE_MARKS = 64 };
+
+/* When each stage began and ended, written by both sides of the clone into one shared page. */
+struct cell_trace {
+	struct cell_mark {
+		const char *stage;         /* static text, the same address on both sides of clone3 */
+		uint64_t begin_ns, end_ns; /* CLOCK_MONOTONIC */
+		bool inside;
+	} marks[CELL_TRACE_MARKS];
+	uint32_t n;
+};
+
+struct cell_host {
+	struct cg_host cg;
+	struct cg_parent cg_parent;
+	bool limits; /* false: --no-limits */
+	struct host_facts facts;
+	char state_dir[128];
+	char runtime_dir[512];
+	char dev_dir[160];
+	char links[8][64];              /* texts behind facts.userland */
+	int slots;                      /* descriptor of the table of cells, see slots.c */
+	uint32_t range_first, n_ranges; /* span of outside ids, privileged only */
+	bool clone_beside;              /* CLONE_INTO_CGROUP does not work from here: the child enters by itself */
+	struct cell_trace *trace;       /* NULL unless wanted */
+};
+
+/* Looks at the host, finds the cgroup parent (unless @spec says no limits), sweeps what dead owners left.
+ * @runtime_dir: directory with init and native. */
+NODISCARD int cell_host_open(const struct cell_spec *spec, const char *runtime_dir, struct cell_host *ret,
+			     struct err *e);
+void cell_host_close(struct cell_host *h);
+
+struct cell {
+	struct cell_host *host;
+	const struct cell_spec *spec;
+	const struct filter *filter; /* installed before exec; borrowed */
+	struct cell_plan *plan;
+	char id[16];
+	int slot; /* -1: none */
+	struct cgroup cg;
+	bool has_cg;
+	struct net_request lo;
+	struct root_quota quota;
+	int skeleton;                /* holds the skeleton in place */
+	int mounts[PLAN_MAX_MOUNTS]; /* made before clone3, in the plan's order; FD_NONE: made by the child */
+	int barrier, barrier_child;
+	int in, out;          /* our ends of the channel: written, read; non-blocking */
+	int std_out, std_err; /* our ends of the function's output; non-blocking */
+	int child_in, child_out, child_std_out, child_std_err;
+	pid_t pid;
+	int pidfd;
+	uint64_t exec_ns; /* CLOCK_MONOTONIC when the cell's PID 1 was executed */
+	bool reaped;
+	siginfo_t exit; /* valid when reaped */
+	const char *failed_stage;
+};
+
+/* Initialises without touching the host. @spec, @host and @filter must outlive the cell. */
+void cell_init(struct cell *c, struct cell_host *host, const struct cell_spec *spec, const struct filter *filter);
+
+/* Runs the host's stages; on success the runtime inside has been executed. On failure everything is undone and *e names
+ * the stage. */
+NODISCARD int cell_build(struct cell *c, struct err *e);
+
+/* Ends every process of the cell now. Idempotent. */
+void cell_kill(struct cell *c);
+
+/* Has PID 1 ended? With @block waits for it, at most 10 s. Fills c->exit. */
+bool cell_has_exited(struct cell *c, bool block);
+
+/* Ends and removes everything. Idempotent. A failure to remove something is reported, the rest is removed still. */
+int cell_release(struct cell *c, struct err *e);
+
+/* Opens a mark; -1, which trace_end() ignores, without trace or room. @t may be NULL. */
+int trace_begin(struct cell_trace *t, const char *stage, bool inside);
+void trace_end(struct cell_trace *t, int mark);
+
+/* Names of all stages, host's first, NULL-terminated: for fault tests and documents. */
+const char *const *cell_stage_names(void);
