@@ -169,7 +169,7 @@ $(B)/tests/%: $(B)/obj/tests/%.o $(B)/tests/libtest.a $(B)/libfsbox.a
 programs-%:
 	@:
 define SUITE
-programs-$(1): $(call suite,$(1)) $(if $(filter unit system fault escape,$(1)),$(FUNCTION_SO) $(if $(filter unit,$(1)),$(RUNTIME),all))
+programs-$(1): $(call suite,$(1)) $(if $(filter system,$(1)),$(B)/tools/gencli) $(if $(filter unit system fault escape,$(1)),$(FUNCTION_SO) $(if $(filter unit,$(1)),$(RUNTIME),all))
 check-$(1):
 	$$(Q)sh tests/run.sh $(1)
 endef
@@ -189,6 +189,16 @@ fuzz:  ## fuzz every target for FUZZ_SECONDS (600)
 	$(Q)sh tests/fuzz/run.sh $(FUZZ_SECONDS)
 bench: all functions $(BENCH)  ## compare with the floor, bwrap, runc and crun; BENCH_ROUNDS (60)
 	$(Q)sh tests/bench/run.sh
+GENERATED := docs/man/fsbox.1 docs/spec.md contrib/completions/fsbox.bash contrib/completions/_fsbox
+$(B)/obj/tools/cli_main.o: sandbox/cli/main.c $(B)/.flags
+	$(Q)mkdir -p $(@D) && $(CC) $(CPP_ALL) $(C_ALL) -Wno-missing-prototypes -Dmain=fsbox_main -fPIE -MMD -MP -c -o $@ $<
+$(B)/tools/gencli: $(B)/obj/tools/gencli.o $(B)/obj/tools/cli_main.o $(filter-out %/main.o,$(call obj,$(CLI_SRC))) $(B)/libfsbox.a
+	@echo "  LD      $@"
+	$(Q)mkdir -p $(@D) && $(CC) -pie $(LD_ALL) -o $@ $^ $(LIB_LDLIBS)
+docs: $(B)/tools/gencli  ## bring manual, spec.md and completions up to the option tables
+	$(Q)$< $(GENERATED)
+check-docs: $(B)/tools/gencli
+	$(Q)$< --check $(GENERATED)
 lint:  ## quick checks: format, layers, banned words, sizes, shell scripts
 	$(Q)sh tests/lint/run.sh
 format:  ## run clang-format over the sources
@@ -228,6 +238,6 @@ help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+[^:=]*:.*## / { printf "  %-18s %s\n", $$1, $$2 }' Makefile
 	@echo '  check-SUITE        run one suite: lint fuzz $(SUITES)'
 
-.PHONY: all functions runtime check check-all check-fuzz fuzz-short fuzz bench lint lint-all format deps demo install uninstall clean help \
+.PHONY: docs check-docs all functions runtime check check-all check-fuzz fuzz-short fuzz bench lint lint-all format deps demo install uninstall clean help \
 	FORCE programs-fuzz $(foreach s,$(SUITES),programs-$(s) check-$(s))
 -include $(shell find $(B)/obj $(B)/examples $(B)/tests -name "*.d" 2>/dev/null)

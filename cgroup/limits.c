@@ -128,10 +128,22 @@ static int put_memory_v2(const struct cgroup *cg, struct err *e)
 	return cg_put(cg, CG_H_V2, "memory.oom.group", "1", 1, e);
 }
 
+/* v1 counts the buffers of sockets apart, and only where a limit was written (cgroup-v1/memory.rst, 2.7.3); without it a
+ * cell could take the host's tcp_mem and udp_mem. Kernels without the account have no file, and nothing to write. */
+static int put_sockets_v1(const struct cgroup *cg, struct err *e)
+{
+	static const char file[] = "memory.kmem.tcp.limit_in_bytes";
+	char text[24];
+	int r = cg_write_at(cg->v1[CG_V1_MEMORY], file, text, cg_format_u64(text, cg->limits.memory_bytes));
+
+	return r == -ENOENT || r == 0 ? 0 : cg_fail(cg, CG_V1_MEMORY, file, -r, "writing", e);
+}
+
 static int put_memory_v1(const struct cgroup *cg, struct err *e)
 {
 	int r = put_u64(cg, CG_V1_MEMORY, "memory.limit_in_bytes", cg->limits.memory_bytes, e);
 
+	r = r < 0 ? r : put_sockets_v1(cg, e);
 	if (r < 0)
 		return r;
 	/* memory + swap may never be under memory, so it comes second. Without that account swappiness 0 keeps anonymous

@@ -24,7 +24,7 @@ bool parse_u64(const char *s, uint64_t min, uint64_t max, uint64_t *ret)
 
 bool parse_seconds(const char *s, uint64_t *ret_ns)
 {
-	uint64_t whole = 0, frac = 0, unit = 100 * 1000 * 1000;
+	uint64_t whole = 0, frac = 0, unit = UINT64_C(100000000);
 	bool any = false;
 
 	for (; *s >= '0' && *s <= '9'; s++, any = true)

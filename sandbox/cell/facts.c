@@ -148,6 +148,20 @@ static int check_state_dir(const char *path, struct err *e)
 	return 0;
 }
 
+/* Our uid as the outermost namespace that we can see numbers it: in a user namespace of their own two users may both be
+ * uid 0, and must not share a directory in /tmp. */
+static uid_t outside_uid(void)
+{
+	char text[4096];
+	unsigned inside, outside, n;
+	const uid_t euid = geteuid();
+
+	if (fd_read_file_at(AT_FDCWD, "/proc/self/uid_map", text, sizeof text) > 0 &&
+	    sscanf(text, "%u %u %u", &inside, &outside, &n) == 3 && euid >= inside && euid - inside < n)
+		return outside + (euid - inside);
+	return euid;
+}
+
 static int find_state_dir(struct cell_host *h, struct err *e)
 {
 	const char *runtime = secure_getenv("XDG_RUNTIME_DIR");
@@ -164,7 +178,7 @@ static int find_state_dir(struct cell_host *h, struct err *e)
 	if (runtime && runtime[0] == '/' && strlen(runtime) < sizeof h->state_dir - 8)
 		(void)snprintf(h->state_dir, sizeof h->state_dir, "%s/fsbox", runtime);
 	else
-		(void)snprintf(h->state_dir, sizeof h->state_dir, "/tmp/fsbox-%u", geteuid());
+		(void)snprintf(h->state_dir, sizeof h->state_dir, "/tmp/fsbox-%u", outside_uid());
 	return check_state_dir(h->state_dir, e);
 }
 

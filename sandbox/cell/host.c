@@ -357,9 +357,10 @@ int undo_spawn(struct cell *c, struct err *e)
 		return 0;
 	cell_kill(c);
 	if (!cell_has_exited(c, true))
-		return err_set(e, ERR_BUSY, ETIMEDOUT,
-			       "cell %s was killed, but a process of it (host pid %d or below) still hangs in the kernel",
-			       c->id, c->pid);
+		return err_set(
+			e, ERR_BUSY, ETIMEDOUT,
+			"cell %s was killed, but a process of it (host pid %d or below) still hangs in the kernel",
+			c->id, c->pid);
 	fd_closep(&c->pidfd);
 	return 0;
 }

@@ -265,10 +265,13 @@ void invoke_done(struct invoker *inv)
 	    session_shutdown(&inv->session, &ignored) == 0) {
 		const uint64_t deadline = clock_mono_ns() + INVOKE_SHUTDOWN_MS * NS_PER_MS;
 
+		enum session_event ev;
+
 		/* Whatever comes, the end follows: only its good order is at stake. */
-		while (session_wait(&inv->session, deadline) != SESSION_ENDED)
-			if (clock_mono_ns() >= deadline)
-				break;
+		do
+			ev = session_wait(&inv->session, deadline);
+		while (ev != SESSION_ENDED && ev != SESSION_SIGNAL && clock_mono_ns() < deadline);
+		inv->cancelled = ev == SESSION_SIGNAL;
 	}
 	drop_cell(inv);
 }

@@ -4,8 +4,6 @@
 #include "base/opt.h"
 #include "cell/cell.h"
 
-#define FSBOX_VERSION "0.1.0"
-
 /* `fsbox run`'s exit statuses that are not a function's: design's table. */
 enum { EXIT_USAGE = 2, EXIT_FSBOX = 125, EXIT_CANNOT_EXECUTE = 126, EXIT_NOT_FOUND = 127 };
 

@@ -15,9 +15,17 @@
 
 enum { MAX_EVENTS = 100000, ENV_FILE_MAX = 65536 };
 
+struct event {
+	const char *arg;  /* as given */
+	const char *data; /* argv's text, or owned */
+	size_t len;
+	char *owned;
+	bool file; /* a regular file, read when its turn comes */
+};
+
 struct run_args {
 	struct cell_spec spec; /* first: spec_opts work on it */
-	const char **events;
+	struct event *events;
 	size_t n_events, cap_events;
 	const char *spec_file;
 	const char *trace;
@@ -34,14 +42,14 @@ static int set_event(void *args, const struct opt *o, const char *value, struct 
 		return err_set(e, ERR_SPEC, 0, "--event: at most %d events", MAX_EVENTS);
 	if (a->n_events == a->cap_events) {
 		size_t cap = a->cap_events ? a->cap_events * 2 : 16;
-		const char **grown = realloc(a->events, cap * sizeof *grown);
+		struct event *grown = realloc(a->events, cap * sizeof *grown);
 
 		if (!grown)
 			return err_oom(e);
 		a->events = grown;
 		a->cap_events = cap;
 	}
-	a->events[a->n_events++] = value;
+	a->events[a->n_events++] = (struct event){.arg = value};
 	return 0;
 }
 
@@ -100,8 +108,16 @@ static const struct opt_table run_opts = {opts, ARRAY_LEN(opts)};
 
 /* ---- reading what was asked for ---- */
 
+static void drop_event(struct event *ev)
+{
+	free(ev->owned);
+	ev->owned = NULL;
+}
+
 static void args_done(struct run_args *a)
 {
+	for (size_t i = 0; i < a->n_events; i++)
+		drop_event(&a->events[i]);
 	free(a->events);
 	spec_done(&a->spec);
 }
@@ -182,55 +198,76 @@ static int check_target(const char *target, struct err *e)
 	return spec_check_elf(target, head, (size_t)n, e) < 0 ? EXIT_CANNOT_EXECUTE : 0;
 }
 
-struct event {
-	const char *data;
-	size_t len;
-	char *owned;
-};
-
-/* Before anything starts: a later event that cannot be read must not be found out after the first call. */
-static int check_events(const struct run_args *a, struct err *e)
+/* Reads an event whole. @fd is borrowed. */
+static int read_event(int fd, struct event *ev, struct err *e)
 {
-	for (size_t i = 0; i < a->n_events; i++) {
-		const char *arg = a->events[i];
-		struct stat st;
+	int r = fd_read_all(fd, SPEC_MAX_PAYLOAD, &ev->owned, &ev->len);
 
-		if (arg[0] != '@')
-			continue;
-		if (stat(arg + 1, &st) < 0 || access(arg + 1, R_OK) < 0)
-			return err_set(e, ERR_SPEC, errno, "--event '%s': %s", arg, strerrordesc_np(errno));
-		if (S_ISDIR(st.st_mode))
-			return err_set(e, ERR_SPEC, EISDIR, "--event '%s': is a directory", arg);
-		if (S_ISREG(st.st_mode) && st.st_size > SPEC_MAX_PAYLOAD)
-			return err_set(e, ERR_SPEC, EFBIG, "--event '%s': over %d bytes, the most that a call takes",
-				       arg, SPEC_MAX_PAYLOAD);
+	if (r == -EFBIG)
+		return err_set(e, ERR_SPEC, EFBIG, "--event '%s': over %d bytes, the most that a call takes", ev->arg,
+			       SPEC_MAX_PAYLOAD);
+	if (r < 0)
+		return err_set(e, ERR_SPEC, -r, "--event '%s': %s", ev->arg, strerrordesc_np(-r));
+	ev->data = ev->owned;
+	return 0;
+}
+
+/* A regular file is read when its turn comes; here only whether that will work. What can keep us waiting, stdin or a
+ * named pipe, is read now. */
+static int prepare_file(struct event *ev, struct err *e)
+{
+	AUTO_FD int fd = open(ev->arg + 1, O_RDONLY | O_CLOEXEC);
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0)
+		return err_set(e, ERR_SPEC, errno, "--event '%s': %s", ev->arg, strerrordesc_np(errno));
+	if (!S_ISREG(st.st_mode))
+		return read_event(fd, ev, e);
+	if (st.st_size > SPEC_MAX_PAYLOAD)
+		return err_set(e, ERR_SPEC, EFBIG, "--event '%s': over %d bytes, the most that a call takes", ev->arg,
+			       SPEC_MAX_PAYLOAD);
+	ev->file = true;
+	return 0;
+}
+
+/* Before anything starts: an event that cannot be read must not be found out after the first call, and while we wait for
+ * stdin a signal must end us as it ends any program. */
+static int prepare_events(struct run_args *a, struct err *e)
+{
+	bool stdin_read = false;
+
+	for (size_t i = 0; i < a->n_events; i++) {
+		struct event *ev = &a->events[i];
+		int r = 0;
+
+		if (ev->arg[0] == '@') {
+			r = prepare_file(ev, e);
+		} else if (strcmp(ev->arg, "-") == 0) {
+			if (stdin_read)
+				return err_set(e, ERR_SPEC, 0, "--event -: stdin can be read once");
+			stdin_read = true;
+			r = read_event(STDIN_FILENO, ev, e);
+		} else {
+			ev->data = ev->arg;
+			ev->len = strlen(ev->arg);
+			if (ev->len > SPEC_MAX_PAYLOAD)
+				r = err_set(e, ERR_SPEC, EFBIG, "--event: over %d bytes", SPEC_MAX_PAYLOAD);
+		}
+		if (r < 0)
+			return r;
 	}
 	return 0;
 }
 
-static int load_event(const char *arg, struct event *ret, struct err *e)
+static int load_event(struct event *ev, struct err *e)
 {
-	const bool file = arg[0] == '@';
 	AUTO_FD int fd = FD_NONE;
-	int r;
 
-	*ret = (struct event){.data = arg, .len = strlen(arg)};
-	if (!file && strcmp(arg, "-") != 0)
-		return ret->len <= SPEC_MAX_PAYLOAD
-			       ? 0
-			       : err_set(e, ERR_SPEC, EFBIG, "--event: over %d bytes", SPEC_MAX_PAYLOAD);
-	if (file)
-		fd = open(arg + 1, O_RDONLY | O_CLOEXEC);
-	if (file && fd < 0)
-		return err_sys(e, errno, "--event '%s'", arg);
-	r = fd_read_all(file ? fd : STDIN_FILENO, SPEC_MAX_PAYLOAD, &ret->owned, &ret->len);
-	if (r == -EFBIG)
-		return err_set(e, ERR_SPEC, EFBIG, "--event '%s': over %d bytes, the most that a call takes", arg,
-			       SPEC_MAX_PAYLOAD);
-	if (r < 0)
-		return err_sys(e, r, "--event '%s'", arg);
-	ret->data = ret->owned;
-	return 0;
+	if (!ev->file)
+		return 0;
+	fd = open(ev->arg + 1, O_RDONLY | O_CLOEXEC);
+	return fd < 0 ? err_set(e, ERR_SPEC, errno, "--event '%s': %s", ev->arg, strerrordesc_np(errno))
+		      : read_event(fd, ev, e);
 }
 
 /* ---- answers ---- */
@@ -270,8 +307,10 @@ static void add_base64(struct buf *b, const unsigned char *p, size_t len)
 		size_t left = len - i < 3 ? len - i : 3;
 		uint32_t v = (uint32_t)p[i] << 16 | (left > 1 ? (uint32_t)p[i + 1] << 8 : 0) |
 			     (left > 2 ? (uint32_t)p[i + 2] : 0);
-		const char quad[4] = {digits[v >> 18], digits[v >> 12 & 63], left > 1 ? digits[v >> 6 & 63] : '=',
-				      left > 2 ? digits[v & 63] : '='};
+		char quad[4] = {digits[v >> 18], digits[v >> 12 & 63], digits[v >> 6 & 63], digits[v & 63]};
+
+		for (size_t k = left + 1; k < sizeof quad; k++)
+			quad[k] = '=';
 
 		buf_add(b, quad, sizeof quad);
 	}
@@ -337,16 +376,16 @@ static void die_of_signal(int signal_fd)
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-static int run_event(struct invoker *inv, const struct run_args *a, size_t i, struct buf *document, int *status,
+static int run_event(struct invoker *inv, struct run_args *a, size_t i, struct buf *document, int *status,
 		     struct err *e)
 {
 	const bool newline = a->n_events > 1 || isatty(STDOUT_FILENO);
 	struct call_result result = {0};
-	struct event event;
-	int r = load_event(a->events[i], &event, e);
+	struct event *event = &a->events[i];
+	int r = load_event(event, e);
 
 	if (r == 0)
-		r = invoke_call(inv, event.data, event.len, "", &result, e);
+		r = invoke_call(inv, event->data, event->len, "", &result, e);
 	if (r == 0) {
 		if (*status == 0)
 			*status = result.exit_status;
@@ -358,11 +397,11 @@ static int run_event(struct invoker *inv, const struct run_args *a, size_t i, st
 		}
 	}
 	call_result_done(&result);
-	free(event.owned);
+	drop_event(event);
 	return r;
 }
 
-static int run_events(struct invoker *inv, const struct run_args *a, int *status, struct err *e)
+static int run_events(struct invoker *inv, struct run_args *a, int *status, struct err *e)
 {
 	struct buf document = {0};
 	int r = 0;
@@ -392,6 +431,8 @@ static int run_cells(struct run_args *a, struct cell_host *host, int signal_fd, 
 	if (r == 0)
 		r = run_events(&inv, a, &status, e);
 	invoke_done(&inv);
+	if (r == 0 && inv.cancelled)
+		r = err_set(e, ERR_CANCELLED, ECANCELED, "interrupted during shutdown");
 	policy_unload(&inv.base, &inv.runtime);
 	log_finish(&log);
 	return r < 0 ? r : status;
@@ -420,7 +461,7 @@ static int run_with(struct run_args *a, struct err *e)
 	r = check_target(a->spec.target, e);
 	if (r != 0)
 		return r;
-	if (check_events(a, e) < 0)
+	if (prepare_events(a, e) < 0)
 		return EXIT_USAGE;
 	r = cli_find_runtime(runtime, sizeof runtime, e);
 	if (r == 0) {

@@ -252,8 +252,17 @@ static void on_host_error(void *arg, const struct err *e)
 {
 	struct run_log *log = arg;
 
+	char now[48];
+
 	begin_line(log);
-	buf_printf(&log->pending, "fsbox: cleaning up: %s\n", e->msg);
+	if (log->json) {
+		iso_time(now, sizeof now);
+		buf_printf(&log->pending, "{\"timestamp\":\"%s\",\"level\":\"ERROR\",\"message\":", now);
+		json_add_string(&log->pending, e->msg, strlen(e->msg));
+		buf_puts(&log->pending, "}\n");
+	} else {
+		buf_printf(&log->pending, "fsbox: cleaning up: %s\n", e->msg);
+	}
 	flush(log);
 }
 

@@ -217,7 +217,10 @@ static int plan_dev(struct cell_plan *p, const struct host_facts *host, struct e
 	for (size_t i = 0; i < ARRAY_LEN(dev_nodes); i++) {
 		char *target = arena_printf(&p->arena, "dev/%s", dev_nodes[i]);
 		char *source = arena_printf(&p->arena, "/dev/%s", dev_nodes[i]);
-		int r = mount_add(p, (struct plan_mount){.target = target, .source = source, .set = MOUNT_ATTR_NOSUID},
+		int r = mount_add(p,
+				  (struct plan_mount){.target = target,
+						      .source = source,
+						      .set = MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID},
 				  e);
 
 		if (r < 0)
@@ -312,14 +315,16 @@ static int plan_env(struct cell_plan *p, const struct cell_spec *spec, const str
 		arena_printf(a, "AWS_LAMBDA_LOG_GROUP_NAME=/aws/lambda/%s", name),
 		arena_printf(a, "AWS_LAMBDA_LOG_STREAM_NAME=[$LATEST]%s", p->id),
 		arena_printf(a, "_HANDLER=%s", base_name(host->target_path)),
+		"LD_LIBRARY_PATH=/opt/lib", /* the last: without layers it would only make every start slower */
 	};
+	const size_t n_fixed = ARRAY_LEN(fixed) - (spec->n_layers > 0 ? 0 : 1);
 	int r;
 
 	/* A function's own variables come first: it may replace the values that Lambda does not reserve. */
 	for (size_t i = 0; i < spec->n_env; i++)
 		if ((r = env_add(p, spec->env[i], e)) < 0)
 			return r;
-	for (size_t i = 0; i < ARRAY_LEN(fixed); i++) {
+	for (size_t i = 0; i < n_fixed; i++) {
 		size_t key = fixed[i] ? (size_t)(strchr(fixed[i], '=') - fixed[i]) + 1 : 0;
 		bool given = false;
 
@@ -328,7 +333,7 @@ static int plan_env(struct cell_plan *p, const struct cell_spec *spec, const str
 		if (!given && (r = env_add(p, fixed[i], e)) < 0)
 			return r;
 	}
-	return spec->n_layers > 0 ? env_add(p, "LD_LIBRARY_PATH=/opt/lib", e) : 0;
+	return 0;
 }
 
 /* FNV-1a over everything that decides a skeleton's content: equal content, equal name, one directory for all. */

@@ -15,6 +15,19 @@ struct reading {
 	struct err *e;
 };
 
+/* As somebody would have typed it: 512.0 is "512", 2.5 is "2.5"; nine decimals are a nanosecond. */
+static const char *text_of_real(struct arena *a, double v)
+{
+	char *s = arena_printf(a, "%.9f", v);
+	size_t len = s ? strlen(s) : 0;
+
+	while (len > 0 && s[len - 1] == '0')
+		s[--len] = '\0';
+	if (len > 0 && s[len - 1] == '.')
+		s[--len] = '\0';
+	return s;
+}
+
 /* The value as the option's text, in the arena; NULL with *e set when its type does not fit. */
 static const char *text_of(struct reading *rd, const struct json *v, const struct json_path *at)
 {
@@ -30,7 +43,7 @@ static const char *text_of(struct reading *rd, const struct json *v, const struc
 		s = arena_printf(rd->arena, "%lld", (long long)json_integer_get(v));
 		break;
 	case JSON_REAL:
-		s = arena_printf(rd->arena, "%.9f", json_real_get(v));
+		s = text_of_real(rd->arena, json_real_get(v));
 		break;
 	case JSON_NULL:
 	case JSON_BOOL:
@@ -95,7 +108,7 @@ static int read_many(struct reading *rd, const struct opt *o, const struct json 
 	return 0;
 }
 
-/* An event may be any JSON value, or an array of them: what is not a text is passed on as compact JSON. */
+/* An event may be any JSON value: what is not a text is passed on as compact JSON. An array is one event. */
 static int read_events(struct reading *rd, const struct opt *o, const struct json *v, const struct json_path *at)
 {
 	struct buf b = {0};

@@ -64,7 +64,7 @@ user_dirs() {
 
 as_user() {
 	user_dirs
-	setpriv --reuid "$CELL_USER" --regid "$CELL_USER" --clear-groups --inh-caps=-all --no-new-privs \
+	${EXEC-} setpriv --reuid "$CELL_USER" --regid "$CELL_USER" --clear-groups --inh-caps=-all --no-new-privs \
 		env XDG_RUNTIME_DIR="$T/xdg" "$@"
 }
 
@@ -95,15 +95,15 @@ nap() { # SECONDS; the lint's ban of sleeping is for C, but a wait for a state i
 	command sleep "$1"
 }
 
-in_mode() { # COMMAND…: with the rights of $MODE
+in_mode() { # COMMAND…: with the rights of $MODE. With EXEC=exec in a subshell, $! is the command itself
 	case $MODE in
-	root) "$@" ;;
+	root) ${EXEC-} "$@" ;;
 	user) as_user "$@" ;;
 	userns) as_user unshare --user --map-root-user "$@" ;;
 	delegated)
 		user_dirs
 		# shellcheck disable=SC2016 # for the inner shell
-		sh -c 'echo $$ >"$1" && shift && exec "$@"' sh "$(cgroup2_root)/$DELEGATED/shell/cgroup.procs" \
+		${EXEC-} sh -c 'echo $$ >"$1" && shift && exec "$@"' sh "$(cgroup2_root)/$DELEGATED/shell/cgroup.procs" \
 			setpriv --reuid "$CELL_USER" --regid "$CELL_USER" --clear-groups --inh-caps=-all --no-new-privs \
 			env XDG_RUNTIME_DIR="$T/xdg" "$@"
 		;;

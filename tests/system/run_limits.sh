@@ -177,7 +177,7 @@ share_of() { # fsbox run's arguments: CPU time over wall time
 
 # More than the share is wrong at once. Less may be the doing of others on this machine: up to ten looks.
 check_share() { # MEMORY PERCENT FUNCTION [MS]
-	want=$(awk -v m="$1" -v cpus="$(nproc)" 'BEGIN { w = m / 1769; print w > cpus ? cpus : w }')
+	want=$(awk -v m="$1" -v cpus="$(nproc)" 'BEGIN { w = m / 1769; print (w > cpus ? cpus : w) }')
 	for try in 1 2 3 4 5 6 7 8 9 10; do
 		got=$(share_of --mem "$1" "$3" --event "${4:-1000}") || fail "$got"
 		off=$(awk -v w="$want" -v g="$got" 'BEGIN { printf "%.1f", (g - w) / w * 100 }')

@@ -157,7 +157,8 @@ test_shutdown_has_half_a_second() {
 check_killed_owner() { # how many times, at moments from the start on
 	for i in $(seq 1 "$1"); do
 		# shellcheck disable=SC2046 # words
-		in_mode "$FSBOX" run $(mode_options) --timeout 20 "$FUNCTIONS/double_fork.so" --event '"hang"' >/dev/null 2>&1 &
+		(EXEC=exec && in_mode "$FSBOX" run $(mode_options) --timeout 20 "$FUNCTIONS/double_fork.so" --event '"hang"' \
+			>/dev/null 2>&1) &
 		pid=$!
 		nap "0.0$(printf %03d $((i * 7 % 60)))"
 		kill -KILL $pid

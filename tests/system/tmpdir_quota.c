@@ -120,13 +120,13 @@ static const char *setup(void)
 	do {                                \
 		const char *why_ = setup(); \
 		if (why_)                   \
-			SKIP(why_);         \
+			SKIP_HOST(why_);         \
 	} while (0)
 #define SETUP_QUOTED()                      \
 	do {                                \
 		SETUP();                    \
 		if (why_no_quota)           \
-			SKIP(why_no_quota); \
+			SKIP_HOST(why_no_quota); \
 	} while (0)
 
 static unsigned count_entries(const char *dir)
@@ -512,7 +512,7 @@ TEST(fsbox_run_gives_the_function_its_disk_space)
 
 	SETUP_QUOTED();
 	if (!fsbox || !build)
-		SKIP("FSBOX and FSBOX_BUILD are not set; tests/run.sh sets them");
+		SKIP_HOST("FSBOX and FSBOX_BUILD are not set; tests/run.sh sets them");
 	(void)snprintf(target, sizeof target, "%s/tests/functions/fill_tmp.so", build);
 	REQUIRE(pipe2(p, O_CLOEXEC) == 0);
 	pid = fork();
