@@ -231,6 +231,8 @@ static int sweep_record(const struct slot_record *rec, void *arg, struct err *e)
 
 	if (r == 0 && rec->quota_path[0])
 		r = root_quota_sweep(rec->quota_path, e);
+	if (r == 0 && str_starts(rec->cgroup_name, "cell-"))
+		root_skeleton_sweep(h->state_dir, rec->cgroup_name + strlen("cell-"));
 	return r;
 }
 

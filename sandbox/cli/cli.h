@@ -33,6 +33,10 @@ NODISCARD int cli_find_runtime(char *buf, size_t size, struct err *e);
 NODISCARD int policy_load(const char *name, struct filter *base, struct filter *runtime, struct err *e);
 void policy_unload(struct filter *base, struct filter *runtime);
 
+/* Writes all of it to a descriptor of ours that may block, unless @signal_fd becomes readable first: -ECANCELED then, so
+ * that a reader who stalls cannot keep fsbox from ending. Never leaves the descriptor's flags changed: others share it. */
+NODISCARD int cli_write(int fd, const void *data, size_t len, int signal_fd);
+
 /* ---- log.c: the function's output and the platform's lines, on stderr ---- */
 
 struct run_log {
@@ -47,5 +51,5 @@ struct run_log {
 	uint64_t lost; /* bytes that stderr did not take */
 };
 void log_init(struct run_log *log, bool json);
-/* Writes what is pending, waiting as long as stderr takes. */
-void log_finish(struct run_log *log);
+/* Writes what is pending, waiting as long as stderr takes or until a signal. */
+void log_finish(struct run_log *log, int signal_fd);

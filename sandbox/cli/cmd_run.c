@@ -281,22 +281,22 @@ static void error_document(struct buf *b, const struct call_result *r)
 	buf_puts(b, r->reported ? ",\"stackTrace\":[]}" : "}");
 }
 
-static void print_answer(const struct call_result *r, bool newline)
+static int print_answer(const struct call_result *r, bool newline, int signal_fd)
 {
 	const struct buf *answer = &r->response;
 	struct buf b = {0};
+	int w;
 
-	if (r->status == CALL_SUCCESS && !newline) {
-		(void)!fd_write_all(STDOUT_FILENO, answer->data ? answer->data : "", answer->len);
-		return;
-	}
+	if (r->status == CALL_SUCCESS && !newline)
+		return cli_write(STDOUT_FILENO, answer->data, answer->len, signal_fd);
 	if (r->status == CALL_SUCCESS)
 		buf_add(&b, answer->data ? answer->data : "", answer->len);
 	else
 		error_document(&b, r);
 	buf_puts(&b, "\n");
-	(void)!fd_write_all(STDOUT_FILENO, b.data ? b.data : "", b.len);
+	w = b.failed ? -ENOMEM : cli_write(STDOUT_FILENO, b.data, b.len, signal_fd);
 	buf_done(&b);
+	return w;
 }
 
 static void add_base64(struct buf *b, const unsigned char *p, size_t len)
@@ -376,6 +376,14 @@ static void die_of_signal(int signal_fd)
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+/* An answer that cannot be delivered is a failure of fsbox; a reader who has gone (EPIPE) wanted no more of it. */
+static int explain_write(int r, struct err *e)
+{
+	if (r == -ECANCELED)
+		return err_set(e, ERR_CANCELLED, ECANCELED, "interrupted while writing the answer");
+	return r < 0 && r != -EPIPE ? err_sys(e, r, "writing to stdout") : 0;
+}
+
 static int run_event(struct invoker *inv, struct run_args *a, size_t i, struct buf *document, int *status,
 		     struct err *e)
 {
@@ -393,7 +401,7 @@ static int run_event(struct invoker *inv, struct run_args *a, size_t i, struct b
 			buf_puts(document, i > 0 ? "," : "");
 			document_call(document, &result);
 		} else {
-			print_answer(&result, newline);
+			r = explain_write(print_answer(&result, newline, inv->signal_fd), e);
 		}
 	}
 	call_result_done(&result);
@@ -410,8 +418,11 @@ static int run_events(struct invoker *inv, struct run_args *a, int *status, stru
 	for (size_t i = 0; i < a->n_events && r == 0; i++)
 		r = run_event(inv, a, i, &document, status, e);
 	buf_puts(&document, "]}\n");
-	if (a->json && !document.failed)
-		(void)!fd_write_all(STDOUT_FILENO, document.data, document.len);
+	if (a->json && !document.failed && r != -ECANCELED) {
+		int w = explain_write(cli_write(STDOUT_FILENO, document.data, document.len, inv->signal_fd), e);
+
+		r = r < 0 ? r : w;
+	}
 	if (document.failed && r == 0)
 		r = err_oom(e);
 	buf_done(&document);
@@ -434,7 +445,7 @@ static int run_cells(struct run_args *a, struct cell_host *host, int signal_fd, 
 	if (r == 0 && inv.cancelled)
 		r = err_set(e, ERR_CANCELLED, ECANCELED, "interrupted during shutdown");
 	policy_unload(&inv.base, &inv.runtime);
-	log_finish(&log);
+	log_finish(&log, signal_fd);
 	return r < 0 ? r : status;
 }
 

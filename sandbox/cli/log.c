@@ -14,6 +14,33 @@
 
 enum { LOG_PENDING_MAX = 262144, LOG_LINE_MAX = 262144 };
 
+int cli_write(int fd, const void *data, size_t len, int signal_fd)
+{
+	const char *at = data;
+
+	while (len > 0) {
+		struct pollfd p[2] = {{.fd = fd, .events = POLLOUT}, {.fd = signal_fd, .events = POLLIN}};
+		size_t n = len < PIPE_BUF ? len : PIPE_BUF;
+
+		if (poll(p, 2, -1) < 0) {
+			if (errno != EINTR)
+				return -errno;
+			continue;
+		}
+		if (p[1].revents)
+			return -ECANCELED;
+
+		ssize_t w = write(fd, at, n);
+		if (w < 0 && errno != EINTR && errno != EAGAIN)
+			return -errno;
+		if (w > 0) {
+			at += w;
+			len -= (size_t)w;
+		}
+	}
+	return 0;
+}
+
 static bool writable_now(int fd)
 {
 	struct pollfd p = {.fd = fd, .events = POLLOUT};
@@ -44,8 +71,10 @@ static void flush(struct run_log *log)
 static size_t room(void *arg)
 {
 	const struct run_log *log = arg;
+	size_t left = log->pending.len < LOG_PENDING_MAX ? LOG_PENDING_MAX - log->pending.len : 0;
 
-	return log->pending.len < LOG_PENDING_MAX ? LOG_PENDING_MAX - log->pending.len : 0;
+	/* A line of one byte becomes a record of 140: little at a time keeps a turn of the loop short. */
+	return log->json && left > PIPE_BUF ? PIPE_BUF : left;
 }
 
 static int wants(void *arg)
@@ -281,10 +310,10 @@ void log_init(struct run_log *log, bool json)
 	};
 }
 
-void log_finish(struct run_log *log)
+void log_finish(struct run_log *log, int signal_fd)
 {
 	begin_line(log);
-	(void)!fd_write_all(log->fd, log->pending.data ? log->pending.data : "", log->pending.len);
+	(void)!cli_write(log->fd, log->pending.data ? log->pending.data : "", log->pending.len, signal_fd);
 	buf_done(&log->pending);
 	buf_done(&log->line[0]);
 	buf_done(&log->line[1]);

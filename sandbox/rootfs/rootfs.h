@@ -11,6 +11,9 @@
  * *ret_fd keeps it from being removed as unused: close it when the cell is gone. */
 NODISCARD int root_skeleton(const char *state_dir, const struct cell_plan *plan, int *ret_fd, struct err *e);
 
+/* Removes what a dead owner, the cell @id, left half made. */
+void root_skeleton_sweep(const char *state_dir, const char *id);
+
 /* Parent, privileged: a directory "dev" in the state directory with null, zero, full, random, urandom, tty and the
  * usual links. -EPERM where device nodes cannot be made (in a user namespace): then bind the host's. */
 NODISCARD int root_dev_dir(const char *state_dir);

@@ -167,3 +167,13 @@ int root_skeleton(const char *state_dir, const struct cell_plan *plan, int *ret_
 	return err_set(e, ERR_BUSY, EBUSY, "skeleton '%s/%s' is made and removed again and again", state_dir,
 		       plan->skel_name);
 }
+
+void root_skeleton_sweep(const char *state_dir, const char *id)
+{
+	AUTO_FD int state = open(state_dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	char tmp[64];
+
+	(void)snprintf(tmp, sizeof tmp, "making-%s", id);
+	if (state >= 0)
+		(void)!root_tree_remove(state, tmp);
+}

@@ -228,7 +228,7 @@ wait_for() { # TENTHS COMMAND…: until it is true
 }
 
 # ---- The audit ----
-# What may be left behind, as sorted lines. The state directory's caches (roots, policies, device nodes) stay by design.
+# What may be left behind, as sorted lines. The prepared roots and device nodes of the state directory stay by design.
 world_lines() {
 	{
 		awk '{ for (i = 7; i < NF; i++) if ($i == "-") break; print "mount", $1, $5, $(i + 1) }' /proc/self/mountinfo
@@ -251,7 +251,7 @@ world_lines() {
 		done
 		for world_state in /run/fsbox "$T/xdg/fsbox"; do
 			[ -d "$world_state" ] || continue
-			find "$world_state" -mindepth 1 -maxdepth 1 ! -name 'root-*' ! -name 'policy-*' ! -name dev ! -name cells \
+			find "$world_state" -mindepth 1 -maxdepth 1 ! -name 'root-*' ! -name dev ! -name cells \
 				! -name '*.lock' -printf 'state %p\n'
 			tr -s '\000' '\n' 2>/dev/null <"$world_state/cells" | grep '^cell-' | sed "s|^|record $world_state |"
 		done
