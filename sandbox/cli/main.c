@@ -4,6 +4,7 @@
 
 #include <signal.h>
 #include <stdio.h>
+#include <sys/resource.h>
 
 const struct command *const commands[] = {&cmd_run, &cmd_check, &cmd_help, NULL};
 
@@ -85,14 +86,38 @@ static bool wants_help(int argc, char **argv)
 	return false;
 }
 
-int main(int argc, char **argv)
+/* What a caller may have left us that would make us blind or kill us in the middle of something. */
+static int prepare_process(void)
 {
-	const struct command *cmd;
+	enum { FILES_NEEDED = 64 }; /* a start holds about forty descriptors at once */
+	struct rlimit files;
 
 	if (fd_fill_stdio() < 0)
 		return EXIT_FSBOX;
-	/* Writing to a closed pipe is an error value here, not a death that leaves a cell behind. */
+	/* Writing to a closed pipe or over a file size limit is an error value here, not a death that leaves a cell. */
 	(void)signal(SIGPIPE, SIG_IGN);
+	(void)signal(SIGXFSZ, SIG_IGN);
+	/* Ignored, it would let children vanish unseen: wait(2), NOTES. */
+	(void)signal(SIGCHLD, SIG_DFL);
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < FILES_NEEDED) {
+		files.rlim_cur = files.rlim_max;
+		if (files.rlim_max < FILES_NEEDED || setrlimit(RLIMIT_NOFILE, &files) < 0) {
+			(void)fprintf(stderr, "fsbox: at most %llu open files are allowed here, %d are needed\n",
+				      (unsigned long long)files.rlim_max, FILES_NEEDED);
+			(void)fprintf(stderr, "fsbox: hint: ulimit -n 1024\n");
+			return EXIT_FSBOX;
+		}
+	}
+	return 0;
+}
+
+int main(int argc, char **argv)
+{
+	const struct command *cmd;
+	int r = prepare_process();
+
+	if (r != 0)
+		return r;
 	if (argc < 2) {
 		print_overview();
 		return EXIT_USAGE;

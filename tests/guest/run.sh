@@ -91,7 +91,7 @@ sh tests/guest/kernel.sh "$kernel" >"$logs/$tier.kernel.log" 2>&1 8>&- || {
 	fail_all "there is no kernel to boot"
 }
 command -v qemu-system-x86_64 >/dev/null 2>&1 || fail_all "qemu-system-x86_64 is missing: sh tools/deps.sh guest"
-accel=tcg,thread=multi slower=8 cpu=max
+accel=tcg,thread=multi slower=8 cpu=${FSBOX_QCPU:-max}
 [ -n "$force_tcg" ] || ! sh tests/guest/kvm.sh "$SRC/build/guest/$kernel" || accel=kvm slower=1 cpu=host
 
 job=$(mktemp -d "$SRC/build/guest/job.XXXXXX") || exit 1
@@ -126,10 +126,10 @@ echo "/bin/sh $SRC/tests/guest/guest.sh" >"$job/init"
 
 console=$logs/$tier.console.log
 : >"$console"
-qemu-system-x86_64 -name "fsbox-$tier" -machine q35 -accel "$accel" -cpu "$cpu" -smp 2 -m 2048 \
+qemu-system-x86_64 -name "fsbox-$tier" -machine q35 -accel "$accel" -cpu "$cpu" -smp 2 -m 4096 \
 	-nodefaults -no-user-config -display none -no-reboot -serial "file:$console" -monitor none \
 	-kernel "build/guest/$kernel/vmlinuz" -initrd "build/guest/$kernel/initramfs" \
-	-append "console=ttyS0 panic=-1 oops=panic quiet loglevel=4 cgroup_no_v1=all random.trust_cpu=on tsc=reliable" \
+	-append "console=ttyS0 panic=-1 oops=panic quiet loglevel=4 cgroup_no_v1=all random.trust_cpu=on tsc=reliable ${FSBOX_QAPPEND-}" \
 	-fsdev local,id=root,path=/,security_model=none,readonly=on,multidevs=remap \
 	-device virtio-9p-pci,fsdev=root,mount_tag=root \
 	-fsdev local,id=job,path="$job",security_model=none \

@@ -20,6 +20,7 @@ if [ "$(id -u)" = 0 ] && [ -z "${CELL_INSIDE-}" ] && unshare --mount --pid --for
 	mkdir -p /run/fsbox
 	# shellcheck disable=SC2016 # for the inner shell, which reaps the orphans
 	exec unshare --mount --pid --fork --kill-child --mount-proc sh -c '
+		echo 20000 >/proc/sys/kernel/ns_last_pid # no number here is one in a cell
 		mount -t tmpfs -o mode=755,nosuid,nodev,noexec fsbox-test /run/fsbox || exit 1
 		sh "$0" "$@"
 		exit $?' "$0" "$@"
@@ -83,9 +84,8 @@ delegate() { # NAME
 undelegate() { # NAME
 	for delegate_root in $(cgroup_roots); do
 		for delegate_try in 1 2 3 4 5 6 7 8 9 10; do
-			[ ! -d "$delegate_root/$1/shell" ] || rmdir "$delegate_root/$1/shell" 2>/dev/null
-			rmdir "$delegate_root/$1" 2>/dev/null
 			[ -d "$delegate_root/$1" ] || break
+			find "$delegate_root/$1" -depth -type d -exec rmdir {} + 2>/dev/null && break
 			nap 0.1
 		done
 	done
@@ -158,7 +158,7 @@ each_mode() { # FUNCTION: in every mode that this host has; [ONLY…] limits the
 	shift
 	each_modes=$(modes)
 	[ "${FSBOX_MUST_RUN-}" != 1 ] || [ "$(echo "$each_modes" | wc -w)" = 4 ] || fail "not every mode can run here"
-	DELEGATED=fsbox-test-$$
+	DELEGATED=$(echo "${TAP_DIR##*/}" | tr . -)
 	export DELEGATED
 	for MODE in $each_modes; do
 		case " ${*:-$MODE} " in
