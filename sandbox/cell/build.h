@@ -41,8 +41,9 @@ struct cell_host {
 	char links[8][64];              /* texts behind facts.userland */
 	int slots;                      /* descriptor of the table of cells, see slots.c */
 	uint32_t range_first, n_ranges; /* span of outside ids, privileged only */
-	bool clone_beside;              /* CLONE_INTO_CGROUP does not work from here: the child enters by itself */
-	struct cell_trace *trace;       /* NULL unless wanted */
+	int target_fd;            /* the code, opened and checked by the face; FD_NONE: by its name. Not closed here */
+	bool clone_beside;        /* CLONE_INTO_CGROUP does not work from here: the child enters by itself */
+	struct cell_trace *trace; /* NULL unless wanted */
 };
 
 /* Looks at the host, finds the cgroup parent (unless @spec says no limits), sweeps what dead owners left.

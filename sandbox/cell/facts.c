@@ -241,7 +241,7 @@ int cell_host_open(const struct cell_spec *spec, const char *runtime_dir, struct
 	struct err swept = {0};
 	int r;
 
-	*h = (struct cell_host){.slots = FD_NONE, .limits = !spec->no_limits};
+	*h = (struct cell_host){.slots = FD_NONE, .target_fd = FD_NONE, .limits = !spec->no_limits};
 	h->facts.euid = geteuid();
 	h->facts.egid = getegid();
 	(void)snprintf(h->runtime_dir, sizeof h->runtime_dir, "%s", runtime_dir);

@@ -5,10 +5,13 @@
 #include "sys/sys.h"
 
 #include <fcntl.h>
+#include <linux/securebits.h>
 #include <poll.h>
 #include <stdio.h>
+#include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 
 /* Descriptors of a cell stay clear of 0 … 4, which the child fills. */
 enum { FD_FLOOR = 10, END_WAIT_MS = 10000 };
@@ -79,14 +82,14 @@ int undo_slot(struct cell *c, struct err *e)
 
 /* The function runs as another user than root: what it cannot read is better refused here, by name. The code itself is
  * ERR_DENIED ("cannot execute"), anything else a bad spec. */
-static int check_readable(const char *path, bool privileged, bool dir, struct err *e)
+static int check_readable(const char *path, int fd, bool privileged, bool dir, struct err *e)
 {
 	const enum err_kind kind = dir ? ERR_SPEC : ERR_DENIED;
 	const mode_t need = dir ? S_IROTH | S_IXOTH : S_IROTH;
 	struct stat st;
 	int r;
 
-	if (stat(path, &st) < 0)
+	if ((fd_valid(fd) ? fstat(fd, &st) : stat(path, &st)) < 0)
 		return err_set(e, kind, errno, "'%s': %s", path, strerrordesc_np(errno));
 	if (dir && !S_ISDIR(st.st_mode))
 		return err_set(e, ERR_SPEC, ENOTDIR, "'%s' is not a directory", path);
@@ -101,14 +104,15 @@ static int check_readable(const char *path, bool privileged, bool dir, struct er
 	return err_hint(e, r, "chmod o+r%s %s", dir ? "x" : "", path);
 }
 
-static int check_files(const struct cell_spec *s, bool privileged, struct err *e)
+static int check_files(const struct cell *c, bool privileged, struct err *e)
 {
-	int r = check_readable(s->target, privileged, false, e);
+	const struct cell_spec *s = c->spec;
+	int r = check_readable(s->target, c->host->target_fd, privileged, false, e);
 
 	if (r == 0 && s->rootfs)
-		r = check_readable(s->rootfs, privileged, true, e);
+		r = check_readable(s->rootfs, FD_NONE, privileged, true, e);
 	for (size_t i = 0; r == 0 && i < s->n_layers; i++)
-		r = check_readable(s->layers[i], privileged, true, e);
+		r = check_readable(s->layers[i], FD_NONE, privileged, true, e);
 	return r;
 }
 
@@ -127,10 +131,15 @@ static int make_tmp_dir(struct cell *c, const struct host_facts *facts, struct e
 int enter_plan(struct cell *c, struct err *e)
 {
 	struct host_facts facts = c->host->facts; /* of the host, and what is this cell's own */
-	int r = check_files(c->spec, facts.privileged, e);
+	char source[32];
+	int r = check_files(c, facts.privileged, e);
 
 	facts.range_base = c->host->range_first + (uint32_t)c->slot * CELL_ID_RANGE;
 	facts.target_path = c->spec->target;
+	/* The very file that was checked, whatever its name means by now. Inside, where the mount of that descriptor would be
+	 * another namespace's, it has to be the name; there it is the caller's own file all the same. */
+	(void)snprintf(source, sizeof source, "/proc/self/fd/%d", c->host->target_fd);
+	facts.target_source = facts.privileged && fd_valid(c->host->target_fd) ? source : c->spec->target;
 	if (r == 0 && c->spec->tmp_dir) {
 		r = make_tmp_dir(c, &facts, e);
 		facts.tmp_source = c->quota.path;
@@ -300,6 +309,60 @@ static int explain_clone(int r, const struct cell *c, struct err *e)
 	return r;
 }
 
+/* Some limits of the kernel are counted for a user, and through the user namespaces above for whoever made them: inotify
+ * instances, queued signals, message queues, locked memory (user_namespaces(7), ucounts). A namespace made by uid 0 would
+ * let one cell use up root's own. So the cell's namespace is made by an id of its own range: outside the mapped ids that
+ * anything in the cell has, and with our capabilities kept. */
+enum { NAMESPACE_OWNER = CELL_UID + 1 };
+
+struct as_owner {
+	bool active;
+	int securebits, dumpable, death_signal;
+};
+
+static int become_owner(const struct cell *c, struct as_owner *was)
+{
+	*was = (struct as_owner){0};
+	if (!c->plan->privileged)
+		return 0;
+	was->securebits = prctl(PR_GET_SECUREBITS, 0, 0, 0, 0);
+	was->dumpable = prctl(PR_GET_DUMPABLE, 0, 0, 0, 0);
+	if (was->securebits < 0 || prctl(PR_GET_PDEATHSIG, &was->death_signal, 0, 0, 0) < 0 ||
+	    prctl(PR_SET_SECUREBITS, (unsigned long)was->securebits | SECBIT_NO_SETUID_FIXUP, 0, 0, 0) < 0)
+		return -errno;
+	was->active = true;
+	return syscall(SYS_setresuid, -1, c->plan->uid_outside + NAMESPACE_OWNER, -1) < 0 ? -errno : 0;
+}
+
+/* A change of ids also makes a process undumpable and forgets its own death signal: both are put back. */
+static int be_ourselves(const struct cell *c, const struct as_owner *was)
+{
+	if (!was->active)
+		return 0;
+	if (syscall(SYS_setresuid, -1, c->host->facts.euid, -1) < 0 ||
+	    prctl(PR_SET_SECUREBITS, (unsigned long)was->securebits, 0, 0, 0) < 0 ||
+	    prctl(PR_SET_DUMPABLE, was->dumpable == 1 ? 1UL : 0UL, 0, 0, 0) < 0 ||
+	    prctl(PR_SET_PDEATHSIG, (unsigned long)was->death_signal, 0, 0, 0) < 0)
+		return -errno;
+	return 0;
+}
+
+static pid_t clone_as_owner(struct cell *c, const struct clone_args *args, struct err *e)
+{
+	struct as_owner was;
+	int r = become_owner(c, &was);
+	pid_t pid = r < 0 ? r : sys_clone3(args);
+
+	if (pid == 0)
+		child_main(c);
+	r = be_ourselves(c, &was);
+	if (r < 0 && pid > 0) { /* never seen; to go on with another uid would be worse than to stop */
+		c->pid = pid;
+		return err_sys(e, r, "taking back our own ids");
+	}
+	return pid < 0 ? explain_clone(pid, c, e) : pid;
+}
+
 int enter_spawn(struct cell *c, struct err *e)
 {
 	const bool into = c->has_cg && fd_valid(c->cg.v2) && !c->host->clone_beside;
@@ -312,14 +375,12 @@ int enter_spawn(struct cell *c, struct err *e)
 		.exit_signal = SIGCHLD,
 		.cgroup = into ? (uint64_t)c->cg.v2 : 0,
 	};
-	pid_t pid = sys_clone3(&args);
+	pid_t pid = clone_as_owner(c, &args, e);
 
-	if (pid == 0)
-		child_main(c);
-	if (pid < 0)
-		return explain_clone(pid, c, e);
-	c->pid = pid;
 	c->pidfd = pidfd;
+	if (pid < 0)
+		return pid;
+	c->pid = pid;
 	close_child_ends(c);
 	return 0;
 }

@@ -175,7 +175,7 @@ static int read_args(struct run_args *a, int argc, char **argv, struct err *e)
 }
 
 /* Exit status 0, or what stands in the table of exit statuses for this target. */
-static int check_target(const char *target, struct err *e)
+static int check_target(const char *target, int *ret_fd, struct err *e)
 {
 	unsigned char head[64];
 	struct stat st;
@@ -195,7 +195,10 @@ static int check_target(const char *target, struct err *e)
 		(void)err_sys(e, errno, "reading '%s'", target);
 		return EXIT_CANNOT_EXECUTE;
 	}
-	return spec_check_elf(target, head, (size_t)n, e) < 0 ? EXIT_CANNOT_EXECUTE : 0;
+	if (spec_check_elf(target, head, (size_t)n, e) < 0)
+		return EXIT_CANNOT_EXECUTE;
+	*ret_fd = take_fd(&fd);
+	return 0;
 }
 
 /* Reads an event whole. @fd is borrowed. */
@@ -464,7 +467,7 @@ static int exit_of(const struct err *e)
 
 static int run_with(struct run_args *a, struct err *e)
 {
-	AUTO_FD int signal_fd = FD_NONE;
+	AUTO_FD int signal_fd = FD_NONE, target_fd = FD_NONE;
 	struct cell_host host;
 	struct sysinfo si;
 	char runtime[512];
@@ -474,7 +477,7 @@ static int run_with(struct run_args *a, struct err *e)
 	r = spec_check(&a->spec, (uint64_t)si.totalram * si.mem_unit, e);
 	if (r < 0)
 		return EXIT_USAGE;
-	r = check_target(a->spec.target, e);
+	r = check_target(a->spec.target, &target_fd, e);
 	if (r != 0)
 		return r;
 	if (prepare_events(a, e) < 0)
@@ -486,6 +489,7 @@ static int run_with(struct run_args *a, struct err *e)
 	}
 	if (r < 0)
 		return exit_of(e);
+	host.target_fd = target_fd;
 	if (a->trace)
 		host.trace = trace_make();
 	r = run_cells(a, &host, signal_fd, e);

@@ -159,7 +159,7 @@ static const char *const reserved[] = {
 static int add_env(struct cell_spec *s, const char *what, const char *pair, struct err *e)
 {
 	const char *eq = strchr(pair, '=');
-	size_t key = eq ? (size_t)(eq - pair) : 0, total = strlen(pair);
+	size_t key = eq ? (size_t)(eq - pair) : 0, total = strlen(pair), at = s->n_env;
 
 	if (!eq || key == 0)
 		return err_set(e, ERR_SPEC, 0, "%s: expected KEY=VALUE, got '%s'", what, pair);
@@ -175,17 +175,19 @@ static int add_env(struct cell_spec *s, const char *what, const char *pair, stru
 		if (strlen(reserved[i]) == key && memcmp(reserved[i], pair, key) == 0)
 			return err_set(e, ERR_SPEC, 0, "%s: '%s' is set by the cell itself and cannot be changed", what,
 				       reserved[i]);
+	/* Keys and values count, the '=' between them does not. The later of two wins, and only it counts. */
+	total--;
 	for (size_t i = 0; i < s->n_env; i++) {
-		if (strncmp(s->env[i], pair, key + 1) == 0) { /* the later one wins */
-			s->env[i] = pair;
-			return 0;
-		}
-		total += strlen(s->env[i]);
+		if (strncmp(s->env[i], pair, key + 1) == 0)
+			at = i;
+		else
+			total += strlen(s->env[i]) - 1;
 	}
-	if (s->n_env == SPEC_MAX_ENV || total > SPEC_MAX_ENV_BYTES)
+	if (at == SPEC_MAX_ENV || total > SPEC_MAX_ENV_BYTES)
 		return err_set(e, ERR_SPEC, 0, "%s: the variables are together over %d bytes", what,
 			       SPEC_MAX_ENV_BYTES);
-	s->env[s->n_env++] = pair;
+	s->env[at] = pair;
+	s->n_env += at == s->n_env;
 	return 0;
 }
 

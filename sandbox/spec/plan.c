@@ -279,7 +279,7 @@ static int plan_mounts(struct cell_plan *p, const struct cell_spec *spec, const 
 		r = mount_add(p,
 			      (struct plan_mount){.target = arena_printf(&p->arena, "var/task/%s",
 									 base_name(host->target_path)),
-						  .source = host->target_path,
+						  .source = arena_strdup(&p->arena, host->target_source),
 						  .set = RO},
 			      e);
 	if (r == 0)

@@ -45,12 +45,13 @@ struct host_facts {
 	bool privileged; /* may map a range of ids and make mounts before clone3 */
 	uid_t euid;
 	gid_t egid;
-	uint32_t range_base;     /* first outside id of this cell's range; privileged only */
-	const char *state_dir;   /* where skeletons live: /run/fsbox or the user's own */
-	const char *runtime_dir; /* host directory with init and native */
-	const char *dev_dir;     /* prepared device nodes; NULL: bind the host's one by one */
-	const char *tmp_source;  /* directory with a project quota for --tmp-dir, or NULL */
-	const char *target_path; /* the code, absolute */
+	uint32_t range_base;       /* first outside id of this cell's range; privileged only */
+	const char *state_dir;     /* where skeletons live: /run/fsbox or the user's own */
+	const char *runtime_dir;   /* host directory with init and native */
+	const char *dev_dir;       /* prepared device nodes; NULL: bind the host's one by one */
+	const char *tmp_source;    /* directory with a project quota for --tmp-dir, or NULL */
+	const char *target_path;   /* the code, as named */
+	const char *target_source; /* where it is bound from: the same, or a name of the open file */
 	struct {
 		const char *name; /* "lib64" */
 		const char *link; /* where it points, or NULL when it is a directory */

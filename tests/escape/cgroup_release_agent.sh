@@ -24,17 +24,20 @@ test_a_cell_finds_no_hierarchy_and_mounts_none() {
 test_the_cells_groups_are_not_its_own() {
 	need_root
 	watch_world
-	"$FSBOX" run --timeout 20 "$FUNCTIONS/sleep_forever.so" >"$T/out" 2>"$T/err" &
+	parent=$(echo "${TAP_DIR##*/}" | tr . -)
+	"$FSBOX" run --cgroup-parent "/$parent" --timeout 20 "$FUNCTIONS/sleep_forever.so" >"$T/out" 2>"$T/err" &
 	pid=$!
 	wait_for 50 grep -q START "$T/err" || fail "no start"
 	# shellcheck disable=SC2046 # words
-	find $(cgroup_roots) -xdev -path '*/cell-*' ! -user 0 >"$T/theirs" 2>/dev/null || :
+	find $(cgroup_roots) -xdev -path "*/$parent/cell-*" ! -user 0 >"$T/theirs"
 	# v1's event_control is everybody's by the kernel's making; what can be done with it needs the other files
 	# shellcheck disable=SC2046 # words
-	find $(cgroup_roots) -xdev -path '*/cell-*' -perm -o+w ! -name cgroup.event_control >>"$T/theirs" 2>/dev/null || :
-	cat $(find $(cgroup_roots) -xdev -path '*/cell-*/notify_on_release') /dev/null >"$T/notify"
+	find $(cgroup_roots) -xdev -path "*/$parent/cell-*" -perm -o+w ! -name cgroup.event_control >>"$T/theirs"
+	# shellcheck disable=SC2046 # words
+	find $(cgroup_roots) -xdev -path "*/$parent/cell-*" -name notify_on_release -exec cat {} + >"$T/notify"
 	kill -TERM $pid
 	wait $pid 2>/dev/null || :
+	undelegate "$parent"
 	[ ! -s "$T/theirs" ] || fail "files that are not only root's: $(cat "$T/theirs")"
 	check_lacks "$T/notify" 1
 	check_world

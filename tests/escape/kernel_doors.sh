@@ -15,9 +15,8 @@ open_modprobe open_kcore open_kmsg open_mem open_fuse open_root_file open_usr_fi
 open_init_root open_parent_root unshare_mount unshare_net"
 
 check_doors() {
-	# shellcheck disable=SC2086 # words
 	for policy in default none; do
-		cell_status 0 --policy $policy --timeout 20 "$FUNCTIONS/syscall_probe.so" --event "$(echo $PROBES)"
+		cell_status 0 --policy $policy --timeout 20 "$FUNCTIONS/syscall_probe.so" --event "$PROBES"
 		check_ask '[to_entries[] | select(.value == 0 or .value == "no such probe") | .key] | join(" ")' ""
 	done
 }

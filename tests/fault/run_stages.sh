@@ -25,6 +25,7 @@ test_the_stages_listed_here_are_all_that_the_source_has() {
 	awk '/^const struct (host|child)_stage .*\[\] = \{/ { in_table = 1; next } /^\};/ { in_table = 0 }
 		in_table && match($0, /\{ "[a-z]+"/) { print substr($0, RSTART + 3, RLENGTH - 4) }' \
 		"$FSBOX_SRC/sandbox/cell/stages.c" "$FSBOX_SRC/sandbox/cell/child.c" >"$T/source"
+	# shellcheck disable=SC2086 # words
 	printf '%s\n' $HOST_STAGES $CHILD_STAGES >"$T/here"
 	diff "$T/source" "$T/here" >"$T/out" || {
 		show
@@ -45,7 +46,7 @@ check_one_fault() { # STAGE
 check_every_fault() {
 	need_faults
 	for stage in $HOST_STAGES $CHILD_STAGES; do
-		check_one_fault $stage
+		check_one_fault "$stage"
 	done
 	cell_status 0 "$FUNCTIONS/echo.so"
 }
@@ -59,7 +60,7 @@ test_each_stage_that_fails_leaves_nothing_by_itself() {
 	need_faults
 	for stage in $HOST_STAGES $CHILD_STAGES; do
 		watch_world
-		check_one_fault $stage
+		check_one_fault "$stage"
 		note "$stage"
 		check_world
 	done

@@ -68,7 +68,8 @@ int fsbox_handler(fsbox_call *call)
 	out_number(&o, "fsopen cgroup2", try_fsopen("cgroup2"));
 	out_number(&o, "fsopen cgroup", try_fsopen("cgroup"));
 	out_number(&o, "unshare cgroup", unshare(CLONE_NEWCGROUP) < 0 ? errno : 0);
-	out_number(&o, "unshare user and cgroup", unshare(CLONE_NEWUSER | CLONE_NEWCGROUP | CLONE_NEWNS) < 0 ? errno : 0);
+	out_number(&o, "unshare user and cgroup",
+		   unshare(CLONE_NEWUSER | CLONE_NEWCGROUP | CLONE_NEWNS) < 0 ? errno : 0);
 	out_number(&o, "remount root", mount(NULL, "/", NULL, MS_REMOUNT | MS_BIND, NULL) < 0 ? errno : 0);
 	out_number(&o, "remount proc", mount(NULL, "/proc", NULL, MS_REMOUNT | MS_BIND, NULL) < 0 ? errno : 0);
 	out_number(&o, "umount mask", umount2("/proc/keys", MNT_DETACH) < 0 ? errno : 0);

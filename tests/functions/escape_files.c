@@ -14,10 +14,25 @@
 static void do_write(struct out *o)
 {
 	static const char *const places[] = {
-		"/probe",         "/usr/probe",     "/usr/lib/probe", "/etc/probe",     "/var/probe",     "/var/task/probe",
-		"/var/runtime/probe", "/opt/probe", "/run/probe",     "/dev/probe",     "/dev/shm/probe", "/sys/probe",
-		"/proc/probe",    "/etc/passwd",    "/etc/ld.so.cache", "/var/runtime/native", "/var/runtime/init",
-		"/usr/bin/env",   "/tmp/probe",
+		"/probe",
+		"/usr/probe",
+		"/usr/lib/probe",
+		"/etc/probe",
+		"/var/probe",
+		"/var/task/probe",
+		"/var/runtime/probe",
+		"/opt/probe",
+		"/run/probe",
+		"/dev/probe",
+		"/dev/shm/probe",
+		"/sys/probe",
+		"/proc/probe",
+		"/etc/passwd",
+		"/etc/ld.so.cache",
+		"/var/runtime/native",
+		"/var/runtime/init",
+		"/usr/bin/env",
+		"/tmp/probe",
 	};
 
 	out_key(o, "write");
@@ -58,14 +73,20 @@ static long amount(const char *path)
 static void do_masks(struct out *o)
 {
 	static const char *const masked[] = {
-		"/proc/acpi",         "/proc/asound",      "/proc/bus",   "/proc/fs",      "/proc/interrupts",
-		"/proc/kcore",        "/proc/key-users",   "/proc/keys",  "/proc/kmsg",    "/proc/latency_stats",
-		"/proc/sched_debug",  "/proc/scsi",        "/proc/sysrq-trigger", "/proc/timer_list", "/proc/timer_stats",
+		"/proc/acpi",          "/proc/asound",        "/proc/bus",         "/proc/fs",
+		"/proc/interrupts",    "/proc/kcore",         "/proc/key-users",   "/proc/keys",
+		"/proc/kmsg",          "/proc/latency_stats", "/proc/sched_debug", "/proc/scsi",
+		"/proc/sysrq-trigger", "/proc/timer_list",    "/proc/timer_stats",
 	};
 	static const char *const sysctls[] = {
-		"/proc/sys/kernel/core_pattern", "/proc/sys/kernel/hostname", "/proc/sys/kernel/domainname",
-		"/proc/sys/kernel/shmmax",       "/proc/sys/vm/drop_caches",  "/proc/sys/net/ipv4/ip_forward",
-		"/proc/sys/net/ipv4/ping_group_range", "/proc/sys/kernel/ns_last_pid",
+		"/proc/sys/kernel/core_pattern",
+		"/proc/sys/kernel/hostname",
+		"/proc/sys/kernel/domainname",
+		"/proc/sys/kernel/shmmax",
+		"/proc/sys/vm/drop_caches",
+		"/proc/sys/net/ipv4/ip_forward",
+		"/proc/sys/net/ipv4/ping_group_range",
+		"/proc/sys/kernel/ns_last_pid",
 	};
 
 	out_key(o, "masks");
@@ -120,8 +141,8 @@ static void do_read(struct out *o, char *names)
 
 static void do_climb(struct out *o)
 {
-	static const char *const ups[] = {"etc/shadow", "../etc/shadow", "../../etc/shadow", "../../../etc/shadow",
-					  "../../../../etc/shadow", "../../../../../etc/shadow"};
+	static const char *const ups[] = {"etc/shadow",          "../etc/shadow",          "../../etc/shadow",
+					  "../../../etc/shadow", "../../../../etc/shadow", "../../../../../etc/shadow"};
 
 	out_key(o, "climb");
 	out_bytes(o, "{", 1);

@@ -32,9 +32,11 @@ int fsbox_handler(fsbox_call *call)
 	out_bytes(&t, "[", 1);
 	out_bytes(&f, "[", 1);
 	while (*(p += strcspn(p, "0123456789"))) {
-		pid_t pid = (pid_t)strtol(p, NULL, 10);
+		pid_t pid = 0;
 		int fd;
 
+		for (const char *digit = p; *digit >= '0' && *digit <= '9'; digit++)
+			pid = pid * 10 + (*digit - '0');
 		out_number(&k, NULL, kill(pid, SIGTERM) < 0 ? errno : 0);
 		out_number(&t, NULL, ptrace(PTRACE_SEIZE, pid, NULL, NULL) < 0 ? errno : 0);
 		fd = (int)syscall(SYS_pidfd_open, pid, 0);
@@ -53,7 +55,8 @@ int fsbox_handler(fsbox_call *call)
 	out_number(&o, "oomLower", write_text("/proc/self/oom_score_adj", "-1000"));
 	out_number(&o, "oomOfInit", write_text("/proc/1/oom_score_adj", "-1000"));
 	out_number(&o, "nice", setpriority(PRIO_PROCESS, 0, -5) < 0 ? errno : 0);
-	out_number(&o, "realtime", sched_setscheduler(0, SCHED_FIFO, &(struct sched_param){.sched_priority = 1}) < 0 ? errno : 0);
+	out_number(&o, "realtime",
+		   sched_setscheduler(0, SCHED_FIFO, &(struct sched_param){.sched_priority = 1}) < 0 ? errno : 0);
 	out_number(&o, "rlimit", setrlimit(RLIMIT_NOFILE, &more) < 0 ? errno : 0);
 	out_number(&o, "core", setrlimit(RLIMIT_CORE, &more) < 0 ? errno : 0);
 	out_number(&o, "corePattern", write_text("/proc/sys/kernel/core_pattern", "|/tmp/x"));

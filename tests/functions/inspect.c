@@ -2,10 +2,13 @@
  * environment, signals, mounts, namespaces, network, limits, keyring, files. The system tests read it. */
 #include "out.h"
 
+#include <stdio.h>
+#include <stdbool.h>
+#include <sys/socket.h>
+#include <sys/ioctl.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ifaddrs.h>
 #include <linux/keyctl.h>
 #include <net/if.h>
 #include <sched.h>
@@ -180,32 +183,43 @@ static void environment(struct out *o)
 	out_bytes(o, "]", 1);
 }
 
+/* Without netlink, which the default policy refuses: /proc/net/dev has the names, an ioctl the flags. */
 static void network(struct out *o)
 {
-	struct if_nameindex *all = if_nameindex();
-	struct ifaddrs *list = NULL;
+	FILE *f = fopen("/proc/net/dev", "re");
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	char names[16][IFNAMSIZ], line[512];
+	size_t n = 0;
 
+	while (f && n < 16 && fgets(line, sizeof line, f))
+		n += strchr(line, ':') && sscanf(line, " %15[^: ]", names[n]) == 1;
+	if (f)
+		(void)fclose(f);
 	out_key(o, "interfaces");
 	out_bytes(o, "[", 1);
-	for (struct if_nameindex *p = all; p && p->if_name; p++) {
+	for (size_t i = 0; i < n; i++) {
 		out_key(o, NULL);
-		out_string(o, p->if_name, strlen(p->if_name));
+		out_string(o, names[i], strlen(names[i]));
 	}
 	out_bytes(o, "]", 1);
-	if (all)
-		if_freenameindex(all);
 	out_key(o, "addresses");
 	out_bytes(o, "[", 1);
-	if (getifaddrs(&list) == 0) {
-		for (struct ifaddrs *p = list; p; p = p->ifa_next) {
-			out_key(o, NULL);
-			out_text(o, "{\"name\":\"%s\",\"family\":%d,\"up\":%s,\"running\":%s}", p->ifa_name,
-				 p->ifa_addr ? p->ifa_addr->sa_family : -1, p->ifa_flags & IFF_UP ? "true" : "false",
-				 p->ifa_flags & IFF_RUNNING ? "true" : "false");
-		}
-		freeifaddrs(list);
+	for (size_t i = 0; i < n; i++) {
+		struct ifreq r = {0};
+
+		memcpy(r.ifr_name, names[i], sizeof r.ifr_name);
+		if (fd < 0 || ioctl(fd, SIOCGIFFLAGS, &r) < 0)
+			continue;
+		const bool up = r.ifr_flags & IFF_UP, running = r.ifr_flags & IFF_RUNNING;
+		const bool addressed = ioctl(fd, SIOCGIFADDR, &r) == 0;
+
+		out_key(o, NULL);
+		out_text(o, "{\"name\":\"%s\",\"family\":%d,\"up\":%s,\"running\":%s}", names[i],
+			 addressed ? r.ifr_addr.sa_family : -1, up ? "true" : "false", running ? "true" : "false");
 	}
 	out_bytes(o, "]", 1);
+	if (fd >= 0)
+		(void)close(fd);
 }
 
 static void limits(struct out *o)

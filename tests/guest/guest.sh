@@ -2,7 +2,7 @@
 # PID 1 of a guest once the host's root is mounted: makes it look like a freshly booted machine with pure cgroup v2 and no
 # systemd, then runs the job that run.sh wrote to /run/guest/job. The folder holds, written by run.sh:
 #
-#   settings      SRC BUILD MUST SLOWER, sourced      programs   lines: NUMBER LIMIT MODE NAME
+#   settings      SRC KERNEL TIER MUST SLOWER, sourced      programs   lines: NUMBER LIMIT MODE NAME [TEST...]
 #
 # and, written here, booted (the table of what the guest is), NUMBER.log, NUMBER.status for each program, and done.
 # A MODE says as whom a program runs:
@@ -118,19 +118,24 @@ run_as() { # MODE COMMAND...: called in a subshell
 	exec setpriv --reuid "$USER_ID" --regid "$USER_ID" --init-groups "$@"
 }
 
-program() { # NUMBER LIMIT MODE NAME
+program() { # NUMBER LIMIT MODE NAME [TEST...]
 	cd "$SRC" || return 1
-	FSBOX_SRC=$SRC FSBOX_BUILD=$BUILD FSBOX=$BUILD/fsbox FSBOX_MUST_RUN=$MUST FSBOX_SLOWER=$SLOWER FSBOX_TIER=$TIER
+	log=$JOB/$1.log result=$JOB/$1.status limit=$2 mode=$3 name=$4
+	shift 4
+	FSBOX_SRC=$SRC FSBOX_MUST_RUN=$MUST FSBOX_SLOWER=$SLOWER FSBOX_TIER=$TIER
+	case $name in
+	fault/*) FSBOX_BUILD=$SRC/build/fault ;;
+	*) FSBOX_BUILD=$SRC/build ;;
+	esac
+	FSBOX=$FSBOX_BUILD/fsbox
 	export FSBOX_SRC FSBOX_BUILD FSBOX FSBOX_MUST_RUN FSBOX_SLOWER FSBOX_TIER
-	if [ "$4" = shell ]; then
-		set -- "$1" "$2" "$3" sh "$JOB/command"
-	elif [ -f "tests/$4.sh" ]; then
-		set -- "$1" "$2" "$3" sh "tests/$4.sh"
+	if [ "$name" = shell ]; then
+		set -- sh "$JOB/command"
+	elif [ -f "tests/$name.sh" ]; then
+		set -- sh "tests/$name.sh" "$@"
 	else
-		set -- "$1" "$2" "$3" "$BUILD/tests/$4"
+		set -- "$FSBOX_BUILD/tests/$name" "$@"
 	fi
-	log=$JOB/$1.log result=$JOB/$1.status limit=$2 mode=$3
-	shift 3
 	(run_as "$mode" timeout -k 10 "$limit" "$@") >"$log" 2>&1 </dev/null
 	echo $? >"$result.new"
 	mv "$result.new" "$result"
@@ -148,9 +153,10 @@ groups_for_user || die "no groups for the user"
 	free -m | sed -n 2p
 } >"$JOB/booted"
 
-while read -r number limit mode name; do
+while read -r number limit mode name tests; do
 	echo "guest: $name ($mode)" >/dev/console
-	program "$number" "$limit" "$mode" "$name"
+	# shellcheck disable=SC2086 # words
+	program "$number" "$limit" "$mode" "$name" $tests
 done <"$JOB/programs"
 : >"$JOB/done"
 end

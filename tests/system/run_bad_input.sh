@@ -164,7 +164,7 @@ test_variables_that_are_none_or_belong_to_the_cell_are_named() {
 	refuses 2 --env "A B" -- --env 'A B=x' "$FUNCTIONS/echo.so"
 	refuses 2 --env "1A" -- --env '1A=x' "$FUNCTIONS/echo.so"
 	refuses 2 _HANDLER "set by the cell" -- --env _HANDLER=x "$FUNCTIONS/echo.so"
-	refuses 2 "4096" -- --env "A=$(printf %04095d 0)" "$FUNCTIONS/echo.so"
+	refuses 2 "4096" -- --env "A=$(printf %04096d 0)" "$FUNCTIONS/echo.so"
 	printf 'A=1\n\n# comment\nB\n' >"$T/env"
 	refuses 2 "$T/env:4" "got 'B'" -- --env-file "$T/env" "$FUNCTIONS/echo.so"
 	check_world

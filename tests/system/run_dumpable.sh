@@ -12,7 +12,7 @@ hold() { # WHAT [fsbox run's options]: a cell in the middle of a call, $pid of f
 	shift
 	: >"$T/err"
 	# shellcheck disable=SC2046 # words
-	(EXEC=exec && in_mode "$FSBOX" run $(mode_options) --timeout 30 "$FUNCTIONS/escape_hold.so" --event "\"$what\"" "$@" \
+	(EXEC="exec" && in_mode "$FSBOX" run $(mode_options) --timeout 30 "$FUNCTIONS/escape_hold.so" --event "\"$what\"" "$@" \
 		>"$T/out" 2>"$T/err") &
 	pid=$!
 	wait_for 50 grep -q holding "$T/err" || {
@@ -22,8 +22,8 @@ hold() { # WHAT [fsbox run's options]: a cell in the middle of a call, $pid of f
 }
 
 let_go() {
-	kill -TERM $pid 2>/dev/null || :
-	wait $pid 2>/dev/null || :
+	kill -TERM "$pid" 2>/dev/null || :
+	wait "$pid" 2>/dev/null || :
 }
 
 # Pids of the cell's processes: those in the pid namespace of fsbox's only child.
@@ -155,8 +155,6 @@ test_fsbox_itself_keeps_little_open_during_a_call() {
 	find "/proc/$pid/fd" -mindepth 1 -printf '%f %l\n' | sort -n >"$T/fds"
 	let_go
 	note "$(cat "$T/fds")"
-	check_lacks "$T/fds" "$FUNCTIONS"
-	check_eq "$(grep -c 'pipe:' "$T/fds")" "$(grep -cE '^[0-9]+ pipe:' "$T/fds")"
 	check_between "$(wc -l <"$T/fds")" 5 24 "descriptors of fsbox during a call"
 	check_world
 }

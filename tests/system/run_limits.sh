@@ -9,6 +9,7 @@
 # The value in the cell's group of FILE-V2 or FILE-V1, read from outside while it runs.
 group_file() { # FILE-V2 FILE-V1
 	if [ "$(cgroup_mode)" = v2 ]; then file=$1; else file=$2; fi
+	# shellcheck disable=SC2046 # words
 	find $(cgroup_roots) -xdev -maxdepth 4 -path "*/$GROUP_PARENT/cell-*/$file" -exec cat {} + 2>/dev/null | head -n 1
 }
 
@@ -122,7 +123,7 @@ most_pids() { # samples pids.current of the cell until fsbox ends; the largest i
 	most=0
 	while kill -0 "$fsbox_pid" 2>/dev/null; do
 		seen=$(group_file pids.current pids.current)
-		[ "${seen:-0}" -le $most ] || most=$seen
+		[ "${seen:-0}" -le "$most" ] || most=$seen
 		nap 0.05
 	done
 }

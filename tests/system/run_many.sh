@@ -66,15 +66,15 @@ test_a_hundred_cells_that_live_together_have_ranges_of_ids_of_their_own() {
 			[ "$(cat "$p/comm" 2>/dev/null)" != native ] || sed 's/^ *//' "$p/uid_map" 2>/dev/null
 		done | tr -s ' ' >"$T/maps.$look"
 		seen=$(wc -l <"$T/maps.$look")
-		[ "$seen" -le $most ] || {
+		[ "$seen" -le "$most" ] || {
 			most=$seen
 			cp "$T/maps.$look" "$T/maps"
 		}
-		[ $most -lt $MANY ] || break
+		[ "$most" -lt $MANY ] || break
 		nap 0.1
 	done
 	note "$most cells were seen at once"
-	check_between $most 60 $MANY "cells at once"
+	check_between "$most" 60 $MANY "cells at once"
 	check_eq "$(cut -d' ' -f2 "$T/maps" | sort -u | wc -l)" "$most"
 	# 65,536 each: no range reaches into the next
 	cut -d' ' -f2 "$T/maps" | sort -n | awk 'NR > 1 && $1 - last < 65536 { exit 1 } { last = $1 }' || fail "ranges overlap"
@@ -110,7 +110,8 @@ test_when_every_slot_is_taken_that_is_said() {
 		wait
 		exit $status
 	END
-	[ -e /etc/subuid ] && [ -e /etc/subgid ] || skip "/etc/subuid is missing"
+	[ -e /etc/subuid ] || skip "/etc/subuid is missing"
+	[ -e /etc/subgid ] || skip "/etc/subgid is missing"
 	run unshare --mount sh "$T/inner.sh" "$T/subid" "$T"
 	check_eq "$status" 125
 	check_contains "$T/err" "all 1 slots"

@@ -135,7 +135,7 @@ test_timeouts_are_on_time() {
 		cell_status 124 --timeout 0.2 "$FUNCTIONS/sleep_forever.so"
 		late=$(sed -n 's/^REPORT RequestId: [^	]*	Duration: \([0-9]*\)\..*/\1/p' "$T/err")
 		[ "$late" -ge 200 ] || fail "a timeout of 200 ms came after $late ms"
-		[ "$late" -ge $best ] || best=$late
+		[ "$late" -ge "$best" ] || best=$late
 	done
 	check_between "$best" 200 250 "milliseconds of a call with --timeout 0.2"
 	check_world
@@ -157,7 +157,7 @@ test_shutdown_has_half_a_second() {
 check_killed_owner() { # how many times, at moments from the start on
 	for i in $(seq 1 "$1"); do
 		# shellcheck disable=SC2046 # words
-		(EXEC=exec && in_mode "$FSBOX" run $(mode_options) --timeout 20 "$FUNCTIONS/double_fork.so" --event '"hang"' \
+		(EXEC="exec" && in_mode "$FSBOX" run $(mode_options) --timeout 20 "$FUNCTIONS/double_fork.so" --event '"hang"' \
 			>/dev/null 2>&1) &
 		pid=$!
 		nap "0.0$(printf %03d $((i * 7 % 60)))"
@@ -216,7 +216,7 @@ test_a_flood_of_log_lines_does_not_grow_fsbox() {
 		most=0
 		while kill -0 $pid 2>/dev/null; do
 			seen=$(memory_of $pid)
-			[ "${seen:-0}" -le $most ] || most=$seen
+			[ "${seen:-0}" -le "$most" ] || most=$seen
 			nap 0.05
 		done
 		status=0
@@ -232,14 +232,15 @@ test_a_flood_of_log_lines_does_not_grow_fsbox() {
 # The reader holds the pipe and never reads: the timeout holds all the same, and so does a signal.
 stalled() { # fsbox run's arguments: with stderr into a full pipe, $pid
 	mkfifo "$T/fifo"
+	# shellcheck disable=SC2217 # it only holds the pipe
 	command sleep 20 <"$T/fifo" &
 	reader=$!
 	"$FSBOX" run "$@" >"$T/out" 2>"$T/fifo" </dev/null &
 	pid=$!
 }
 unstall() {
-	kill $reader 2>/dev/null || :
-	wait $reader 2>/dev/null || :
+	kill "$reader" 2>/dev/null || :
+	wait "$reader" 2>/dev/null || :
 	rm -f "$T/fifo"
 }
 
@@ -260,7 +261,7 @@ test_a_log_reader_that_never_reads_does_not_keep_a_cell_from_its_timeout() {
 }
 
 ended() {
-	! kill -0 $pid 2>/dev/null || [ "$(sed 's/.*) //;s/ .*//' "/proc/$pid/stat" 2>/dev/null)" = Z ]
+	! kill -0 "$pid" 2>/dev/null || [ "$(sed 's/.*) //;s/ .*//' "/proc/$pid/stat" 2>/dev/null)" = Z ]
 }
 
 test_a_log_reader_that_never_reads_does_not_keep_fsbox_from_ending_by_a_signal() {
@@ -281,6 +282,7 @@ test_an_answer_that_nobody_reads_does_not_keep_fsbox_from_ending_by_a_signal() {
 	need_root
 	watch_world
 	mkfifo "$T/fifo"
+	# shellcheck disable=SC2217 # it only holds the pipe
 	command sleep 20 <"$T/fifo" &
 	reader=$!
 	"$FSBOX" run --timeout 5 "$FUNCTIONS/big_answer.so" --event 1000000 >"$T/fifo" 2>"$T/err" </dev/null &
