@@ -22,7 +22,16 @@ static void complain(const struct err *e)
 		(void)fprintf(stderr, "policyc: hint: %s\n", e->hint);
 }
 
-static int compile(const char *file, const struct filter_arch *arch, struct filter *ret_filter, struct err *e)
+/* Under a policy of stage runtime the runtime itself adds a filter after init, so the policy below has to let it. */
+static void allow_runtime(struct policy *p)
+{
+	for (size_t i = 0; i < p->n_rules; i++)
+		if (strcmp(p->rules[i].name, "seccomp") == 0)
+			p->rules[i].action = POLICY_ALLOW;
+}
+
+static int compile(const char *file, bool for_runtime, const struct filter_arch *arch, struct filter *ret_filter,
+		   struct err *e)
 {
 	AUTO_FD int fd = open(file, O_RDONLY | O_CLOEXEC);
 	AUTO(policy_freep) struct policy *p = NULL;
@@ -36,6 +45,8 @@ static int compile(const char *file, const struct filter_arch *arch, struct filt
 	if (r < 0)
 		return err_sys(e, r, "%s: read", file);
 	r = policy_read(file, text, len, &p, e);
+	if (r == 0 && for_runtime)
+		allow_runtime(p);
 	return r < 0 ? r : filter_build_for(p, arch, ret_filter, e);
 }
 
@@ -64,27 +75,41 @@ static void write_program(struct buf *b, const char *name, const struct filter *
 	buf_puts(b, "};\n\n");
 }
 
+static int write_policy(const char *file, const char *name, bool for_runtime, struct buf *b, struct buf *rows,
+			struct err *e)
+{
+	struct filter f = {0};
+	int r = compile(file, for_runtime, filter_arch_native(), &f, e);
+
+	if (r < 0)
+		return r;
+	if (f.len > 0)
+		write_program(b, name, &f);
+	buf_printf(rows, "\t{\"%s\", %s%s, %zu, %s},\n", name, f.len > 0 ? "code_" : "NULL", f.len > 0 ? name : "",
+		   f.len, f.runtime_stage ? "true" : "false");
+	filter_done(&f);
+	return 0;
+}
+
 static int write_table(int n, char **files, struct buf *b, struct err *e)
 {
 	AUTO(buf_done) struct buf rows = {0}, names = {0};
 
 	buf_puts(b, "/* Written by tools/policyc from policies/. */\n#include \"confine/builtin.h\"\n\n");
 	for (int i = 0; i < n; i++) {
-		struct filter f = {0};
 		char name[64];
-		int r = compile(files[i], filter_arch_native(), &f, e);
+		int r;
 
-		if (r < 0)
-			return r;
 		policy_name(files[i], name, sizeof name);
 		if (name[0] == '\0')
 			return err_set(e, ERR_SPEC, EINVAL, "%s: a policy's name has a-z, 0-9 and _ only", files[i]);
-		if (f.len > 0)
-			write_program(b, name, &f);
-		buf_printf(&rows, "\t{\"%s\", %s%s, %zu, %s},\n", name, f.len > 0 ? "code_" : "NULL",
-			   f.len > 0 ? name : "", f.len, f.runtime_stage ? "true" : "false");
+		r = write_policy(files[i], name, false, b, &rows, e);
+		/* not among the names: nobody asks for it, it is what lies below the policies of stage runtime */
+		if (r == 0 && strcmp(name, "default") == 0)
+			r = write_policy(files[i], "default_runtime", true, b, &rows, e);
+		if (r < 0)
+			return r;
 		buf_printf(&names, "\"%s\", ", name);
-		filter_done(&f);
 	}
 	buf_printf(b, "const struct builtin_policy builtin_policies[] = {\n%s\t{NULL, NULL, 0, false},\n};\n\n",
 		   rows.data ? rows.data : "");
@@ -175,7 +200,7 @@ static int dump(const char *file, const char *arch_name, struct err *e)
 
 	if (!arch)
 		return err_set(e, ERR_SPEC, EINVAL, "no architecture '%s': x86_64 and aarch64 are known", arch_name);
-	r = compile(file, arch, &f, e);
+	r = compile(file, false, arch, &f, e);
 	if (r < 0)
 		return r;
 	printf("# %s for %s: %zu instructions, %s\n", file, arch->name, f.len,

@@ -92,7 +92,7 @@ static int child_mounts(struct child *ch, struct err *e)
 	for (size_t i = 0; i < p->n_mounts; i++) {
 		const struct plan_mount *m = &p->mounts[i];
 
-		if (i > 0 && m->optional) {
+		if (i > 0 && m->optional && !fd_valid(ch->mounts[i])) {
 			/* Only what this kernel's /proc has is masked. */
 			if (faccessat(ch->mounts[0], m->target, F_OK, AT_SYMLINK_NOFOLLOW) < 0)
 				continue;

@@ -130,18 +130,21 @@ static int find_ranges(struct cell_host *h, struct err *e)
 	return 0;
 }
 
-/* Ours, a directory, and nobody else may write: or an attacker could prepare the root of our cells. */
+/* Ours, a directory, and nobody else may enter: or an attacker could prepare the root of our cells, or hold locks in it. */
 static int check_state_dir(const char *path, struct err *e)
 {
 	struct stat st;
 
-	if (mkdir(path, 0755) < 0 && errno != EEXIST)
+	if (mkdir(path, 0700) < 0 && errno != EEXIST)
 		return err_sys(e, errno, "making the state directory '%s'", path);
 	if (lstat(path, &st) < 0)
 		return err_sys(e, errno, "looking at the state directory '%s'", path);
-	if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & 022)) {
-		int r = err_set(e, ERR_DENIED, EACCES,
-				"the state directory '%s' is not a directory that only this user can write", path);
+	if (S_ISDIR(st.st_mode) && st.st_uid == geteuid() && !(st.st_mode & 022) && (st.st_mode & 055) &&
+	    chmod(path, 0700) == 0) /* made by an older fsbox, or by hand */
+		return 0;
+	if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & 077)) {
+		int r = err_set(e, ERR_DENIED, EACCES, "the state directory '%s' is not a directory of this user alone",
+				path);
 
 		return err_hint(e, r, "remove it, or set XDG_RUNTIME_DIR to a directory of your own");
 	}

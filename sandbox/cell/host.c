@@ -74,7 +74,7 @@ int undo_slot(struct cell *c, struct err *e)
 {
 	(void)e;
 	/* The record stays when something could not be removed: the next start tries again. */
-	if (c->slot >= 0 && !c->has_cg && c->quota.path[0] == '\0')
+	if (c->slot >= 0 && !c->has_cg && c->quota.path[0] == '\0' && (c->pid == 0 || c->reaped))
 		slot_release(c->host->slots, c->slot);
 	c->slot = -1;
 	return 0;
@@ -195,10 +195,20 @@ int enter_netns(struct cell *c, struct err *e)
 
 static int explain_mount(const struct plan_mount *m, int r, struct err *e)
 {
-	r = err_sys(e, r, "mounting '%s' at '/%s'", m->source ? m->source : "a new file system", m->target);
+	const char *what = m->kind == MOUNT_OVERLAY ? m->lower[0] : m->source ? m->source : "a new file system";
+
+	r = err_sys(e, r, "mounting '%s' at '/%s'", what, m->target);
 	return m->kind == MOUNT_OVERLAY
 		       ? err_hint(e, r, "this kernel may have no overlay file system; modprobe overlay")
 		       : r;
+}
+
+static bool exists_here(const char *target)
+{
+	char path[64];
+
+	(void)snprintf(path, sizeof path, "/%s", target);
+	return faccessat(AT_FDCWD, path, F_OK, AT_SYMLINK_NOFOLLOW) == 0;
 }
 
 int enter_rootfs(struct cell *c, struct err *e)
@@ -210,8 +220,11 @@ int enter_rootfs(struct cell *c, struct err *e)
 	for (size_t i = 0; i < c->plan->n_mounts; i++) {
 		const struct plan_mount *m = &c->plan->mounts[i];
 
-		if (m->kind == MOUNT_PROC || m->optional)
-			continue; /* made inside: belongs to the cell's pid namespace, or covers part of it */
+		if (m->kind == MOUNT_PROC)
+			continue; /* made inside: it belongs to the cell's pid namespace */
+		/* The cell's /proc has what ours has, but for processes. */
+		if (m->optional && !exists_here(m->target))
+			continue;
 		/* tmpfs is the user namespace's own when the child makes it: its root then belongs to the cell's user */
 		if (m->kind == MOUNT_TMPFS)
 			continue;
@@ -445,9 +458,25 @@ static int explain_child(struct cell *c, int r, struct err *e)
 			e, r,
 			"a container that hides parts of /proc does not allow a new one: run fsbox outside it, or "
 			"with an unmasked /proc");
+	if (strcmp(e->stage, "mounts") == 0 && r == -ENOENT)
+		return err_hint(e, r, "the prepared root is damaged; remove %s/%s", c->host->state_dir,
+				c->plan->skel_name);
 	if (strcmp(e->stage, "exec") == 0 && r == -ENOENT)
 		return err_hint(e, r, "the cell's root has no %s", c->plan->argv[0]);
 	return r;
+}
+
+/* A caller that the OOM killer spares, a daemon of the system perhaps, must not hand that on (proc(5), oom_score_adj). */
+static int unprotect(pid_t pid, struct err *e)
+{
+	char value[16], path[40];
+	int r;
+
+	if (fd_read_file_at(AT_FDCWD, "/proc/self/oom_score_adj", value, sizeof value) < 0 || value[0] != '-')
+		return 0;
+	(void)snprintf(path, sizeof path, "/proc/%d/oom_score_adj", pid);
+	r = fd_write_file_at(AT_FDCWD, path, "0", 1);
+	return r < 0 ? err_sys(e, r, "writing '0' to %s", path) : 0;
 }
 
 int enter_handover(struct cell *c, struct err *e)
@@ -457,6 +486,9 @@ int enter_handover(struct cell *c, struct err *e)
 	const struct id_map gid = {p->map_inside, p->gid_outside, p->map_count};
 	int groups[BARRIER_MAX_FDS], n = 0;
 	int r = ids_write(c->pid, &uid, &gid, !p->privileged, e);
+
+	if (r == 0)
+		r = unprotect(c->pid, e);
 
 	if (r == 0 && c->has_cg)
 		r = n = cg_open_tasks(&c->cg, groups, c->host->clone_beside, e);

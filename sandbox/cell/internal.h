@@ -55,7 +55,8 @@ NODISCARD int slots_open(const char *state_dir, struct err *e);
 struct slot_record {
 	char cgroup_parent[256]; /* "" with --no-limits */
 	char cgroup_name[64];    /* "" when free */
-	char quota_path[192];
+	char quota_path[184];
+	uint64_t retry_ns; /* CLOCK_MONOTONIC before which no sweep tries it again: its last one failed */
 };
 /* Takes a free slot below @max, writes nothing yet; -EUSERS when all are taken. */
 NODISCARD int slot_take(int slots, unsigned max, struct err *e);

@@ -54,7 +54,7 @@ static void drop_cell(struct invoker *inv)
 	int mark = trace_begin(inv->host->trace, "release", false);
 	cell_kill(&inv->cell);
 	(void)cell_has_exited(&inv->cell, true);
-	session_drain_output(&inv->session);
+	session_drain_rest(&inv->session);
 	session_done(&inv->session);
 	if (cell_release(&inv->cell, &e) < 0)
 		inv->observer->host_error(inv->observer->arg, &e);
@@ -177,7 +177,7 @@ static int call_phase(struct invoker *inv, const struct call_result *ret, const 
 		inv->cancelled = true;
 		return err_set(e, ERR_CANCELLED, ECANCELED, "interrupted");
 	}
-	outcome_of_call(out, ev, &inv->session, inv->spec, inv->policy);
+	outcome_of_call(out, ev, &inv->session, inv->spec, deadline_ns, inv->policy);
 	return 0;
 }
 

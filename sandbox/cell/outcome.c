@@ -1,5 +1,7 @@
 #include "cell/outcome.h"
 
+#include "base/clock.h"
+
 #include <signal.h>
 #include <stdio.h>
 
@@ -93,11 +95,25 @@ static void no_memory(struct outcome *o, const struct session *s)
 		   (unsigned long long)(s->cell->spec->memory_bytes >> 20));
 }
 
+/* PID 1 ends with the status that follows from its account. If the two differ the account is not its own: something killed
+ * it, and the bytes that look like one were the function's. */
+static bool account_holds(const struct chan_exit *x, const siginfo_t *pid1)
+{
+	if (pid1->si_code != CLD_EXITED)
+		return false;
+	if (x->code == CLD_EXITED)
+		return pid1->si_status == (x->status & 0xff);
+	if (x->code == CLD_KILLED || x->code == CLD_DUMPED)
+		return pid1->si_status == EXIT_SIGNAL + x->status;
+	return x->code == 0 && pid1->si_status == 127;
+}
+
 /* PID 1 is gone: by its own account of the runtime if it could give one, else by what the kernel says of PID 1. */
 static void ended(struct outcome *o, struct session *s, const char *policy)
 {
 	const struct chan_exit *x = &s->exit;
 
+	s->exit_seen = s->exit_seen && account_holds(x, &s->cell->exit);
 	if (out_of_memory(s)) {
 		no_memory(o, s);
 	} else if (s->exit_seen && x->code == CLD_EXITED) {
@@ -184,10 +200,12 @@ void outcome_of_init(struct outcome *o, enum session_event ev, struct session *s
 }
 
 void outcome_of_call(struct outcome *o, enum session_event ev, struct session *s, const struct cell_spec *spec,
-		     const char *policy)
+		     uint64_t deadline_ns, const char *policy)
 {
 	if (common_end(o, ev, s, policy))
 		return;
+	if (clock_mono_ns() > deadline_ns && (ev == SESSION_DONE || ev == SESSION_ERROR))
+		ev = SESSION_DEADLINE; /* an answer that came too late is none, whoever was late */
 	switch (ev) {
 	case SESSION_DONE:
 		set(o, CALL_SUCCESS, 0, "");

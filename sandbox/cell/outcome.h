@@ -16,6 +16,6 @@ struct outcome {
 
 void outcome_of_init(struct outcome *o, enum session_event ev, struct session *s, const char *policy);
 void outcome_of_call(struct outcome *o, enum session_event ev, struct session *s, const struct cell_spec *spec,
-		     const char *policy);
+		     uint64_t deadline_ns, const char *policy);
 void outcome_timed_out(struct outcome *o, const struct cell_spec *spec);
 void outcome_done(struct outcome *o);

@@ -11,6 +11,7 @@ enum {
 	READ_CHUNK = 65536,
 	/* A cell that writes without pause must not keep us from the deadline: so much per stream and turn. */
 	OUTPUT_PER_TURN = 262144,
+	REST_MAX = 2 << 20,
 };
 
 void session_init(struct session *s, struct cell *cell, const struct session_sink *sink, int signal_fd)
@@ -319,6 +320,23 @@ void session_drain_output(struct session *s)
 		s->stdout_open = false;
 	if (s->stderr_open && read_output(s, s->cell->std_err, 2))
 		s->stderr_open = false;
+}
+
+void session_drain_rest(struct session *s)
+{
+	const int fds[] = {s->cell->std_out, s->cell->std_err};
+	const bool open[] = {s->stdout_open, s->stderr_open};
+
+	for (int i = 0; i < 2; i++) {
+		char chunk[4096];
+		ssize_t n;
+
+		/* Bounded although nobody should write any more: a process that hangs in the kernel might. */
+		for (size_t total = 0; open[i] && total < REST_MAX && (n = read(fds[i], chunk, sizeof chunk)) > 0;
+		     total += (size_t)n)
+			s->sink->put(s->sink->arg, i + 1, chunk, (size_t)n);
+	}
+	s->stdout_open = s->stderr_open = false;
 }
 
 /* ---- waiting ---- */

@@ -74,3 +74,6 @@ NODISCARD enum session_event session_wait(struct session *s, uint64_t deadline_n
 
 /* Takes what the function has written so far, without waiting. */
 void session_drain_output(struct session *s);
+
+/* The cell is dead: takes all that its pipes still hold (pipe(7): at most 1 MiB each), room or not. */
+void session_drain_rest(struct session *s);

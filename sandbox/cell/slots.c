@@ -4,11 +4,14 @@
  * therefore what a dead owner left, and whoever opens the table next removes it. */
 #include "cell/internal.h"
 
+#include "base/clock.h"
 #include "base/fd.h"
 
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
+
+#define RETRY_NS (60 * NS_PER_S)
 
 static int lock_byte(int fd, int slot, short type)
 {
@@ -98,8 +101,15 @@ static int sweep_one(int slots, int slot, int (*sweep)(const struct slot_record 
 		rec.cgroup_parent[sizeof rec.cgroup_parent - 1] = '\0';
 		rec.cgroup_name[sizeof rec.cgroup_name - 1] = '\0';
 		rec.quota_path[sizeof rec.quota_path - 1] = '\0';
-		r = sweep(&rec, arg, e);
+		const uint64_t now = clock_mono_ns();
+
+		/* What hangs in the kernel must not cost every start the time of waiting for it. */
+		r = rec.retry_ns > now && rec.retry_ns < now + RETRY_NS ? -EBUSY : sweep(&rec, arg, e);
 		if (r < 0) {
+			if (e->kind != ERR_NONE) {
+				rec.retry_ns = now + RETRY_NS;
+				(void)!slot_write(slots, slot, &rec, &(struct err){0});
+			}
 			(void)lock_byte(slots, slot, F_UNLCK);
 			return r;
 		}

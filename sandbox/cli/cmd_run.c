@@ -31,6 +31,7 @@ struct run_args {
 	const char *trace;
 	bool json;
 	bool json_log;
+	bool looking; /* first pass: only for --spec; nothing is opened */
 };
 
 static int set_event(void *args, const struct opt *o, const char *value, struct err *e)
@@ -56,10 +57,12 @@ static int set_event(void *args, const struct opt *o, const char *value, struct 
 static int set_env_file(void *args, const struct opt *o, const char *value, struct err *e)
 {
 	struct run_args *a = args;
-	AUTO_FD int fd = open(value, O_RDONLY | O_CLOEXEC);
+	AUTO_FD int fd = a->looking ? FD_NONE : open(value, O_RDONLY | O_CLOEXEC);
 	AUTO_FREE char *text = NULL;
 	size_t len;
 
+	if (a->looking)
+		return 0; /* it may be a pipe, which can be read once */
 	if (fd < 0)
 		return err_sys(e, errno, "--%s '%s'", o->name, value);
 
@@ -137,36 +140,32 @@ static int read_spec_file(struct run_args *a, const char *file, struct err *e)
 	return spec_read(file, text, len, cmd_run.tables, cmd_run.n_tables, a, &a->spec.arena, &a->spec.target, e);
 }
 
-/* The file first, then the command line again on top of it, so that the command line wins. */
+/* One pass over the command line to find --spec; then that file, and the command line on top of it, so that it wins. */
 static int read_args(struct run_args *a, int argc, char **argv, struct err *e)
 {
 	AUTO_FREE char **copy = calloc((size_t)argc + 1, sizeof *copy);
+	struct run_args first = {.looking = true};
+	size_t from_file;
 	int operands, r;
 
 	if (!copy)
 		return err_oom(e);
-	memcpy(copy, argv, (size_t)argc * sizeof *copy);
+	memcpy(copy, argv, (size_t)argc * sizeof *copy); /* parsing moves operands to the front */
+	spec_init(&first.spec);
+	r = opt_parse(cmd_run.tables, cmd_run.n_tables, argc, copy, &first, &operands, e);
+	args_done(&first);
 	spec_init(&a->spec);
-	r = opt_parse(cmd_run.tables, cmd_run.n_tables, argc, argv, a, &operands, e);
-	if (r == 0 && a->spec_file) {
-		const char *file = a->spec_file;
-
-		args_done(a);
-		*a = (struct run_args){0};
-		spec_init(&a->spec);
-		r = read_spec_file(a, file, e);
-
-		size_t from_file = a->n_events;
-		if (r == 0)
-			r = opt_parse(cmd_run.tables, cmd_run.n_tables, argc, copy, a, &operands, e);
-		if (r == 0 && a->n_events > from_file) { /* events replace events */
-			memmove(a->events, a->events + from_file, (a->n_events - from_file) * sizeof *a->events);
-			a->n_events -= from_file;
-		}
-		argv = copy;
-	}
+	if (r == 0 && first.spec_file)
+		r = read_spec_file(a, first.spec_file, e);
+	from_file = a->n_events;
+	if (r == 0)
+		r = opt_parse(cmd_run.tables, cmd_run.n_tables, argc, argv, a, &operands, e);
 	if (r < 0)
 		return r;
+	if (a->n_events > from_file) { /* events replace events */
+		memmove(a->events, a->events + from_file, (a->n_events - from_file) * sizeof *a->events);
+		a->n_events -= from_file;
+	}
 	if (operands > 1)
 		return err_set(e, ERR_SPEC, 0, "one TARGET expected, got '%s' and '%s'", argv[1], argv[2]);
 	if (operands == 1)

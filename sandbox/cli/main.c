@@ -8,17 +8,29 @@
 
 const struct command *const commands[] = {&cmd_run, &cmd_check, &cmd_help, NULL};
 
+/* Messages quote what the user gave: control bytes of it must not reach the terminal. */
+static void print_clean(const char *s)
+{
+	for (; *s; s++)
+		(void)fputc((unsigned char)*s < 0x20 || *s == 0x7f ? '?' : *s, stderr);
+}
+
 void cli_print_err(const struct err *e)
 {
-	(void)fprintf(stderr, "fsbox: ");
-	if (e->where[0])
-		(void)fprintf(stderr, "%s: ", e->where);
-	(void)fprintf(stderr, "%s", e->msg[0] ? e->msg : err_kind_name(e->kind));
+	(void)fputs("fsbox: ", stderr);
+	if (e->where[0]) {
+		print_clean(e->where);
+		(void)fputs(": ", stderr);
+	}
+	print_clean(e->msg[0] ? e->msg : err_kind_name(e->kind));
 	if (e->stage[0])
 		(void)fprintf(stderr, " (stage %s)", e->stage);
-	(void)fprintf(stderr, "\n");
-	if (e->hint[0])
-		(void)fprintf(stderr, "fsbox: hint: %s\n", e->hint);
+	(void)fputc('\n', stderr);
+	if (e->hint[0]) {
+		(void)fputs("fsbox: hint: ", stderr);
+		print_clean(e->hint);
+		(void)fputc('\n', stderr);
+	}
 }
 
 static const struct command *find_command(const char *name)
@@ -78,14 +90,6 @@ const struct command cmd_help = {
 	.main = help_main,
 };
 
-static bool wants_help(int argc, char **argv)
-{
-	for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
-		if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0)
-			return true;
-	return false;
-}
-
 /* What a caller may have left us that would make us blind or kill us in the middle of something. */
 static int prepare_process(void)
 {
@@ -135,7 +139,8 @@ int main(int argc, char **argv)
 		(void)fprintf(stderr, "fsbox: no command '%s'; the commands are run, check, help\n", argv[1]);
 		return EXIT_USAGE;
 	}
-	if (cmd != &cmd_help && wants_help(argc - 1, argv + 1)) {
+	/* As the first word only: elsewhere it may be an option's value. */
+	if (argc > 2 && (strcmp(argv[2], "--help") == 0 || strcmp(argv[2], "-h") == 0)) {
 		cli_print_help(cmd);
 		return 0;
 	}

@@ -34,7 +34,7 @@ int policy_load(const char *name, struct filter *base, struct filter *runtime, s
 	struct filter found = {0};
 
 	*base = *runtime = (struct filter){0};
-	if (!filter_builtin(name, &found)) {
+	if (strcmp(name, "default_runtime") == 0 || !filter_builtin(name, &found)) {
 		if (!is_file(name)) {
 			int r = err_set(e, ERR_SPEC, 0, "no policy '%s'", name);
 
@@ -53,7 +53,10 @@ int policy_load(const char *name, struct filter *base, struct filter *runtime, s
 		return 0;
 	}
 	*runtime = found;
-	return filter_builtin("default", base) ? 0 : err_set(e, ERR_BUG, ENOENT, "no built-in policy 'default'");
+	/* `default`, but for seccomp(2), with which the runtime adds the other one */
+	return filter_builtin("default_runtime", base)
+		       ? 0
+		       : err_set(e, ERR_BUG, ENOENT, "no built-in policy 'default_runtime'");
 }
 
 void policy_unload(struct filter *base, struct filter *runtime)

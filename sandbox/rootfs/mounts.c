@@ -51,6 +51,32 @@ static int configure_tmpfs(int fs, uint64_t size)
 	return r == 0 ? sys_fsconfig_string(fs, "mode", "1777") : r;
 }
 
+/* Each layer by a descriptor: the option takes 255 bytes (fsconfig(2)), and names may hold what it takes for itself. Linux
+ * 6.1 opens the names when the file system is created, newer kernels when they are given: the descriptors live for both. */
+static int create_overlay(int fs, const struct plan_mount *m)
+{
+	char option[SPEC_MAX_LAYERS * 32] = "", digits[21], *end = option;
+	int fds[SPEC_MAX_LAYERS], n = 0, r = 0;
+
+	for (; n < SPEC_MAX_LAYERS && m->lower[n]; n++) {
+		fds[n] = sys_openat(AT_FDCWD, m->lower[n], O_PATH | O_DIRECTORY, 0);
+		if (fds[n] < 0) {
+			r = fds[n];
+			break;
+		}
+		if (n > 0)
+			*end++ = ':';
+		end = stpcpy(stpcpy(end, "/proc/self/fd/"), decimal((uint64_t)fds[n], digits));
+	}
+	if (r == 0)
+		r = sys_fsconfig_string(fs, "lowerdir", option);
+	if (r == 0)
+		r = sys_fsconfig_create(fs);
+	while (n > 0)
+		fd_closep(&fds[--n]);
+	return r;
+}
+
 static int make_new(const char *type, const struct plan_mount *m, int *ret_fd)
 {
 	AUTO_FD int fs = sys_fsopen(type);
@@ -60,10 +86,8 @@ static int make_new(const char *type, const struct plan_mount *m, int *ret_fd)
 		return fs;
 	if (m->kind == MOUNT_TMPFS)
 		r = configure_tmpfs(fs, m->size);
-	else if (m->kind == MOUNT_OVERLAY)
-		r = sys_fsconfig_string(fs, "lowerdir", m->source);
 	if (r == 0)
-		r = sys_fsconfig_create(fs);
+		r = m->kind == MOUNT_OVERLAY ? create_overlay(fs, m) : sys_fsconfig_create(fs);
 	if (r == 0)
 		r = sys_fsmount(fs, m->set);
 	if (r < 0)

@@ -23,15 +23,17 @@ static int write_file(int dir, const char *path, const char *data, size_t len)
 	return fd < 0 ? -errno : fd_write_all(fd, data, len);
 }
 
-/* A host file that is absent or unreadable stays absent. */
+/* A host file that is absent stays absent; so does one that not everybody may read there, since everybody may here, and
+ * one of a size that no such file has. */
 static int copy_file(int dir, const char *path, const char *from)
 {
 	AUTO_FD int in = open(from, O_RDONLY | O_CLOEXEC);
 	AUTO_FREE char *data = NULL;
+	struct stat st;
 	size_t len;
 	int r;
 
-	if (in < 0)
+	if (in < 0 || fstat(in, &st) < 0 || !S_ISREG(st.st_mode) || !(st.st_mode & S_IROTH) || st.st_size > COPY_MAX)
 		return 0;
 	r = fd_read_all(in, COPY_MAX, &data, &len);
 	return r < 0 ? r : write_file(dir, path, data, len);

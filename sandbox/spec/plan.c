@@ -1,8 +1,6 @@
 /* Spec and host facts in, plan out. No system call is made here. */
 #include "spec/plan.h"
 
-#include "base/str.h"
-
 #include <errno.h>
 #include <linux/mount.h>
 #include <linux/sched.h>
@@ -39,7 +37,7 @@ static int mount_add(struct cell_plan *p, struct plan_mount m, struct err *e)
 {
 	if (p->n_mounts == PLAN_MAX_MOUNTS)
 		return too_big(e, "mounts");
-	if (!m.target || ((m.kind == MOUNT_TREE || m.kind == MOUNT_OVERLAY) && !m.source))
+	if (!m.target || (m.kind == MOUNT_TREE && !m.source))
 		return err_oom(e);
 	p->mounts[p->n_mounts++] = m;
 	return 0;
@@ -149,57 +147,32 @@ static const char *base_name(const char *path)
 	return slash ? slash + 1 : path;
 }
 
-/* The lowerdir option: '\' before what the option takes for itself (overlayfs.rst). Later entries lie lower. */
-static void add_lower(struct buf *b, const char *path)
-{
-	if (b->len > 0)
-		buf_puts(b, ":");
-	for (; *path; path++) {
-		if (*path == ':' || *path == ',' || *path == '\\')
-			buf_puts(b, "\\");
-		buf_add(b, path, 1);
-	}
-}
-
-static const char *lower_take(struct cell_plan *p, struct buf *b)
-{
-	const char *s = b->failed ? NULL : arena_memdup(&p->arena, b->data, b->len);
-
-	buf_done(b);
-	return s;
-}
-
 static int plan_root(struct cell_plan *p, const struct cell_spec *spec, const struct host_facts *host, struct err *e)
 {
 	const char *skel = arena_printf(&p->arena, "%s/%s", host->state_dir, p->skel_name);
-	struct buf lower = {0};
+	struct plan_mount m = {.kind = MOUNT_TREE, .target = "", .source = skel, .set = RO};
 
 	if (!skel)
 		return err_oom(e);
-	if (!spec->rootfs)
-		return mount_add(p, (struct plan_mount){.kind = MOUNT_TREE, .target = "", .source = skel, .set = RO},
-				 e);
-	/* Our mount points win over whatever stands at these names in somebody's tree, links included. */
-	add_lower(&lower, skel);
-	add_lower(&lower, spec->rootfs);
-	return mount_add(
-		p, (struct plan_mount){.kind = MOUNT_OVERLAY, .target = "", .source = lower_take(p, &lower), .set = RO},
-		e);
+	if (spec->rootfs) {
+		/* Our mount points win over whatever stands at these names in somebody's tree, links included. */
+		m.kind = MOUNT_OVERLAY;
+		m.lower[0] = skel;
+		m.lower[1] = spec->rootfs;
+	}
+	return mount_add(p, m, e);
 }
 
 static int plan_layers(struct cell_plan *p, const struct cell_spec *spec, struct err *e)
 {
 	struct plan_mount m = {.kind = MOUNT_TREE, .target = "opt", .source = spec->layers[0], .set = RO};
-	struct buf lower = {0};
 
 	if (spec->n_layers == 0)
 		return 0;
-	if (spec->n_layers > 1) {
-		for (size_t i = spec->n_layers; i > 0; i--)
-			add_lower(&lower, spec->layers[i - 1]);
+	if (spec->n_layers > 1)
 		m.kind = MOUNT_OVERLAY;
-		m.source = lower_take(p, &lower);
-	}
+	for (size_t i = 0; i < spec->n_layers; i++) /* the first of the list lies on top, the last layer wins */
+		m.lower[i] = spec->layers[spec->n_layers - 1 - i];
 	return mount_add(p, m, e);
 }
 

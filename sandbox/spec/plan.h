@@ -23,13 +23,14 @@ enum mount_kind {
 	MOUNT_TREE,    /* recursive bind of `source` */
 	MOUNT_TMPFS,   /* `size` bytes, sticky and world-writable */
 	MOUNT_PROC,    /* of the cell's own pid namespace: always made inside */
-	MOUNT_OVERLAY, /* read-only: `source` is the lowerdir option */
+	MOUNT_OVERLAY, /* read-only, of `lower`, the first on top */
 };
 
 struct plan_mount {
 	enum mount_kind kind;
 	const char *target; /* below the root, "" for the root itself; always a directory or file of ours */
 	const char *source;
+	const char *lower[SPEC_MAX_LAYERS]; /* NULL after the last */
 	uint64_t size;
 	unsigned set, clear; /* MOUNT_ATTR_… of mount_setattr(2) */
 	bool optional;       /* a mask of something that this kernel may not have */

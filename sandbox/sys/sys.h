@@ -24,6 +24,7 @@ NODISCARD int sys_wait_exit(int pidfd, bool block, siginfo_t *ret);
 /* The mount calls of mount_setattr(2), fsopen, fsconfig, fsmount, open_tree, move_mount. */
 NODISCARD int sys_open_tree(int dirfd, const char *path, unsigned flags);
 NODISCARD int sys_move_mount(int mount_fd, int to_dirfd, const char *to_path);
+/* Also makes the mount private (mount_namespaces(7)). */
 NODISCARD int sys_mount_attr(int mount_fd, uint64_t set, uint64_t clear, bool recursive);
 NODISCARD int sys_fsopen(const char *fs);
 NODISCARD int sys_fsconfig_string(int fs_fd, const char *key, const char *value);

@@ -217,8 +217,13 @@ now_ms() {
 	awk '{ printf "%d\n", $1 * 1000 }' /proc/uptime
 }
 
+# How many times longer things take here than on a machine of one's own (an emulated one, say): FSBOX_SLOWER.
+slow() { # NUMBER
+	echo $(($1 * ${FSBOX_SLOWER:-1}))
+}
+
 wait_for() { # TENTHS COMMAND…: until it is true
-	wait_left=$1
+	wait_left=$(slow "$1")
 	shift
 	until "$@"; do
 		wait_left=$((wait_left - 1))

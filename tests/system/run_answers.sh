@@ -143,16 +143,16 @@ test_billed_duration_is_the_duration_rounded_up_to_milliseconds() {
 test_remaining_time_starts_at_the_timeout_and_falls() {
 	need_root
 	cell_status 0 --timeout 2 "$FUNCTIONS/remaining.so"
-	check_between "$(cat "$T/out")" 1700 2000 "remaining milliseconds at the start of a call with --timeout 2"
+	check_between "$(cat "$T/out")" $((2000 - $(slow 300))) 2000 "remaining milliseconds at the start of a call with --timeout 2"
 	cell_status 0 --timeout 2 "$FUNCTIONS/remaining.so" --event 500
-	check_between "$(cat "$T/out")" 1100 1500 "remaining milliseconds after 500 ms"
+	check_between "$(cat "$T/out")" $((1500 - $(slow 400))) 1500 "remaining milliseconds after 500 ms"
 }
 
 test_init_duration_is_that_of_the_init() {
 	need_root
 	cell_status 0 --env FSBOX_TEST_MS=120 "$FUNCTIONS/init_slow.so"
 	init=$(sed -n 's/^REPORT.*	Init Duration: \([0-9.]*\) ms	$/\1/p' "$T/err")
-	check_between "$init" 120 400 "Init Duration of an init of 120 ms"
+	check_between "$init" 120 "$(slow 400)" "Init Duration of an init of 120 ms"
 }
 
 test_the_report_of_a_failure_the_function_reported_looks_like_that_of_a_success() {

@@ -156,7 +156,7 @@ test_a_fork_bomb_with_the_default_limit_is_over_soon_after_the_timeout() {
 	need_root
 	begin=$(now_ms)
 	check_default_pids
-	check_between "$(($(now_ms) - begin))" 1900 7000 "milliseconds of a fork bomb with --timeout 2"
+	check_between "$(($(now_ms) - begin))" 1900 "$(slow 7000)" "milliseconds of a fork bomb with --timeout 2"
 	check_world
 }
 

@@ -117,8 +117,8 @@ check_timeout() {
 	check_matches "$T/err" "^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9:]{8}\.[0-9]{3}Z $UUID Task timed out after 0\.25 seconds\$"
 	check_matches "$T/err" "	Status: timeout	\$"
 	duration=$(sed -n 's/^REPORT.*	Duration: \([0-9.]*\) ms.*/\1/p;s/^REPORT RequestId: [^	]*	Duration: \([0-9.]*\) ms.*/\1/p' "$T/err" | head -n 1)
-	check_between "$duration" 250 900 "duration of a call that timed out"
-	check_between "$took" 240 2500 "wall time of a call that timed out"
+	check_between "$duration" 250 "$(slow 900)" "duration of a call that timed out"
+	check_between "$took" 240 "$(slow 2500)" "wall time of a call that timed out"
 }
 test_a_timeout_is_124_and_says_after_how_many_seconds() {
 	watch_world

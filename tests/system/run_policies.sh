@@ -26,9 +26,9 @@ check_default() {
 	probe -- clone3 unknown_call
 	check_ask .clone3 38
 	check_ask .unknown_call 38
-	probe -- getpid memfd_create getrandom socket_unix socket_inet socket_inet6 socket_route
+	probe -- getpid memfd_create getrandom socket_unix socket_inet socket_inet6
 	check_ask '[to_entries[] | select(.value != 0) | .key] | join(" ")' ""
-	probe -- socket_raw socket_packet socket_audit socket_netfilter socket_xfrm socket_alg socket_vsock socket_tipc \
+	probe -- socket_route socket_raw socket_packet socket_audit socket_netfilter socket_xfrm socket_alg socket_vsock socket_tipc \
 		socket_bluetooth socket_can socket_rds socket_xdp
 	check_ask '[to_entries[] | select(.value == 0) | .key] | join(" ")' ""
 }

@@ -106,7 +106,7 @@ check_tree_timeout() {
 	begin=$(now_ms)
 	cell_status 124 --timeout 0.5 "$FUNCTIONS/double_fork.so" --event '"hang"'
 	took=$(($(now_ms) - begin))
-	check_between "$took" 490 1500 "milliseconds until a tree with --timeout 0.5 was gone"
+	check_between "$took" 490 "$(slow 1500)" "milliseconds until a tree with --timeout 0.5 was gone"
 	# fsbox has returned: nothing runs, at once
 	gone || fail "[$MODE] a daemon outlived the timeout"
 }
@@ -137,7 +137,7 @@ test_timeouts_are_on_time() {
 		[ "$late" -ge 200 ] || fail "a timeout of 200 ms came after $late ms"
 		[ "$late" -ge "$best" ] || best=$late
 	done
-	check_between "$best" 200 250 "milliseconds of a call with --timeout 0.2"
+	check_between "$best" 200 $((200 + $(slow 50))) "milliseconds of a call with --timeout 0.2"
 	check_world
 }
 
@@ -148,7 +148,7 @@ test_shutdown_has_half_a_second() {
 	check_contains "$T/err" "shutdown ran"
 	begin=$(now_ms)
 	cell_status 0 --env FSBOX_TEST_SHUTDOWN=hang "$FUNCTIONS/shutdown_marker.so"
-	check_between "$(($(now_ms) - begin))" 450 2000 "milliseconds with a shutdown that hangs"
+	check_between "$(($(now_ms) - begin))" 450 "$(slow 2000)" "milliseconds with a shutdown that hangs"
 	check_world
 }
 
@@ -249,7 +249,7 @@ test_a_log_reader_that_never_reads_does_not_keep_a_cell_from_its_timeout() {
 	watch_world
 	stalled --timeout 1 --mem 256 "$FUNCTIONS/log_flood.so" --event 64
 	wait_for 20 lives || fail "no cell"
-	nap 1.5
+	nap "$(slow 2)"
 	lives && fail "the cell lives on after its timeout"
 	size=$(memory_of $pid)
 	check_between "${size:-1000}" 100 8000 "KiB of fsbox with a reader that does not read"
@@ -268,7 +268,7 @@ test_a_log_reader_that_never_reads_does_not_keep_fsbox_from_ending_by_a_signal()
 	need_root
 	watch_world
 	stalled --timeout 0.5 --mem 256 "$FUNCTIONS/log_flood.so" --event 64
-	nap 1.5
+	nap "$(slow 2)"
 	kill -TERM $pid
 	late=0
 	wait_for 20 ended || late=1
