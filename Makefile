@@ -195,6 +195,9 @@ $(B)/obj/tools/cli_main.o: sandbox/cli/main.c $(B)/.flags
 $(B)/tools/gencli: $(B)/obj/tools/gencli.o $(B)/obj/tools/cli_main.o $(filter-out %/main.o,$(call obj,$(CLI_SRC))) $(B)/libfsbox.a
 	@echo "  LD      $@"
 	$(Q)mkdir -p $(@D) && $(CC) -pie $(LD_ALL) -o $@ $^ $(LIB_LDLIBS)
+$(B)/tools/canfilter: $(B)/obj/tools/canfilter.o
+	@echo "  LD      $@"
+	$(Q)mkdir -p $(@D) && $(CC) -pie $(LD_ALL) -o $@ $<
 docs: $(B)/tools/gencli  ## bring manual, spec.md and completions up to the option tables
 	$(Q)$< $(GENERATED)
 check-docs: $(B)/tools/gencli

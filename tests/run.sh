@@ -186,8 +186,22 @@ done
 flock -u 9
 exec 9>&-
 
-# ---- Run ----
+# ---- A kernel that cannot install filters ----
+# There every cell hangs, and so does each test that installs a filter of its own (docs/decisions/012). These run in the
+# guest then, on its kernel; what only this machine's hybrid cgroups could show is not run, and that is said.
 mkdir -p "$work/logs"
+: >"$work/guest"
+guest_kernel=6.1
+needs_filters='^build(/[a-z]*)? (kernel|fault|escape|system|unit/test_runtime|policy/on_this_kernel)(/|$)'
+if grep -qE "$needs_filters" "$work/list" && build "" build/tools/canfilter &&
+	! build/tools/canfilter >"$work/canfilter" 2>&1; then
+	printf '\n%s. Cells cannot run on it: what needs them runs in the guest.\n' "$(cat "$work/canfilter")"
+	grep -E "$needs_filters" "$work/list" | sed 's/^[^ ]* //' >"$work/guest"
+	grep -vE "$needs_filters" "$work/list" >"$work/rest"
+	mv "$work/rest" "$work/list"
+fi
+
+# ---- Run ----
 grep -E ' (lint|unit|policy|fuzz)/' "$work/list" >"$work/free"
 grep -Ev ' (lint|unit|policy|fuzz)/' "$work/list" >"$work/serial"
 
@@ -220,6 +234,12 @@ if [ -s "$work/serial" ]; then
 		report "$name"
 	done <"$work/serial"
 	exec 9>&-
+fi
+
+if [ -s "$work/guest" ]; then
+	# shellcheck disable=SC2046 # words
+	sh tests/guest/run.sh --limit "${FSBOX_GUEST_SECONDS:-3000}" --sums "$work/guest.sums" $guest_kernel $(cat "$work/guest")
+	cat "$work/guest.sums" >>"$work/sums"
 fi
 
 case " $suites " in

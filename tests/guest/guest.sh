@@ -31,9 +31,14 @@ die() {
 
 modules() { # those for the tests: kept beside the kernel in build/guest, found by modprobe below /lib/modules
 	mkdir -p /lib/modules || return 1
+	[ ! -d "/lib/modules/$(uname -r)" ] || rm -rf "/lib/modules/$(uname -r)"
 	ln -sfn "$SRC/build/guest/$KERNEL/lib/modules/$(uname -r)" "/lib/modules/$(uname -r)" || return 1
 	# request_module(9) calls /sbin/modprobe, which the host need not have.
 	[ -x /sbin/modprobe ] || ln -s "$(command -v busybox)" /sbin/modprobe
+	# Without udev nothing makes the nodes by which these are loaded on demand.
+	for m in loop tun fuse virtio_rng; do
+		modprobe "$m" 2>/dev/null || busybox modprobe "$m" 2>/dev/null
+	done
 }
 
 file_systems() {
@@ -64,6 +69,13 @@ controllers() { # all of them, as systemd hands them down from the root
 	for c in $(cat /sys/fs/cgroup/cgroup.controllers); do
 		echo "+$c" >/sys/fs/cgroup/cgroup.subtree_control || echo "guest: the root does not hand down $c" >/dev/console
 	done
+}
+
+settings() {
+	# More random bits, as newer kernels have them, are too many for the sanitizers of gcc 12 and clang 14.
+	echo 28 >/proc/sys/vm/mmap_rnd_bits
+	echo 1 >/proc/sys/kernel/unprivileged_userns_clone 2>/dev/null
+	:
 }
 
 network() {
@@ -125,10 +137,13 @@ program() { # NUMBER LIMIT MODE NAME [TEST...]
 	FSBOX_SRC=$SRC FSBOX_MUST_RUN=$MUST FSBOX_SLOWER=$SLOWER FSBOX_TIER=$TIER
 	case $name in
 	fault/*) FSBOX_BUILD=$SRC/build/fault ;;
+	unit/* | policy/*) FSBOX_BUILD=$SRC/build/asan ;;
 	*) FSBOX_BUILD=$SRC/build ;;
 	esac
 	FSBOX=$FSBOX_BUILD/fsbox
-	export FSBOX_SRC FSBOX_BUILD FSBOX FSBOX_MUST_RUN FSBOX_SLOWER FSBOX_TIER
+	ASAN_OPTIONS=allocator_may_return_null=1:detect_leaks=1:strict_string_checks=1
+	UBSAN_OPTIONS=print_stacktrace=1
+	export FSBOX_SRC FSBOX_BUILD FSBOX FSBOX_MUST_RUN FSBOX_SLOWER FSBOX_TIER ASAN_OPTIONS UBSAN_OPTIONS
 	if [ "$name" = shell ]; then
 		set -- sh "$JOB/command"
 	elif [ -f "tests/$name.sh" ]; then
@@ -141,9 +156,10 @@ program() { # NUMBER LIMIT MODE NAME [TEST...]
 	mv "$result.new" "$result"
 }
 
-modules || die "no modules"
 file_systems || die "a file system could not be mounted"
+modules || die "no modules"
 controllers
+settings
 network || die "loopback is not up"
 users
 groups_for_user || die "no groups for the user"

@@ -127,6 +127,7 @@ if [ ! -f "$dir/vmlinuz" ] || [ "${FSBOX_GUEST_REFRESH-}" = 1 ]; then
 	unpack "$deb" "$new"
 	rm -rf "$dir"
 	mv "$new" "$dir"
+	rm -f "$deb"
 fi
 if [ ! -f "$dir/initramfs" ] || [ "$here/initramfs.sh" -nt "$dir/initramfs" ] || [ "$here/kernel.sh" -nt "$dir/initramfs" ]; then
 	initramfs "$dir"

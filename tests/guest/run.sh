@@ -62,7 +62,7 @@ names_of() { # SUITE
 		unit/test_*) ;;
 		unit/*) continue ;;
 		esac
-		[ -f "tests/${name%.*}.sh" ] || grep -q '^TEST(' "$f" || continue
+		[ -f "tests/${name%.*}.sh" ] || grep -qE '^(TEST|FEATURE)\(' "$f" || continue
 		echo "${name%.*} root"
 	done
 }

@@ -12,7 +12,7 @@ test_the_document_has_a_row_for_each_feature_and_no_other() {
 	check test -s "$T/tested"
 	diff "$T/tested" "$T/told" >"$T/out" || {
 		show
-		fail "make it anew: sh tests/kernel/table.sh >docs/kernel-requirements.md"
+		fail "make it anew: sh tests/guest/kernel-table.sh >docs/kernel-requirements.md"
 	}
 }
 run_tests

@@ -1,8 +1,8 @@
 #!/bin/sh
-# Makes docs/kernel-requirements.md from what the programs of this folder printed on each tier.
+# Makes docs/kernel-requirements.md from what the programs of tests/kernel printed on each tier.
 #
 #   sh tests/run.sh kernel; sh tests/guest/run.sh 6.1 kernel; sh tests/guest/run.sh 6.12 kernel
-#   sh tests/kernel/table.sh >docs/kernel-requirements.md
+#   sh tests/guest/kernel-table.sh >docs/kernel-requirements.md
 #
 # It reads the logs in build/test-logs. A tier without logs keeps the column that the document has.
 set -eu
@@ -40,7 +40,7 @@ cat <<'END'
 
 The floor is Linux 6.1. The programs in `tests/kernel/` use each feature and look at its effect; they run on the machine that
 builds (`make check`), and in the guest tier on Debian's kernels 6.1 and 6.12 with pure cgroup v2 (`make check-guest`, `make
-check-all`). This table is what they printed; `sh tests/kernel/table.sh >docs/kernel-requirements.md` makes it anew.
+check-all`). This table is what they printed; `sh tests/guest/kernel-table.sh >docs/kernel-requirements.md` makes it anew.
 `fsbox check` says the same of the host it runs on.
 
 "Elsewhere" means that the feature is one of cgroup2's controllers and this machine has them on v1, or the reverse. The hybrid
