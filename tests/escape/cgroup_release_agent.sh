@@ -7,10 +7,10 @@
 
 check_cgroups() {
 	for policy in default none; do
-		cell_status 0 --policy $policy "$FUNCTIONS/escape_cgroup.so"
+		cell_status 0 --policy "$policy" "$FUNCTIONS/escape_cgroup.so"
 		check_ask '[to_entries[] | select(.value == 0 and (.key | test("^(sys is empty|unshare user and cgroup)$") | not)) | .key] | join(", ")' ""
 		# without a filter the kernel gives anybody a user namespace; it does not open what came before
-		[ $policy = none ] || check_true '."unshare user and cgroup" != 0'
+		[ "$policy" = none ] || check_true '."unshare user and cgroup" != 0'
 		check_ask '."sys is empty"' 0
 	done
 }
@@ -35,8 +35,8 @@ test_the_cells_groups_are_not_its_own() {
 	find $(cgroup_roots) -xdev -path "*/$parent/cell-*" -perm -o+w ! -name cgroup.event_control >>"$T/theirs"
 	# shellcheck disable=SC2046 # words
 	find $(cgroup_roots) -xdev -path "*/$parent/cell-*" -name notify_on_release -exec cat {} + >"$T/notify"
-	kill -TERM $pid
-	wait $pid 2>/dev/null || :
+	kill -TERM "$pid"
+	wait "$pid" 2>/dev/null || :
 	undelegate "$parent"
 	[ ! -s "$T/theirs" ] || fail "files that are not only root's: $(cat "$T/theirs")"
 	check_lacks "$T/notify" 1

@@ -10,9 +10,9 @@ check_processes() {
 	victim=$!
 	# by the numbers that the host knows: this shell, the victim, nobody
 	cell_status 0 --policy none "$FUNCTIONS/escape_processes.so" --event "\"$$ $victim 4000000\""
-	kill -0 $victim || fail "[$MODE] the victim is gone"
-	kill $victim
-	wait $victim 2>/dev/null || :
+	kill -0 "$victim" || fail "[$MODE] the victim is gone"
+	kill "$victim"
+	wait "$victim" 2>/dev/null || :
 	# ESRCH for all: there is no such process in there
 	check_ask '.kill + .ptrace + .pidfd | unique | join(" ")' 3
 	check_true '.init == 0'
@@ -29,14 +29,14 @@ check_abstract() {
 	listener=$!
 	wait_for 50 grep -q ready "$T/listening" || fail "no listener"
 	for net in loopback none; do
-		cell_status 0 --net $net "$FUNCTIONS/escape_net.so" --event '"fsbox-test-abstract"'
+		cell_status 0 --net "$net" "$FUNCTIONS/escape_net.so" --event '"fsbox-test-abstract"'
 		check_ask .abstract 111
 	done
 	# the control: with the host's network it is there
 	cell_status 0 --net host "$FUNCTIONS/escape_net.so" --event '"fsbox-test-abstract"'
 	control=$(ask .abstract)
-	kill $listener
-	wait $listener 2>/dev/null || :
+	kill "$listener"
+	wait "$listener" 2>/dev/null || :
 	check_eq "$control" 0
 }
 test_abstract_sockets_of_the_host_are_only_reachable_with_the_hosts_network() {

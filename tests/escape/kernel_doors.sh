@@ -16,7 +16,7 @@ open_init_root open_parent_root unshare_mount unshare_net"
 
 check_doors() {
 	for policy in default none; do
-		cell_status 0 --policy $policy --timeout 20 "$FUNCTIONS/syscall_probe.so" --event "$PROBES"
+		cell_status 0 --policy "$policy" --timeout 20 "$FUNCTIONS/syscall_probe.so" --event "$PROBES"
 		check_ask '[to_entries[] | select(.value == 0 or .value == "no such probe") | .key] | join(" ")' ""
 	done
 }

@@ -11,7 +11,7 @@ check_climb() {
 		(
 			cd /
 			exec 5</ 6</etc 7</proc 8</proc/self/ns 9</sys/fs/cgroup
-			cell --policy $policy "$FUNCTIONS/escape_files.so" --event '"climb"'
+			cell --policy "$policy" "$FUNCTIONS/escape_files.so" --event '"climb"'
 			check_eq "$status" 0
 		)
 		check_true '.climb | length > 0'

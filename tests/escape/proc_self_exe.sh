@@ -13,7 +13,7 @@ sums() {
 check_exe() {
 	sums >"$T/sums"
 	for policy in default none; do
-		cell_status 0 --policy $policy "$FUNCTIONS/escape_exe.so"
+		cell_status 0 --policy "$policy" "$FUNCTIONS/escape_exe.so"
 		check_ask '[to_entries[] | select(.value == 0) | .key] | join(", ")' ""
 	done
 	sums | diff - "$T/sums" >"$T/diff" || {

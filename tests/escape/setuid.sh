@@ -18,10 +18,10 @@ check_layer() {
 	chown 0:0 "$T/layer/bin/id"
 	chmod 6755 "$T/layer/bin/id"
 	for policy in default none; do
-		executes $policy "/opt/bin/id -u"
+		executes "$policy" "/opt/bin/id -u"
 		check_ask .out "$(printf '993\n')"
 		check_ask .status 0
-		executes $policy "/opt/bin/id -g"
+		executes "$policy" "/opt/bin/id -g"
 		check_ask .out "$(printf '993\n')"
 	done
 }

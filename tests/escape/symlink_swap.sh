@@ -32,17 +32,17 @@ test_a_target_exchanged_for_a_secret_is_never_read_and_never_half_checked() {
 		0) good=$((good + 1)) && check_eq "$(cat "$T/out")" '"x"' ;;
 		125 | 126) refused=$((refused + 1)) && check_matches "$T/err" '^fsbox: ' ;;
 		*)
-			kill $swap_pid
+			kill "$swap_pid"
 			show
 			fail "status $status: what ran is not what was checked"
 			;;
 		esac
 	done
-	kill $swap_pid
-	wait $swap_pid 2>/dev/null || :
+	kill "$swap_pid"
+	wait "$swap_pid" 2>/dev/null || :
 	note "$good ran, $refused were refused"
-	check [ $good -gt 0 ]
-	check [ $refused -gt 0 ]
+	check [ "$good" -gt 0 ]
+	check [ "$refused" -gt 0 ]
 	check_world
 }
 
@@ -61,14 +61,14 @@ test_a_target_exchanged_for_a_directory_or_a_link_to_one_is_never_mounted() {
 		0) check_ask '.task | join(" ")' handler.so ;;
 		125 | 126) ;;
 		*)
-			kill $swap_pid
+			kill "$swap_pid"
 			show
 			fail "status $status"
 			;;
 		esac
 	done
-	kill $swap_pid
-	wait $swap_pid 2>/dev/null || :
+	kill "$swap_pid"
+	wait "$swap_pid" 2>/dev/null || :
 	check_world
 }
 

@@ -21,7 +21,7 @@ check_bytes() {
 	printf '\n' >"$T/newline"
 	printf 'a\000b\377\376\n\000' >"$T/binary"
 	head -c 100000 /dev/urandom >"$T/random"
-	head -c $MAX /dev/urandom >"$T/max"
+	head -c "$MAX" /dev/urandom >"$T/max"
 	chmod 644 "$T"/0 "$T"/1 "$T"/newline "$T"/binary "$T"/random "$T"/max
 	for name in 0 1 newline binary random max; do
 		echoes "$T/$name"
@@ -53,8 +53,8 @@ test_an_event_comes_from_stdin_and_text_from_the_command_line() {
 test_an_answer_over_6_mb_is_an_error_of_the_function() {
 	need_root
 	watch_world
-	cell_status 0 --timeout 20 "$FUNCTIONS/big_answer.so" --event $MAX
-	check_eq "$(wc -c <"$T/out")" $MAX
+	cell_status 0 --timeout 20 "$FUNCTIONS/big_answer.so" --event "$MAX"
+	check_eq "$(wc -c <"$T/out")" "$MAX"
 	cell --timeout 20 "$FUNCTIONS/big_answer.so" --event $((MAX + 1))
 	check_eq "$status" 1
 	check_true '.errorType | length > 0'
@@ -130,9 +130,9 @@ test_start_end_and_report_have_lambdas_form_and_surround_the_functions_output() 
 test_billed_duration_is_the_duration_rounded_up_to_milliseconds() {
 	need_root
 	for ms in 0 3 60; do
-		cell_status 0 "$FUNCTIONS/remaining.so" --event $ms
+		cell_status 0 "$FUNCTIONS/remaining.so" --event "$ms"
 		report=$(sed -n 's/^REPORT.*	Duration: \([0-9.]*\) ms	Billed Duration: \([0-9]*\) ms.*/\1 \2/p' "$T/err")
-		echo "$report" | awk -v ms=$ms '{
+		echo "$report" | awk -v ms="$ms" '{
 			up = int($1); if (up < $1) up++
 			# two decimals may round 3.0004 down to 3.00
 			exit !($1 >= ms && ($2 == up || ($2 == up + 1 && $1 == int($1))) && $2 >= 1) }' ||

@@ -54,9 +54,9 @@ test_512_mb_are_enough_for_480_and_too_little_for_560() {
 
 check_max_memory() {
 	for mib in 20 200 400; do
-		cell_status 0 --mem 512 --timeout 20 "$FUNCTIONS/alloc.so" --event $mib
+		cell_status 0 --mem 512 --timeout 20 "$FUNCTIONS/alloc.so" --event "$mib"
 		used=$(sed -n 's/^REPORT.*Max Memory Used: \([0-9]*\) MB.*/\1/p' "$T/err")
-		check_between "$used" $mib $((mib + mib / 10 + 2)) "Max Memory Used of a function that touches $mib MB"
+		check_between "$used" "$mib" $((mib + mib / 10 + 2)) "Max Memory Used of a function that touches $mib MB"
 	done
 }
 test_max_memory_used_is_within_10_percent_of_what_was_touched() {
@@ -191,7 +191,7 @@ check_share() { # MEMORY PERCENT FUNCTION [MS]
 
 check_shares() {
 	for mem in 128 512 1024; do
-		check_share $mem 10 "$FUNCTIONS/busy.so"
+		check_share "$mem" 10 "$FUNCTIONS/busy.so"
 	done
 }
 test_the_cpu_share_follows_the_memory_at_128_512_and_1024_mb() {
@@ -227,7 +227,7 @@ test_init_has_a_whole_cpu_unless_it_was_not_wanted() {
 		got=$(share_of --mem 128 "$FUNCTIONS/busy_init.so") || fail "$got"
 		awk -v g="$got" 'BEGIN { exit !(g > 0.85) }' && break
 		note "look $try: init got $got of a CPU"
-		[ $try -lt 10 ] || fail "init got $got of a CPU"
+		[ "$try" -lt 10 ] || fail "init got $got of a CPU"
 	done
 	got=$(share_of --mem 128 --no-init-boost --env FSBOX_TEST_MS=1000 "$FUNCTIONS/busy_init.so") || fail "$got"
 	check_between "$got" 0.05 0.1 "share of an init without boost at 128 MB"

@@ -10,12 +10,12 @@ MANY=100
 start_many() { # FUNCTION [options]: each with its own number as the event, statuses in $T/status.N
 	many_function=$1
 	shift
-	for n in $(seq 1 $MANY); do
+	for n in $(seq 1 "$MANY"); do
 		# shellcheck disable=SC2046 # words
 		(
 			many_status=0
 			in_mode "$FSBOX" run $(mode_options) "$@" --event "$n" "$many_function" >"$T/out.$n" 2>"$T/err.$n" || many_status=$?
-			echo $many_status >"$T/status.$n"
+			echo "$many_status" >"$T/status.$n"
 		) &
 	done
 }
@@ -23,20 +23,20 @@ start_many() { # FUNCTION [options]: each with its own number as the event, stat
 all_done() {
 	wait
 	failed=0
-	for n in $(seq 1 $MANY); do
+	for n in $(seq 1 "$MANY"); do
 		[ "$(cat "$T/status.$n")" = 0 ] || {
 			failed=$((failed + 1))
 			note "$n: status $(cat "$T/status.$n"): $(head -c 300 "$T/err.$n")"
 		}
 	done
-	[ $failed = 0 ] || fail "[$MODE] $failed of $MANY failed"
+	[ "$failed" = 0 ] || fail "[$MODE] $failed of $MANY failed"
 }
 
 check_many_echoes() {
 	rm -f "$T"/out.* "$T"/status.*
 	start_many "$FUNCTIONS/echo.so" --timeout 60
 	all_done
-	for n in $(seq 1 $MANY); do
+	for n in $(seq 1 "$MANY"); do
 		check_eq "$(cat "$T/out.$n")" "$n"
 	done
 }
@@ -53,11 +53,11 @@ test_a_hundred_cells_that_live_together_have_ranges_of_ids_of_their_own() {
 	# the event is how long they sleep: 1 … 100 ms are too short to see, so a second round lives for 3 s
 	all_done
 	rm -f "$T"/status.* "$T"/out.*
-	for n in $(seq 1 $MANY); do
+	for n in $(seq 1 "$MANY"); do
 		(
 			many_status=0
 			"$FSBOX" run --timeout 60 --mem 16 --event 4000 "$FUNCTIONS/remaining.so" >"$T/out.$n" 2>"$T/err.$n" || many_status=$?
-			echo $many_status >"$T/status.$n"
+			echo "$many_status" >"$T/status.$n"
 		) &
 	done
 	most=0
@@ -70,11 +70,11 @@ test_a_hundred_cells_that_live_together_have_ranges_of_ids_of_their_own() {
 			most=$seen
 			cp "$T/maps.$look" "$T/maps"
 		}
-		[ "$most" -lt $MANY ] || break
+		[ "$most" -lt "$MANY" ] || break
 		nap 0.1
 	done
 	note "$most cells were seen at once"
-	check_between "$most" 60 $MANY "cells at once"
+	check_between "$most" 60 "$MANY" "cells at once"
 	check_eq "$(cut -d' ' -f2 "$T/maps" | sort -u | wc -l)" "$most"
 	# 65,536 each: no range reaches into the next
 	cut -d' ' -f2 "$T/maps" | sort -n | awk 'NR > 1 && $1 - last < 65536 { exit 1 } { last = $1 }' || fail "ranges overlap"

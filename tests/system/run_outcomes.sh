@@ -83,7 +83,7 @@ test_exit_with_a_status_that_means_something_elsewhere_is_1() {
 	watch_world
 	need_root
 	for code in 2 124 125 137 255; do
-		cell_status 1 "$FUNCTIONS/exit_status.so" --event $code
+		cell_status 1 "$FUNCTIONS/exit_status.so" --event "$code"
 		platform_says Runtime.ExitError "Runtime exited with error: exit status $code"
 	done
 	check_world
@@ -296,7 +296,7 @@ test_frames_out_of_place_end_the_cell_with_a_protocol_error() {
 	watch_world
 	need_root
 	for what in ready other-call huge host-type; do
-		check_channel 1 Runtime.ProtocolError $what
+		check_channel 1 Runtime.ProtocolError "$what"
 	done
 	check_channel 124 Sandbox.Timedout half
 	check_world

@@ -119,10 +119,10 @@ test_a_policy_file_that_changes_is_read_again_even_with_the_same_size_and_time()
 	need_root
 	watch_world
 	for code in 91 92 93 94; do
-		policy "$T/policy.json" $code
+		policy "$T/policy.json" "$code"
 		touch -d '2020-01-01 00:00:00' "$T/policy.json"
 		probe --policy "$T/policy.json" -- sethostname
-		check_ask .sethostname $code
+		check_ask .sethostname "$code"
 	done
 	# replaced by another file
 	policy "$T/other.json" 95

@@ -49,7 +49,7 @@ signal_after() { # SIGNAL TEXT fsbox's arguments
 check_signals() {
 	for pair in INT:2 TERM:15 HUP:1; do
 		# shellcheck disable=SC2046 # words
-		signal_after ${pair%:*} START run $(mode_options) --timeout 20 "$FUNCTIONS/double_fork.so" --event '"hang"'
+		signal_after "${pair%:*}" START run $(mode_options) --timeout 20 "$FUNCTIONS/double_fork.so" --event '"hang"'
 		check_eq "$(cat "$T/end")" "signal ${pair#*:}"
 		wait_for 20 gone || fail "[$MODE] the cell lives on after SIG${pair%:*} to fsbox"
 	done
@@ -67,9 +67,9 @@ test_a_signal_during_init_ends_the_cell_too() {
 	pid=$!
 	wait_for 50 lives || fail "no cell"
 	nap 0.3
-	kill -TERM $pid
+	kill -TERM "$pid"
 	status=0
-	wait $pid || status=$?
+	wait "$pid" || status=$?
 	check_eq "$status" 143
 	check_world
 }
@@ -93,9 +93,9 @@ test_a_hangup_that_was_ignored_at_the_start_stays_ignored() {
 	) &
 	pid=$!
 	wait_for 50 grep -q START "$T/err" || fail "no start"
-	kill -HUP $pid
+	kill -HUP "$pid"
 	status=0
-	wait $pid || status=$?
+	wait "$pid" || status=$?
 	check_eq "$status" 0
 	check_world
 }
@@ -161,8 +161,8 @@ check_killed_owner() { # how many times, at moments from the start on
 			>/dev/null 2>&1) &
 		pid=$!
 		nap "0.0$(printf %03d $((i * 7 % 60)))"
-		kill -KILL $pid
-		wait $pid 2>/dev/null || :
+		kill -KILL "$pid"
+		wait "$pid" 2>/dev/null || :
 	done
 	wait_for 20 gone || fail "[$MODE] a cell outlived its owner"
 	# what is left now are groups without processes; the next start removes them
@@ -191,8 +191,8 @@ test_the_record_of_a_dead_owner_is_there_until_the_next_start_and_not_after() {
 	"$FSBOX" run --timeout 20 "$FUNCTIONS/sleep_forever.so" >/dev/null 2>"$T/err" &
 	pid=$!
 	wait_for 50 grep -q START "$T/err" || fail "no start"
-	kill -KILL $pid
-	wait $pid 2>/dev/null || :
+	kill -KILL "$pid"
+	wait "$pid" 2>/dev/null || :
 	wait_for 20 gone || fail "the cell outlived its owner"
 	# another's start may have been quicker
 	world_lines | comm -13 "$T/world" - | grep -E '^(cgroup|record)' >"$T/left" || :
@@ -211,16 +211,16 @@ test_a_flood_of_log_lines_does_not_grow_fsbox() {
 	need_root
 	watch_world
 	for format in text json; do
-		"$FSBOX" run --log-format $format --timeout 20 --mem 512 "$FUNCTIONS/log_flood.so" --event 48 >"$T/out" 2>"$T/fifo.$format" &
+		"$FSBOX" run --log-format "$format" --timeout 20 --mem 512 "$FUNCTIONS/log_flood.so" --event 48 >"$T/out" 2>"$T/fifo.$format" &
 		pid=$!
 		most=0
-		while kill -0 $pid 2>/dev/null; do
-			seen=$(memory_of $pid)
+		while kill -0 "$pid" 2>/dev/null; do
+			seen=$(memory_of "$pid")
 			[ "${seen:-0}" -le "$most" ] || most=$seen
 			nap 0.05
 		done
 		status=0
-		wait $pid || status=$?
+		wait "$pid" || status=$?
 		check_eq "$status" 0
 		check [ "$(wc -c <"$T/fifo.$format")" -gt 50000000 ]
 		check_between "$most" 100 8000 "KiB of fsbox that passed 48 MB of log on ($format)"
@@ -251,11 +251,11 @@ test_a_log_reader_that_never_reads_does_not_keep_a_cell_from_its_timeout() {
 	wait_for 20 lives || fail "no cell"
 	nap "$(slow 2)"
 	lives && fail "the cell lives on after its timeout"
-	size=$(memory_of $pid)
+	size=$(memory_of "$pid")
 	check_between "${size:-1000}" 100 8000 "KiB of fsbox with a reader that does not read"
 	unstall
 	status=0
-	wait $pid || status=$?
+	wait "$pid" || status=$?
 	check_eq "$status" 124
 	check_world
 }
@@ -269,11 +269,11 @@ test_a_log_reader_that_never_reads_does_not_keep_fsbox_from_ending_by_a_signal()
 	watch_world
 	stalled --timeout 0.5 --mem 256 "$FUNCTIONS/log_flood.so" --event 64
 	nap "$(slow 2)"
-	kill -TERM $pid
+	kill -TERM "$pid"
 	late=0
 	wait_for 20 ended || late=1
 	unstall
-	wait $pid 2>/dev/null || :
+	wait "$pid" 2>/dev/null || :
 	check_eq "$late" 0
 	check_world
 }
@@ -289,11 +289,11 @@ test_an_answer_that_nobody_reads_does_not_keep_fsbox_from_ending_by_a_signal() {
 	pid=$!
 	wait_for 50 grep -q REPORT "$T/err" || fail "no call"
 	nap 0.3
-	kill -TERM $pid
+	kill -TERM "$pid"
 	late=0
 	wait_for 20 ended || late=1
 	unstall
-	wait $pid 2>/dev/null || :
+	wait "$pid" 2>/dev/null || :
 	check_eq "$late" 0
 	check_world
 }
