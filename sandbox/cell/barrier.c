@@ -105,8 +105,8 @@ static int receive(int fd, struct barrier_msg *from, struct err *e)
 		return err_set(e, ERR_SYSTEM, n < 0 ? errno : ETIMEDOUT, "the child did not execute within %d s",
 			       EXEC_WAIT_MS / 1000);
 	n = recv(fd, from, sizeof *from, 0);
-	if (n < 0 && errno == ECONNRESET)
-		return 0; /* it died without reading our word */
+	if (n < 0 && errno == ECONNRESET) /* it closed without reading our word; what it said lies behind this error */
+		n = recv(fd, from, sizeof *from, 0);
 	if (n < 0)
 		return err_sys(e, errno, "reading the child's barrier");
 	if (n != 0 && (size_t)n != sizeof *from)

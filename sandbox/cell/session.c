@@ -366,16 +366,19 @@ static void prepare(const struct session *s, struct pollfd *p)
 	p[P_SINK] = (struct pollfd){.fd = s->sink->wants(s->sink->arg), .events = POLLOUT};
 }
 
-/* v1 has no memory.oom.group: its event says that the limit was hit; whether something died for it says the counter. */
+/* v1 has no memory.oom.group: its event says that the limit was hit, and comes before the kernel chooses, kills and counts.
+ * So the event is remembered, and the counter asked again whenever the answer matters. */
 static bool oom_killed(struct session *s)
 {
 	struct cg_usage usage;
 	struct err ignored = {0};
 	uint64_t count;
 
-	if (read(s->cell->cg.oom_event, &count, sizeof count) < 0)
+	if (!s->cell->has_cg || !fd_valid(s->cell->cg.oom_event))
 		return false;
-	return cg_usage(&s->cell->cg, &usage, &ignored) == 0 && usage.oom_kills > 0;
+	if (read(s->cell->cg.oom_event, &count, sizeof count) == (ssize_t)sizeof count)
+		s->oom_seen = true;
+	return s->oom_seen && cg_usage(&s->cell->cg, &usage, &ignored) == 0 && usage.oom_kills > 0;
 }
 
 static int timeout_ms(uint64_t deadline_ns)
@@ -401,8 +404,6 @@ static enum session_event dispatch(struct session *s, const struct pollfd *p)
 		s->stdout_open = false;
 	if (p[P_ERR].revents && read_output(s, s->cell->std_err, 2))
 		s->stderr_open = false;
-	/* Before the channel: a runtime that outlived what the kernel killed may have answered already, and on v2, where the
-	 * whole group dies at once, it could not have. */
 	if (p[P_OOM].revents && oom_killed(s))
 		return SESSION_OOM;
 	if (p[P_CHANNEL].revents)
@@ -414,7 +415,7 @@ static enum session_event dispatch(struct session *s, const struct pollfd *p)
 	return ev;
 }
 
-enum session_event session_wait(struct session *s, uint64_t deadline_ns)
+static enum session_event wait_event(struct session *s, uint64_t deadline_ns)
 {
 	/* A read may have brought more than one frame. */
 	enum session_event ev = s->broken ? SESSION_DEADLINE : take_frames(s);
@@ -436,4 +437,13 @@ enum session_event session_wait(struct session *s, uint64_t deadline_ns)
 			return SESSION_DEADLINE;
 	}
 	return ev;
+}
+
+enum session_event session_wait(struct session *s, uint64_t deadline_ns)
+{
+	enum session_event ev = wait_event(s, deadline_ns);
+
+	/* A runtime that outlived what the kernel killed for the limit may have answered; on v2, where the whole group dies at
+	 * once, it could not have. */
+	return (ev == SESSION_DONE || ev == SESSION_ERROR) && oom_killed(s) ? SESSION_OOM : ev;
 }

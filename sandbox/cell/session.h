@@ -51,6 +51,7 @@ struct session {
 	/* private */
 	struct buf rx;
 	bool channel_open, stdout_open, stderr_open, broken;
+	bool oom_seen; /* v1 said that the limit was hit; whether something died for it, the counter says later */
 	unsigned char tail[CHAN_FAULT_BYTES + CHAN_EXIT_BYTES];
 	size_t tail_len;
 	struct buf tx_prefix; /* frames not yet taken by the pipe, up to the body of the last one */

@@ -93,7 +93,8 @@ static int read_many(struct reading *rd, const struct opt *o, const struct json 
 	if (json_type_of(v) == JSON_OBJECT && strcmp(o->name, "env") == 0)
 		return json_each(v, env_member, &(struct members){rd, o, at});
 	if (json_type_of(v) != JSON_ARRAY)
-		return json_err(rd->e, rd->doc, at, "expected an array, got %s", json_type_name(json_type_of(v)));
+		return json_err(rd->e, rd->doc, at, "expected an %sarray, got %s",
+				strcmp(o->name, "env") == 0 ? "object or an " : "", json_type_name(json_type_of(v)));
 	for (size_t i = 0; i < json_length(v); i++) {
 		struct json_path here = {.up = at, .index = i};
 		const char *text = text_of(rd, json_at(v, i), &here);

@@ -30,6 +30,8 @@ mkdir -p /root/run /root/proc /root/sys /root/dev /root/tmp
 mount -t tmpfs -o mode=755,nosuid,nodev tmpfs /root/run || die "no /run"
 mkdir -p /root/run/guest/job /root/run/guest/lower
 mount -t 9p -o "$opts,cache=none" job /root/run/guest/job || die "cannot mount the job's folder"
+# The systemd tier makes the root into that of a guest here.
+[ ! -f /root/run/guest/job/prepare ] || sh /root/run/guest/job/prepare /root || die "the root could not be prepared"
 mount --move /lower /root/run/guest/lower
 mount --move /proc /root/proc
 mount --move /sys /root/sys

@@ -4,9 +4,11 @@
 #
 #   sh tests/guest/run.sh [OPTION...] KERNEL [WHAT...]
 #
-#   KERNEL    6.1 (Debian 12's, the floor) or 6.12 (Debian 13's)
+#   KERNEL    6.1 (Debian 12's, the floor) or 6.12 (Debian 13's); or systemd: a Debian 13 of its own, with systemd as
+#             PID 1, instead of this machine's root
 #   WHAT      a suite (system, unit, …), a program (system/cgroup_live), a program and as whom it runs
-#             (system/cgroup_live@user; see guest.sh), or "subset" for the lines of tests/guest/subset (the default)
+#             (system/cgroup_live@user; see programs.sh), or "subset" for the lines of tests/guest/subset (the default; in
+#             the systemd tier the suite systemd)
 #   --sums F  writes one line per program to F: NAME PASSED FAILED SKIPPED
 #   --shell COMMAND      runs this as root in the guest and shows what it prints, instead of tests
 #   --limit SECONDS      for the whole run (600)
@@ -37,12 +39,17 @@ while :; do
 	esac
 done
 [ $# -gt 0 ] && [ "${1#-}" = "$1" ] || {
-	sed -n '5,14s/^# \{0,1\}//p' tests/guest/run.sh >&2
+	sed -n '5,16s/^# \{0,1\}//p' tests/guest/run.sh >&2
 	exit 2
 }
 kernel=$1
 shift
 tier=guest-$kernel
+root=/ guest_src=$SRC init="/bin/sh $SRC/tests/guest/guest.sh"
+[ "$tier" != guest-systemd ] || {
+	kernel=6.12 root=$SRC/build/guest/systemd guest_src=/srv/fsbox init=/sbin/init
+	[ $# -gt 0 ] || set -- systemd
+}
 [ -z "$sums" ] || : >"$sums"
 logs=$SRC/build/test-logs
 mkdir -p "$logs" "$SRC/build/guest"
@@ -90,6 +97,10 @@ sh tests/guest/kernel.sh "$kernel" >"$logs/$tier.kernel.log" 2>&1 8>&- || {
 	tail -n 20 "$logs/$tier.kernel.log"
 	fail_all "there is no kernel to boot"
 }
+[ "$root" = / ] || sh tests/guest/root.sh >"$logs/$tier.root.log" 2>&1 8>&- || {
+	tail -n 20 "$logs/$tier.root.log"
+	fail_all "there is no Debian with systemd to boot"
+}
 command -v qemu-system-x86_64 >/dev/null 2>&1 || fail_all "qemu-system-x86_64 is missing: sh tools/deps.sh guest"
 # The workarounds for faults of real processors cost an emulated one a fifth of its time.
 accel=tcg,thread=multi slower=8 cpu=max append=mitigations=off
@@ -118,38 +129,43 @@ else
 fi
 [ -s "$job/programs" ] || fail_all "nothing to run"
 cat >"$job/settings" <<END
-SRC='$SRC'
+SRC='$guest_src'
 KERNEL='$kernel'
 TIER='$tier'
 MUST='${FSBOX_MUST_RUN-}'
 SLOWER='$slower'
 END
-echo "/bin/sh $SRC/tests/guest/guest.sh" >"$job/init"
+echo "$init" >"$job/init"
+[ "$root" = / ] || cp tests/guest/prepare.sh "$job/prepare"
 
 console=$logs/$tier.console.log
 : >"$console"
+: >"$logs/$tier.times.log"
 qemu-system-x86_64 -name "fsbox-$tier" -machine q35 -accel "$accel" -cpu "$cpu" -smp 2 -m 4096 \
 	-nodefaults -no-user-config -display none -no-reboot -serial "file:$console" -monitor none \
 	-kernel "build/guest/$kernel/vmlinuz" -initrd "build/guest/$kernel/initramfs" \
 	-append "console=ttyS0 panic=-1 oops=panic quiet loglevel=4 cgroup_no_v1=all random.trust_cpu=on tsc=reliable $append" \
-	-fsdev local,id=root,path=/,security_model=none,readonly=on,multidevs=remap \
+	-fsdev local,id=root,path="$root",security_model=none,readonly=on,multidevs=remap \
 	-device virtio-9p-pci,fsdev=root,mount_tag=root \
 	-fsdev local,id=job,path="$job",security_model=none \
 	-device virtio-9p-pci,fsdev=job,mount_tag=job \
+	-fsdev local,id=src,path="$SRC",security_model=none,readonly=on,multidevs=remap \
+	-device virtio-9p-pci,fsdev=src,mount_tag=src \
 	>"$logs/$tier.qemu.log" 2>&1 </dev/null 9>&- &
 qemu=$!
 
 # ---- Results ----
 failed=0
-report() { # STATUS NUMBER LIMIT MODE NAME [TEST...]
-	result=$1
-	shift
+report() { # STATUS SECONDS NUMBER LIMIT MODE NAME [TEST...]
+	result=$1 took=$2
+	shift 2
 	full=$tier/$4
 	[ "$3" = root ] || full=$full@$3
 	awk -v name="$full" -v status="$result" -v limit="$2" -v sum="$job/sum" -v must="${FSBOX_MUST_RUN-}" -f tests/lib/tap.awk \
 		"$job/$1.log"
 	cat "$job/sum" >>"$job/sums"
 	[ -z "$sums" ] || cat "$job/sum" >>"$sums"
+	printf '%5d s  %s\n' "$took" "$full" >>"$logs/$tier.times.log"
 	cp "$job/$1.log" "$logs/$(echo "$full" | tr / .).log"
 }
 now() { cut -d . -f 1 /proc/uptime; }
@@ -164,10 +180,10 @@ while [ "$next" -le "$count" ]; do
 	if [ -f "$job/$next.status" ]; then
 		if [ -n "$shell" ]; then
 			cat "$job/1.log"
-			exit "$(cat "$job/1.status")"
+			exit "$(cut -d ' ' -f 1 "$job/1.status")"
 		fi
 		# shellcheck disable=SC2046 # words
-		report "$(cat "$job/$next.status")" $(sed -n "${next}p" "$job/programs")
+		report $(cat "$job/$next.status") $(sed -n "${next}p" "$job/programs")
 		next=$((next + 1))
 		continue
 	fi

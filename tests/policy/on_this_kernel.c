@@ -52,7 +52,7 @@ static int under(const char *const *names, int (*body)(void))
 }
 
 static const char *const only_default[] = {"default", NULL};
-static const char *const both[] = {"default", "strict", NULL};
+static const char *const both[] = {"default_runtime", "strict", NULL};
 
 static long fails_with(long r)
 {
@@ -73,7 +73,9 @@ static int body_default(void)
 		{fails_with(syscall(SYS_bpf, 0, NULL, 0)), EPERM},
 		{fails_with(syscall(SYS_keyctl, 0, 0, 0, 0, 0)), EPERM},
 		{fails_with(syscall(SYS_socket, AF_VSOCK, SOCK_STREAM, 0)), EPERM},
-		{fails_with(syscall(SYS_socket, AF_NETLINK, SOCK_RAW, 9)), EPERM},
+		{fails_with(syscall(SYS_socket, AF_NETLINK, SOCK_RAW, 0)), EAFNOSUPPORT},
+		{fails_with(syscall(SYS_seccomp, 1, 0, NULL)), EPERM}, /* SECCOMP_SET_MODE_FILTER */
+		{fails_with(prctl(PR_SET_SECCOMP, 2, NULL, 0, 0)), EPERM},
 		{fails_with(syscall(SYS_socket, AF_UNIX, SOCK_STREAM, 0)), 0},
 		{fails_with(syscall(SYS_ioctl, 0, UINT64_C(0x100005412), "x")), EPERM},
 		{fails_with(syscall(SYS_openat, AT_FDCWD, "/dev/null", O_RDONLY)), 0},

@@ -238,7 +238,7 @@ stalled() { # fsbox run's arguments: with stderr into a full pipe, $pid
 	"$FSBOX" run "$@" >"$T/out" 2>"$T/fifo" </dev/null &
 	pid=$!
 }
-unstall() {
+end_stall() {
 	kill "$reader" 2>/dev/null || :
 	wait "$reader" 2>/dev/null || :
 	rm -f "$T/fifo"
@@ -253,7 +253,7 @@ test_a_log_reader_that_never_reads_does_not_keep_a_cell_from_its_timeout() {
 	lives && fail "the cell lives on after its timeout"
 	size=$(memory_of "$pid")
 	check_between "${size:-1000}" 100 8000 "KiB of fsbox with a reader that does not read"
-	unstall
+	end_stall
 	status=0
 	wait "$pid" || status=$?
 	check_eq "$status" 124
@@ -272,7 +272,7 @@ test_a_log_reader_that_never_reads_does_not_keep_fsbox_from_ending_by_a_signal()
 	kill -TERM "$pid"
 	late=0
 	wait_for 20 ended || late=1
-	unstall
+	end_stall
 	wait "$pid" 2>/dev/null || :
 	check_eq "$late" 0
 	check_world
@@ -292,7 +292,7 @@ test_an_answer_that_nobody_reads_does_not_keep_fsbox_from_ending_by_a_signal() {
 	kill -TERM "$pid"
 	late=0
 	wait_for 20 ended || late=1
-	unstall
+	end_stall
 	wait "$pid" 2>/dev/null || :
 	check_eq "$late" 0
 	check_world
