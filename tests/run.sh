@@ -76,7 +76,7 @@ suites=${suites:-$default_suites}
 
 # ---- Set-up ----
 if [ "${FSBOX_NO_DEPS-}" != 1 ]; then
-	sh tools/deps.sh build test ${all:+bench fresh} || {
+	sh tools/deps.sh build test guest ${all:+bench fresh} || {
 		echo "0 passed, 1 failed"
 		exit 1
 	}

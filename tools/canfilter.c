@@ -1,8 +1,8 @@
 /* canfilter: can this kernel install a seccomp filter, now?
  *
- * Not every failure is a refusal. The compiled form of filters is memory that the whole machine shares, and a kernel whose
- * allocator for it hangs lets every process that installs one hang for good, unkillable (docs/decisions/012). A child
- * tries; who does not come back within five seconds will not. Exit 0: yes; 1: it hangs; 2: it is refused. */
+ * Not every failure is a refusal. The compiled form of filters is memory that the whole machine shares, and on a kernel
+ * whose allocator for it hangs every process that installs one hangs for good, unkillable (docs/decisions/012). A child
+ * tries; who is not back within five seconds will not be. Exit 0: yes; 1: it hangs; 2: it is refused. */
 #include <errno.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>

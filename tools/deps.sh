@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs the Debian packages that fsbox needs. Works on a machine that has only a shell, apt and this file.
 #
-#   sh tools/deps.sh [GROUP...]       GROUP: build (default), test, bench, fresh
+#   sh tools/deps.sh [GROUP...]       GROUP: build (default), test, guest, bench, fresh
 #   sh tools/deps.sh --list GROUP...  prints the names of the packages
 #   sh tools/deps.sh --missing GROUP... prints those that dpkg does not know as installed
 #   sh tools/deps.sh --check-libs LIB...  for the Makefile: are these there for pkg-config? Names the package if not
@@ -54,18 +54,21 @@ list() {
 			# binutils: nm, readelf · util-linux to iproute2, e2fsprogs, jq, python3: what the system tests look with ·
 			# llvm: names in the fuzzers' stack traces · uidmap: newuidmap for the runs as an ordinary user · man-db, groff-base: the manual's own check
 			echo g++ clang llvm clang-format clang-tidy cppcheck shellcheck codespell
-			echo binutils util-linux bsdutils procps iproute2 uidmap e2fsprogs jq python3-minimal man-db groff-base
+			echo binutils util-linux bsdutils procps iproute2 uidmap e2fsprogs jq python3-minimal man-db groff-base libcap2-bin keyutils
 			v=$(clang_version)
 			echo "libclang-rt-${v:-14}-dev"
 			;;
 		bench)
 			echo bubblewrap runc crun busybox-static
 			;;
+		guest)
+			echo qemu-system-x86 busybox-static cpio zstd xz-utils kmod
+			;;
 		fresh)
 			echo mmdebstrap
 			;;
 		*)
-			say "deps.sh: no group '$group'; there are: build test bench fresh"
+			say "deps.sh: no group '$group'; there are: build test guest bench fresh"
 			exit 2
 			;;
 		esac

@@ -443,9 +443,10 @@ int undo_spawn(struct cell *c, struct err *e)
  * our side of the handover did, and then its account is the one that explains. */
 static int explain_child(struct cell *c, int r, struct err *e)
 {
+	struct pollfd p = {.fd = c->barrier, .events = POLLIN};
 	struct err from = {0};
 
-	if (e->stage[0] == '\0' && r == -EPIPE) {
+	if (e->stage[0] == '\0' && poll(&p, 1, 0) == 1) {
 		int said = barrier_expect_exec(c->barrier, &c->exec_ns, &from);
 
 		if (said < 0 && from.stage[0]) {

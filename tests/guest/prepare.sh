@@ -26,7 +26,7 @@ After=multi-user.target dbus.service systemd-logind.service systemd-user-session
 
 [Service]
 Type=oneshot
-ExecStart=/bin/sh /srv/fsbox/tests/guest/systemd.sh
+ExecStart=/bin/sh /run/guest/job/systemd.sh
 TimeoutStartSec=infinity
 END
 mkdir -p "$root/etc/systemd/system/default.target.wants"

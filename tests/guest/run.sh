@@ -45,7 +45,7 @@ done
 kernel=$1
 shift
 tier=guest-$kernel
-root=/ guest_src=$SRC init="/bin/sh $SRC/tests/guest/guest.sh"
+root=/ guest_src=$SRC init="/bin/sh /run/guest/job/guest.sh"
 [ "$tier" != guest-systemd ] || {
 	kernel=6.12 root=$SRC/build/guest/systemd guest_src=/srv/fsbox init=/sbin/init
 	[ $# -gt 0 ] || set -- systemd
@@ -53,6 +53,10 @@ root=/ guest_src=$SRC init="/bin/sh $SRC/tests/guest/guest.sh"
 [ -z "$sums" ] || : >"$sums"
 logs=$SRC/build/test-logs
 mkdir -p "$logs" "$SRC/build/guest"
+
+# One guest of a tier at a time in a tree: their logs have the same names.
+exec 7>"$SRC/build/guest/.$tier.lock"
+flock 7
 
 fail_all() { # MESSAGE: the tier as one failed test
 	printf 'FAIL  %s/run: %s\n' "$tier" "$*"
@@ -93,11 +97,11 @@ seconds() { # NAME: "time-limit: N" in the source, or by the suite, as tests/run
 }
 
 # ---- The machine ----
-sh tests/guest/kernel.sh "$kernel" >"$logs/$tier.kernel.log" 2>&1 8>&- || {
+sh tests/guest/kernel.sh "$kernel" >"$logs/$tier.kernel.log" 2>&1 7>&- 8>&- || {
 	tail -n 20 "$logs/$tier.kernel.log"
 	fail_all "there is no kernel to boot"
 }
-[ "$root" = / ] || sh tests/guest/root.sh >"$logs/$tier.root.log" 2>&1 8>&- || {
+[ "$root" = / ] || sh tests/guest/root.sh >"$logs/$tier.root.log" 2>&1 7>&- 8>&- || {
 	tail -n 20 "$logs/$tier.root.log"
 	fail_all "there is no Debian with systemd to boot"
 }
@@ -136,6 +140,8 @@ MUST='${FSBOX_MUST_RUN-}'
 SLOWER='$slower'
 END
 echo "$init" >"$job/init"
+# Copies: a shell reads its script as it goes, and the sources may change meanwhile.
+cp tests/guest/guest.sh tests/guest/systemd.sh tests/guest/programs.sh "$job/"
 [ "$root" = / ] || cp tests/guest/prepare.sh "$job/prepare"
 
 console=$logs/$tier.console.log
@@ -151,7 +157,7 @@ qemu-system-x86_64 -name "fsbox-$tier" -machine q35 -accel "$accel" -cpu "$cpu" 
 	-device virtio-9p-pci,fsdev=job,mount_tag=job \
 	-fsdev local,id=src,path="$SRC",security_model=none,readonly=on,multidevs=remap \
 	-device virtio-9p-pci,fsdev=src,mount_tag=src \
-	>"$logs/$tier.qemu.log" 2>&1 </dev/null 9>&- &
+	>"$logs/$tier.qemu.log" 2>&1 </dev/null 7>&- 9>&- &
 qemu=$!
 
 # ---- Results ----

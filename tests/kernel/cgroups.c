@@ -17,7 +17,8 @@ static const char *in_group(const char *root, const char *file)
 	static unsigned turn;
 	char *p = path[turn++ % ARRAY_LEN(path)];
 
-	(void)snprintf(p, sizeof path[0], "%s/fsbox-test-kernel-%d%s%s", root, owner, file ? "/" : "", file ? file : "");
+	(void)snprintf(p, sizeof path[0], "%s/fsbox-test-kernel-%d%s%s", root, owner, file ? "/" : "",
+		       file ? file : "");
 	return p;
 }
 
@@ -250,8 +251,8 @@ static bool kills_group_at_limit(void)
 	return ended_by(big, SIGKILL) && ended_by(idle, SIGKILL) && number("memory.events", "oom_kill ") >= 1;
 }
 
-FEATURE(memory_limit, "memory.max, memory.oom.group, memory.events oom_kill", "--mem; running out ends all of the cell and is told",
-	NULL)
+FEATURE(memory_limit, "memory.max, memory.oom.group, memory.events oom_kill",
+	"--mem; running out ends all of the cell and is told", NULL)
 {
 	return with_group(kills_group_at_limit);
 }

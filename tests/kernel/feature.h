@@ -49,12 +49,12 @@ static void feature_report(enum has has, const char *name, const char *used_for,
 		FAIL("this kernel lacks what fsbox cannot do without: %s", name);
 }
 
-#define FEATURE(id, name, used_for, fallback)                           \
-	static enum has feature_##id(void);                             \
-	TEST(id)                                                        \
-	{                                                               \
+#define FEATURE(id, name, used_for, fallback)                             \
+	static enum has feature_##id(void);                               \
+	TEST(id)                                                          \
+	{                                                                 \
 		feature_report(feature_##id(), name, used_for, fallback); \
-	}                                                               \
+	}                                                                 \
 	static enum has feature_##id(void)
 
 /* Runs @fn in a child: HAS when it ends with true. What it changes about the process ends with it. */

@@ -73,7 +73,8 @@ static bool swaps_roots(void)
 	return access("/usr", F_OK) < 0 && errno == ENOENT;
 }
 
-FEATURE(pivot_root_in_place, "pivot_root(\".\", \".\")", "the host's root is gone, with no directory to put it into", NULL)
+FEATURE(pivot_root_in_place, "pivot_root(\".\", \".\")", "the host's root is gone, with no directory to put it into",
+	NULL)
 {
 	return AS_CELL(swaps_roots);
 }
@@ -127,7 +128,8 @@ static bool stays_locked(void)
 	if (!own_mounts())
 		return false;
 	tree = sys_open_tree(AT_FDCWD, "/usr", OPEN_TREE_CLONE | O_CLOEXEC | AT_RECURSIVE);
-	if (tree < 0 || sys_mount_attr(tree, MOUNT_ATTR_RDONLY, 0, true) < 0 || sys_move_mount(tree, AT_FDCWD, "/tmp") < 0)
+	if (tree < 0 || sys_mount_attr(tree, MOUNT_ATTR_RDONLY, 0, true) < 0 ||
+	    sys_move_mount(tree, AT_FDCWD, "/tmp") < 0)
 		return false;
 	/* One user namespace further in, where all capabilities are there again. */
 	if (unshare(CLONE_NEWUSER) < 0 || unshare(CLONE_NEWNS) < 0)
@@ -136,12 +138,14 @@ static bool stays_locked(void)
 	       umount2("/tmp", MNT_DETACH) < 0 && errno == EINVAL;
 }
 
-FEATURE(locked_mounts, "mounts from a more privileged namespace are locked", "masks cannot be removed from inside", NULL)
+FEATURE(locked_mounts, "mounts from a more privileged namespace are locked", "masks cannot be removed from inside",
+	NULL)
 {
 	return AS_CELL(stays_locked);
 }
 
-FEATURE(quotactl_by_descriptor, "quotactl_fd(2)", "--tmp-dir, where the file system has project quotas", "/tmp is memory only")
+FEATURE(quotactl_by_descriptor, "quotactl_fd(2)", "--tmp-dir, where the file system has project quotas",
+	"/tmp is memory only")
 {
 	/* A file system without quotas answers ENOSYS too, so: a descriptor that is none. */
 	return syscall(SYS_quotactl_fd, -1, QCMD(Q_SYNC, USRQUOTA), 0, NULL) < 0 && errno == EBADF ? HAS : HAS_NOT;

@@ -34,7 +34,8 @@ FEATURE(clone3_with_pidfd, "clone3(2), CLONE_PIDFD", "makes a cell's first proce
 	return sys_wait_exit(pidfd, true, &si) == 0 && si.si_pid == pid && si.si_status == 7 ? HAS : HAS_NOT;
 }
 
-FEATURE(kill_and_wait_by_pidfd, "pidfd_send_signal(2), waitid(2) with P_PIDFD", "ends and reaps the right process", NULL)
+FEATURE(kill_and_wait_by_pidfd, "pidfd_send_signal(2), waitid(2) with P_PIDFD", "ends and reaps the right process",
+	NULL)
 {
 	AUTO_FD int pidfd = FD_NONE;
 	siginfo_t si = {0};
@@ -93,7 +94,8 @@ static bool keeps_capabilities_over_setresuid(void)
 	       unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0;
 }
 
-FEATURE(user_namespace_maps, "user namespaces, ids mapped from outside", "ids of its own, capabilities that end there", NULL)
+FEATURE(user_namespace_maps, "user namespaces, ids mapped from outside", "ids of its own, capabilities that end there",
+	NULL)
 {
 	return in_user_namespace(0, keeps_capabilities_over_setresuid);
 }
@@ -170,7 +172,8 @@ FEATURE(capabilities_dropped, "the bounding set and no_new_privs", "no way back 
 	return in_user_namespace(0, drops_all_capabilities);
 }
 
-FEATURE(session_keyring, "keyctl(2), KEYCTL_JOIN_SESSION_KEYRING", "keys of its own", "a kernel without keys has none to hide")
+FEATURE(session_keyring, "keyctl(2), KEYCTL_JOIN_SESSION_KEYRING", "keys of its own",
+	"a kernel without keys has none to hide")
 {
 	int r = sys_new_session_keyring();
 
@@ -188,7 +191,8 @@ static bool filter_getppid(unsigned verdict)
 	};
 	const struct sock_fprog prog = {.len = ARRAY_LEN(code), .filter = code};
 
-	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &prog) == 0;
+	return prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+	       syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &prog) == 0;
 }
 
 static bool refuses_with_errno(void)
@@ -220,7 +224,8 @@ static bool traps(void)
 	return trapped == SYS_getppid;
 }
 
-FEATURE(seccomp_trap, "SECCOMP_RET_TRAP with the call's number", "policy strict names the refused call", "no policy strict")
+FEATURE(seccomp_trap, "SECCOMP_RET_TRAP with the call's number", "policy strict names the refused call",
+	"no policy strict")
 {
 	return in_child(traps);
 }
@@ -266,7 +271,8 @@ static bool passes_descriptor(void)
 	return recvmsg(sv[1], &msg, MSG_CMSG_CLOEXEC) == 1 && CMSG_FIRSTHDR(&msg) != NULL;
 }
 
-FEATURE(seqpacket_rights, "Unix sockets of type SOCK_SEQPACKET, SCM_RIGHTS", "the barrier between fsbox and the new process", NULL)
+FEATURE(seqpacket_rights, "Unix sockets of type SOCK_SEQPACKET, SCM_RIGHTS",
+	"the barrier between fsbox and the new process", NULL)
 {
 	return in_child(passes_descriptor);
 }

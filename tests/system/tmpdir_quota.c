@@ -120,12 +120,12 @@ static const char *setup(void)
 	do {                                \
 		const char *why_ = setup(); \
 		if (why_)                   \
-			SKIP_HOST(why_);         \
+			SKIP_HOST(why_);    \
 	} while (0)
-#define SETUP_QUOTED()                      \
-	do {                                \
-		SETUP();                    \
-		if (why_no_quota)           \
+#define SETUP_QUOTED()                           \
+	do {                                     \
+		SETUP();                         \
+		if (why_no_quota)                \
 			SKIP_HOST(why_no_quota); \
 	} while (0)
 

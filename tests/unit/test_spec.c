@@ -224,11 +224,11 @@ TEST(an_env_file_has_lines_comments_and_either_end_of_line)
 	struct err e = {0};
 
 	spec_init(&s);
-	CHECK_OK(ENV_FILE(&s, "A=1\r\n\n# B=2\n\r\nC=x # y\nD=\nE=last", &e), &e);
+	CHECK_OK(ENV_FILE(&s, "A=1\r\n\n# B=2\n\r\nC=x # y\nDD=\nE=last", &e), &e);
 	CHECK_EQ(s.n_env, 4);
 	CHECK_STREQ(s.env[0], "A=1");
 	CHECK_STREQ(s.env[1], "C=x # y");
-	CHECK_STREQ(s.env[2], "D=");
+	CHECK_STREQ(s.env[2], "DD=");
 	CHECK_STREQ(s.env[3], "E=last");
 	CHECK_OK(ENV_FILE(&s, "", &e), &e);
 	CHECK_OK(ENV_FILE(&s, "\n\n", &e), &e);
