@@ -43,7 +43,7 @@ struct err {
 	char stage[24];     /* stage of the cell's life, or "" */
 	char where[160];    /* "$.limits.memory", "policy.json:3:7", a path, or "" */
 	char msg[400];      /* always terminated */
-	char hint[240];     /* remedy, or "" */
+	char hint[320];     /* remedy, or "" */
 };
 
 #define NODISCARD    __attribute__((warn_unused_result))

@@ -239,6 +239,15 @@ static int sweep_record(const struct slot_record *rec, void *arg, struct err *e)
 	return r;
 }
 
+/* Behind whatever remedy there is: the way that is always open. */
+static int offer_no_limits(int r, struct err *e)
+{
+	size_t n = strlen(e->hint);
+
+	(void)snprintf(e->hint + n, sizeof e->hint - n, "%srun without limits: --no-limits", n > 0 ? "; or " : "");
+	return r;
+}
+
 int cell_host_open(const struct cell_spec *spec, const char *runtime_dir, struct cell_host *h, struct err *e)
 {
 	struct err swept = {0};
@@ -265,7 +274,7 @@ int cell_host_open(const struct cell_spec *spec, const char *runtime_dir, struct
 		r = cg_parent_find(&h->cg, spec->cgroup_parent, &h->cg_parent, e);
 		if (r < 0) {
 			cell_host_close(h);
-			return r;
+			return offer_no_limits(r, e);
 		}
 	}
 	find_userland(h);
