@@ -38,7 +38,7 @@ enum need { REQUIRED, LIMITS, OPTIONAL };
 struct finding {
 	enum state state;
 	char detail[520];
-	char remedy[260];
+	char remedy[400];
 };
 
 struct check {
