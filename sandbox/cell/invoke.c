@@ -86,7 +86,7 @@ static int settle(struct invoker *inv, struct err *e)
 	return inv->runtime.len > 0 ? session_add_filter(&inv->session, &inv->runtime, e) : 0;
 }
 
-/* Builds a cell and waits until its runtime is ready. 0: *out says how it went (out->status CALL_SUCCESS: ready).
+/* Builds a cell and waits until its runtime is ready: until @deadline_ns, or for init's own 10 s when that is 0. 0: *out says how it went (out->status CALL_SUCCESS: ready).
  * Negative: fsbox failed or was interrupted. */
 static int init_phase(struct invoker *inv, uint64_t deadline_ns, struct outcome *out, struct err *e)
 {
@@ -94,6 +94,9 @@ static int init_phase(struct invoker *inv, uint64_t deadline_ns, struct outcome 
 
 	if (r < 0)
 		return r;
+
+	if (deadline_ns == 0)
+		deadline_ns = inv->cell.exec_ns + INVOKE_INIT_MS * NS_PER_MS;
 
 	int mark = trace_begin(inv->host->trace, "init", true);
 	enum session_event ev = session_wait(&inv->session, deadline_ns);
@@ -187,7 +190,7 @@ static int make_ready(struct invoker *inv, struct call_result *ret, uint64_t *be
 		      bool *ret_ready, struct outcome *out, struct err *e)
 {
 	const struct invoke_observer *o = inv->observer;
-	int r = init_phase(inv, clock_mono_ns() + INVOKE_INIT_MS * NS_PER_MS, out, e);
+	int r = init_phase(inv, 0, out, e);
 
 	*ret_ready = r == 0 && out->status == CALL_SUCCESS;
 	if (r < 0)

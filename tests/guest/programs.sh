@@ -40,6 +40,7 @@ users() { # an ordinary user as useradd(8) makes one, beside those that are ther
 	else
 		echo "$USER_NAME:x:$USER_ID:$USER_ID::/home/$USER_NAME:/bin/sh" >>/etc/passwd
 		echo "$USER_NAME:x:$USER_ID:" >>/etc/group
+		echo "$USER_NAME:*:19000:0:99999:7:::" >>/etc/shadow
 	fi
 	for f in /etc/subuid /etc/subgid; do
 		grep -q "^$USER_NAME:" "$f" 2>/dev/null || echo "$USER_NAME:300000:65536" >>"$f"
