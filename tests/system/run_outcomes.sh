@@ -111,6 +111,7 @@ test_abort_is_134_and_names_the_signal() {
 
 check_timeout() {
 	begin=$(now_ms)
+	FSBOX_SLOWER=1
 	cell_status 124 "$FUNCTIONS/sleep_forever.so" --timeout 0.25
 	took=$(($(now_ms) - begin))
 	platform_says Sandbox.Timedout 'Task timed out after 0.25 seconds'
@@ -129,6 +130,7 @@ test_a_timeout_is_124_and_says_after_how_many_seconds() {
 test_the_default_timeout_is_3_seconds() {
 	watch_world
 	need_root
+	FSBOX_SLOWER=1
 	cell_status 124 "$FUNCTIONS/sleep_forever.so"
 	platform_says Sandbox.Timedout 'Task timed out after 3.00 seconds'
 	check_world
