@@ -200,7 +200,7 @@ if grep -qE "$needs_filters" "$work/list" && build "" build/tools/canfilter &&
 	# What measures shares, deadlines or a hundred starts at once says nothing about an emulated processor.
 	by_the_clock='^system/run_(limits|many|signals|isolation)$'
 	grep -vE "$by_the_clock" "$work/wanted" >"$work/guest"
-	for name in $(grep -E "$by_the_clock" "$work/wanted"); do
+	grep -E "$by_the_clock" "$work/wanted" | while read -r name; do
 		echo "skip  $name: not on an emulated processor"
 		echo "$name 0 0 1" >>"$work/sums"
 	done

@@ -136,8 +136,8 @@ int enter_plan(struct cell *c, struct err *e)
 
 	facts.range_base = c->host->range_first + (uint32_t)c->slot * CELL_ID_RANGE;
 	facts.target_path = c->spec->target;
-	/* The very file that was checked, whatever its name means by now. Inside, where the mount of that descriptor would be
-	 * another namespace's, it has to be the name; there it is the caller's own file all the same. */
+	/* The very file that was checked, whatever its name means by now. Inside, where the mount of that descriptor
+	 * would be another namespace's, it has to be the name; there it is the caller's own file all the same. */
 	(void)snprintf(source, sizeof source, "/proc/self/fd/%d", c->host->target_fd);
 	facts.target_source = facts.privileged && fd_valid(c->host->target_fd) ? source : c->spec->target;
 	if (r == 0 && c->spec->tmp_dir) {

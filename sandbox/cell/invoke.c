@@ -86,7 +86,8 @@ static int settle(struct invoker *inv, struct err *e)
 	return inv->runtime.len > 0 ? session_add_filter(&inv->session, &inv->runtime, e) : 0;
 }
 
-/* Builds a cell and waits until its runtime is ready: until @deadline_ns, or for init's own 10 s when that is 0. 0: *out says how it went (out->status CALL_SUCCESS: ready).
+/* Builds a cell and waits until its runtime is ready: until @deadline_ns, or for init's own 10 s when that is 0.
+ * 0: *out says how it went (out->status CALL_SUCCESS: ready).
  * Negative: fsbox failed or was interrupted. */
 static int init_phase(struct invoker *inv, uint64_t deadline_ns, struct outcome *out, struct err *e)
 {

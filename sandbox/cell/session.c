@@ -443,7 +443,7 @@ enum session_event session_wait(struct session *s, uint64_t deadline_ns)
 {
 	enum session_event ev = wait_event(s, deadline_ns);
 
-	/* A runtime that outlived what the kernel killed for the limit may have answered; on v2, where the whole group dies at
-	 * once, it could not have. */
+	/* A runtime that outlived what the kernel killed for the limit may have answered; on v2, where the whole group
+	 * dies at once, it could not have. */
 	return (ev == SESSION_DONE || ev == SESSION_ERROR) && oom_killed(s) ? SESSION_OOM : ev;
 }

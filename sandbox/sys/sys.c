@@ -59,8 +59,8 @@ int sys_move_mount(int mount_fd, int to_dirfd, const char *to_path)
 
 int sys_mount_attr(int mount_fd, uint64_t set, uint64_t clear, bool recursive)
 {
-	/* A clone of a shared mount is its peer, detached or not: what is mounted below the original would appear in the cell,
-	 * and pivot_root(2) refuses a shared root. */
+	/* A clone of a shared mount is its peer, detached or not: what is mounted below the original would appear in the
+	 * cell, and pivot_root(2) refuses a shared root. */
 	struct mount_attr attr = {.attr_set = set, .attr_clr = clear, .propagation = MS_PRIVATE};
 	unsigned flags = AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0U);
 

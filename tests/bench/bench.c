@@ -1,5 +1,6 @@
 /* Runs contestants in turns, in a new order each round: a machine that gets slower does so for all, and what one leaves for
- * the kernel to tear down (namespaces, groups) does not always fall on the same successor. Prints a table in Markdown. Time is from fork to the end of waitpid, CLOCK_MONOTONIC; the outputs go to /dev/null.
+ * the kernel to tear down (namespaces, groups) does not always fall on the same successor. Prints a table
+ * in Markdown. Time is from fork to the end of waitpid, CLOCK_MONOTONIC; the outputs go to /dev/null.
  *
  *     bench ROUNDS FILE      FILE: a line for each contestant: NAME TAB WORD TAB WORD …
  *

@@ -49,8 +49,8 @@ test_the_limits_stand_in_a_group_of_the_users() {
 	wait_for_cell
 	memory=$(cat "$cell/memory.max") pids=$(cat "$cell/pids.max") group=$(cat "$cell/memory.oom.group")
 	swap=$(cat "$cell/memory.swap.max" 2>/dev/null || echo 0)
-	kill -TERM $pid
-	wait $pid || :
+	kill -TERM "$pid"
+	wait "$pid" || :
 	check_eq "$memory" 268435456
 	check_eq "$pids" 77
 	check_eq "$group" 1

@@ -1,4 +1,5 @@
 #!/bin/sh
+# shellcheck disable=SC2013 # one word a line
 # PID 1 of a guest once the host's root is mounted: makes it look like a freshly booted machine with pure cgroup v2 and no
 # systemd, then runs the job (see programs.sh).
 . "${0%/*}/programs.sh"

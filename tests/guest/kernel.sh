@@ -1,4 +1,5 @@
 #!/bin/sh
+# shellcheck disable=SC2115,SC3013 # the folder is made above; dash has -nt
 # Puts a Debian kernel for the guests into build/guest/, without installing anything on the host.
 #
 #   sh tests/guest/kernel.sh 6.1|6.12

@@ -1,4 +1,5 @@
 #!/bin/sh
+# shellcheck disable=SC2015 # the usage text is for both
 # Runs test programs on a Debian kernel with pure cgroup v2, in a virtual machine that shares this machine's root file system
 # (read-only, under an overlay): the guest tier.
 #

@@ -1,4 +1,5 @@
 # What the programs of tests/systemd share. They set CTL (systemctl for the right manager), SPECS (where the unit looks for
+# shellcheck disable=SC2086 # CTL is words
 # its specs) and UNIT_GROUP (the slice's directory).
 # shellcheck shell=sh
 [ -d /run/systemd/system ] || {

@@ -7,7 +7,8 @@
  * order of the file, in one process; a program that dies is reported by tests/run.sh as a failure of the test that
  * was running. A CHECK that fails is printed, marks the test and goes on: it has the value false, so that
  * `if (!CHECK(p)) return;` is possible. REQUIRE returns from the (void) function, and AUTO variables are released.
- * SKIP("why") ends the test; with FSBOX_MUST_RUN=1 in the environment it is a failure. SKIP_HOST("why") is for what no set-up
+ * SKIP("why") ends the test; with FSBOX_MUST_RUN=1 in the environment it is a failure. SKIP_HOST("why") is for what no
+ * set-up
  * can give this machine, such as a feature that its kernel was built without: it stays a skip.
  *
  *     test_x              runs all        test_x -l    lists the names
