@@ -10,7 +10,8 @@
  *
  *     # row<TAB>FEATURE<TAB>USED FOR<TAB>FALLBACK<TAB>yes|no|elsewhere
  *
- * from which tests/guest/kernel-table.sh makes docs/kernel-requirements.md. ELSEWHERE: what it is needed for goes another way
+ * from which tests/guest/kernel-table.sh makes docs/kernel-requirements.md. ELSEWHERE: what it is needed for
+ * goes another way
  * on
  * this kind of host (cgroup2's files where the controllers are on v1, and the reverse). A feature is not looked for by
  * version or configuration but used, and its effect looked at. */
