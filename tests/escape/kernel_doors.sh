@@ -70,7 +70,8 @@ test_a_key_of_the_caller_is_not_in_reach() {
 	watch_world
 	key=$(keyctl add user fsbox-test secret @s) || skip "this kernel has no keyrings"
 	cell --policy none "$FUNCTIONS/syscall_probe.so" --event 'request_key keyctl'
-	keyctl unlink "$key" @s >/dev/null
+	# without a session keyring @s means another one by the second look
+	keyctl unlink "$key" @s >/dev/null 2>&1 || keyctl invalidate "$key" 2>/dev/null || :
 	check_eq "$status" 0
 	check_true '.request_key != 0'
 	check_world
