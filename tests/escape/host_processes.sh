@@ -16,7 +16,8 @@ check_processes() {
 	# ESRCH for all: there is no such process in there
 	check_ask '.kill + .ptrace + .pidfd | unique | join(" ")' 3
 	check_true '.init == 0'
-	check_ask '[to_entries[] | select(.key == ("oomLower", "oomOfInit", "nice", "realtime", "rlimit", "core", "corePattern", "sysrq", "uidMap", "setgroups")) | select(.value == 0) | .key] | join(" ")' ""
+	# sysrq-trigger is covered by /dev/null where the kernel has it: a write goes nowhere (system/run_isolation looks at masks)
+	check_ask '[to_entries[] | select(.key == ("oomLower", "oomOfInit", "nice", "realtime", "rlimit", "core", "corePattern", "uidMap", "setgroups")) | select(.value == 0) | .key] | join(" ")' ""
 }
 test_processes_of_the_host_have_no_number_in_a_cell() {
 	watch_world

@@ -17,7 +17,8 @@ open_init_root open_parent_root unshare_mount unshare_net"
 check_doors() {
 	for policy in default none; do
 		cell_status 0 --policy "$policy" --timeout 20 "$FUNCTIONS/syscall_probe.so" --event "$PROBES"
-		check_ask '[to_entries[] | select(.value == 0 or .value == "no such probe") | .key] | join(" ")' ""
+		# where the kernel has these two they are covered by /dev/null, and opening that is no door
+		check_ask '[to_entries[] | select((.value == 0 and (.key | IN("open_sysrq", "open_kcore") | not)) or .value == "no such probe") | .key] | join(" ")' ""
 	done
 }
 test_every_door_is_shut_with_and_without_a_filter() {
