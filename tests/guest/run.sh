@@ -148,7 +148,8 @@ cp tests/guest/guest.sh tests/guest/systemd.sh tests/guest/programs.sh "$job/"
 console=$logs/$tier.console.log
 : >"$console"
 : >"$logs/$tier.times.log"
-qemu-system-x86_64 -name "fsbox-$tier" -machine q35 -accel "$accel" -cpu "$cpu" -smp 2 -m 4096 \
+# The signal is for the case that this script is killed in a way that runs no trap.
+setpriv --pdeathsig KILL qemu-system-x86_64 -name "fsbox-$tier" -machine q35 -accel "$accel" -cpu "$cpu" -smp 2 -m 4096 \
 	-nodefaults -no-user-config -display none -no-reboot -serial "file:$console" -monitor none \
 	-kernel "build/guest/$kernel/vmlinuz" -initrd "build/guest/$kernel/initramfs" \
 	-append "console=ttyS0 panic=-1 oops=panic quiet loglevel=4 cgroup_no_v1=all random.trust_cpu=on tsc=reliable $append" \

@@ -124,10 +124,13 @@ has_limits() {
 
 # Seven hundredths of an emulated processor do little in three seconds: there a test that names no timeout gets a longer one.
 cell() { # fsbox run's arguments
-	case "${FSBOX_SLOWER:-1} $* " in
-	"1 "* | *" --timeout "* | *" -t "* | *" --spec "*) ;;
-	*) set -- --timeout $((3 * FSBOX_SLOWER)) "$@" ;;
-	esac
+	cell_timeout=$((3 * ${FSBOX_SLOWER:-1}))
+	for cell_word in "$@"; do
+		case $cell_word in
+		--timeout | --timeout=* | -t | --spec | --spec=*) cell_timeout=3 ;;
+		esac
+	done
+	[ $cell_timeout = 3 ] || set -- --timeout $cell_timeout "$@"
 	# shellcheck disable=SC2046 # words
 	run in_mode "$FSBOX" run $(mode_options) "$@"
 }
