@@ -105,13 +105,14 @@ static void collect(int state, const char *name)
 /* Best effort: a skeleton that stays is only a few files. */
 static void collect_unused(int state)
 {
-	AUTO_FD int copy = openat(state, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int copy = openat(state, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* closedir() closes it */
 	unsigned n = 0;
 	DIR *d = copy < 0 ? NULL : fdopendir(copy);
 
-	if (!d)
+	if (!d) {
+		fd_closep(&copy);
 		return;
-	copy = FD_NONE; /* closedir() closes it */
+	}
 	for (const struct dirent *ent; (ent = readdir(d));)
 		n += strncmp(ent->d_name, "root-", 5) == 0 || strncmp(ent->d_name, "making-", 7) == 0;
 	rewinddir(d);
