@@ -198,7 +198,7 @@ if grep -qE "$needs_filters" "$work/list" && build "" build/tools/canfilter &&
 	printf '\n%s. Cells cannot run on it: what needs them runs in the guest.\n' "$(cat "$work/canfilter")"
 	grep -E "$needs_filters" "$work/list" | sed 's/^[^ ]* //' >"$work/wanted"
 	# What measures shares, deadlines or a hundred starts at once says nothing about an emulated processor.
-	by_the_clock='^system/run_(limits|many|signals|isolation)$'
+	by_the_clock='^system/run_(limits|many|signals|isolation|outcomes)$'
 	grep -vE "$by_the_clock" "$work/wanted" >"$work/guest"
 	grep -E "$by_the_clock" "$work/wanted" | while read -r name; do
 		echo "skip  $name: not on an emulated processor"
