@@ -8,10 +8,13 @@
 
 enum { THREADS = 4, STEPS = 100000 };
 
+static pthread_barrier_t all_there;
+
 static void *count(void *arg)
 {
 	unsigned long *n = arg;
 
+	(void)pthread_barrier_wait(&all_there); /* no thread ends before the last one was made */
 	for (int i = 0; i < STEPS; i++)
 		++*n;
 	return NULL;
@@ -44,6 +47,8 @@ int fsbox_handler(fsbox_call *call)
 			(void)pthread_join(other, NULL);
 		return 0;
 	}
+	if (pthread_barrier_init(&all_there, NULL, THREADS) != 0)
+		return fsbox_fail(call, "Test.NoBarrier", "pthread_barrier_init failed");
 	for (int i = 0; i < THREADS; i++) {
 		if (pthread_create(&thread[i], NULL, count, &n[i]) != 0)
 			return fsbox_fail(call, "Test.NoThread", "pthread_create failed");
@@ -52,6 +57,7 @@ int fsbox_handler(fsbox_call *call)
 		(void)pthread_join(thread[i], NULL);
 		sum += n[i];
 	}
+	(void)pthread_barrier_destroy(&all_there);
 	if (event_has(call, "leave") && pthread_create(&other, NULL, linger, NULL) == 0)
 		(void)pthread_detach(other);
 	out_text(&o, "%lu", sum);
