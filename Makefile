@@ -38,7 +38,7 @@ SAN_fuzz  := -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=a
 SAN       := $(SAN_$(VARIANT))
 DEFS_fault := -DFSBOX_FAULTS=1
 
-LIBS       := libseccomp libnl-3.0 jansson
+LIBS       := libseccomp libnl-3.0 jansson libcrypto
 LIB_CFLAGS := $(patsubst -I%,-isystem %,$(shell pkg-config --cflags $(LIBS) 2>/dev/null))
 LINK_STATIC := $(if $(filter 1,$(STATIC)),$(if $(filter asan fuzz,$(VARIANT)),,1))
 LIB_LDLIBS := $(shell pkg-config --libs $(LIBS) 2>/dev/null)
@@ -55,7 +55,7 @@ endef
 $(if $(DEV),$(shell find $(B)/obj -name '*.warned' -exec sh -c 'for w; do rm -f "$$w" "$${w%.warned}"; done' sh {} + 2>/dev/null))
 
 # ---- Sources: a folder that is not there yet is empty ----
-LIB_SRC     := $(wildcard $(addsuffix /*.c,$(addprefix sandbox/,base sys json spec rootfs confine cell) cgroup netns)) \
+LIB_SRC     := $(wildcard $(addsuffix /*.c,$(addprefix sandbox/,base sys json spec rootfs confine cell) cgroup netns snapshot)) \
 	       $(wildcard sandbox/runtime/channel.c)
 CLI_SRC     := $(wildcard sandbox/cli/*.c)
 NATIVE_SRC  := $(wildcard sandbox/runtime/native/*.c sandbox/runtime/channel.c)
