@@ -210,6 +210,8 @@ lint-all:  ## lint, clang-tidy and cppcheck
 	$(Q)sh tests/lint/run.sh --all
 deps:  ## install the Debian packages that are missing
 	$(Q)sh tools/deps.sh build test bench
+criu:  ## fetch or collect a CRIU for snapshots into build/criu
+	$(Q)sh tools/criu.sh
 demo:  ## build and run the example functions
 	$(Q)sh contrib/demo.sh
 
@@ -220,6 +222,7 @@ install: all  ## install below DESTDIR and PREFIX (/usr/local)
 	install -d $(D)/bin $(D)/libexec/fsbox $(D)/include $(D)/lib/pkgconfig $(D)/share/fsbox/policies
 	$(if $(wildcard $(B)/fsbox) $(CLI_SRC),install -m 755 $(B)/fsbox $(D)/bin/fsbox)
 	for p in init native; do [ ! -f $(B)/runtime/$$p ] || install -m 755 $(B)/runtime/$$p $(D)/libexec/fsbox/; done
+	rm -rf $(D)/libexec/fsbox/criu; [ ! -f build/criu/source ] || cp -R --preserve=mode build/criu $(D)/libexec/fsbox/criu
 	install -m 644 sandbox/runtime/fsbox.h $(D)/include/fsbox.h
 	$(if $(POLICY_JSON),install -m 644 $(POLICY_JSON) $(D)/share/fsbox/policies/)
 	for m in $(MAN); do install -D -m 644 "$$m" "$(D)/share/man/man$${m##*.}/$${m##*/}"; done
@@ -241,6 +244,6 @@ help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+[^:=]*:.*## / { printf "  %-18s %s\n", $$1, $$2 }' Makefile
 	@echo '  check-SUITE        run one suite: lint fuzz $(SUITES)'
 
-.PHONY: docs check-docs all functions runtime check check-all check-fuzz fuzz-short fuzz bench lint lint-all format deps demo install uninstall clean help \
+.PHONY: docs check-docs all functions runtime check check-all check-fuzz fuzz-short fuzz bench lint lint-all format deps criu demo install uninstall clean help \
 	FORCE programs-fuzz $(foreach s,$(SUITES),programs-$(s) check-$(s))
 -include $(shell find $(B)/obj $(B)/examples $(B)/tests -name "*.d" 2>/dev/null)

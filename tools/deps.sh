@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs the Debian packages that fsbox needs. Works on a machine that has only a shell, apt and this file.
 #
-#   sh tools/deps.sh [GROUP...]       GROUP: build (default), test, guest, bench, fresh
+#   sh tools/deps.sh [GROUP...]       GROUP: build (default), test, guest, bench, fresh, criu
 #   sh tools/deps.sh --list GROUP...  prints the names of the packages
 #   sh tools/deps.sh --missing GROUP... prints those that dpkg does not know as installed
 #   sh tools/deps.sh --check-libs LIB...  for the Makefile: are these there for pkg-config? Names the package if not
@@ -68,8 +68,12 @@ list() {
 		fresh)
 			echo mmdebstrap
 			;;
+		criu)
+			# what tools/criu.sh verifies packages with: apt, dpkg and flock are on every Debian
+			echo debian-archive-keyring
+			;;
 		*)
-			say "deps.sh: no group '$group'; there are: build test guest bench fresh"
+			say "deps.sh: no group '$group'; there are: build test guest bench fresh criu"
 			exit 2
 			;;
 		esac
