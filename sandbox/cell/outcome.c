@@ -165,6 +165,9 @@ static bool common_end(struct outcome *o, enum session_event ev, struct session 
 	case SESSION_DONE:
 	case SESSION_ERROR:
 	case SESSION_SIGNAL:
+	case SESSION_PARKED:
+	case SESSION_RESTORED:
+	case SESSION_DRAWN:
 		break;
 	}
 	return false;
@@ -186,6 +189,9 @@ void outcome_of_init(struct outcome *o, enum session_event ev, struct session *s
 		return;
 	switch (ev) {
 	case SESSION_READY:
+	case SESSION_PARKED:
+	case SESSION_RESTORED:
+	case SESSION_DRAWN:
 		set(o, CALL_SUCCESS, 0, "");
 		o->fatal = o->log = false;
 		break;

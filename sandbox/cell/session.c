@@ -26,8 +26,17 @@ void session_init(struct session *s, struct cell *cell, const struct session_sin
 	};
 }
 
+void session_init_restored(struct session *s, struct cell *cell, const struct session_sink *sink, int signal_fd,
+			   bool has_shutdown)
+{
+	session_init(s, cell, sink, signal_fd);
+	s->ready = true;
+	s->has_shutdown = has_shutdown;
+}
+
 void session_done(struct session *s)
 {
+	buf_done(&s->drawn);
 	buf_done(&s->answer);
 	buf_done(&s->error_message);
 	buf_done(&s->rx);
@@ -133,6 +142,7 @@ int session_add_filter(struct session *s, const struct filter *f, struct err *e)
 {
 	int r = tx_begin(s, e);
 
+	s->settled = false; /* that it was refused is said as an init error, also by a cell that was restored */
 	return r < 0 ? r : tx_start(s, CHAN_FILTER, 0, f->insns, f->len * sizeof *f->insns, e);
 }
 
@@ -141,6 +151,61 @@ int session_shutdown(struct session *s, struct err *e)
 	int r = tx_begin(s, e);
 
 	return r < 0 ? r : tx_start(s, CHAN_SHUTDOWN, 0, NULL, 0, e);
+}
+
+static int begin_question(struct session *s, struct err *e)
+{
+	if (!s->ready || s->call != 0 || s->asked != SESSION_ASKED_NOTHING)
+		return err_set(e, ERR_BUG, EINVAL, "the runtime is not idle");
+	return tx_begin(s, e);
+}
+
+static int ask(struct session *s, uint16_t type, enum session_question question, struct err *e)
+{
+	int r = tx_start(s, type, 0, NULL, 0, e);
+
+	if (r == 0)
+		s->asked = question;
+	return r;
+}
+
+int session_snapshot(struct session *s, struct err *e)
+{
+	int r;
+
+	if (!s->can_snapshot)
+		return err_set(e, ERR_UNSUPPORTED, EOPNOTSUPP, "the runtime does not take part in snapshots");
+	r = begin_question(s, e);
+	return r < 0 ? r : ask(s, CHAN_SNAPSHOT, SESSION_ASKED_SNAPSHOT, e);
+}
+
+int session_restore(struct session *s, const struct chan_restore *fixed, const char *const *env, struct err *e)
+{
+	struct chan_restore head = *fixed;
+	size_t len = 0;
+	int r;
+
+	for (size_t i = 0; env && env[i]; i++) {
+		len += strlen(env[i]) + 1;
+		if (len > CHAN_MAX_ENV)
+			return err_set(e, ERR_LIMIT, E2BIG, "the environment of a restore exceeds %d bytes",
+				       CHAN_MAX_ENV);
+	}
+	r = begin_question(s, e);
+	if (r < 0)
+		return r;
+	head.env_len = (uint32_t)len;
+	buf_add(&s->tx_prefix, &head, sizeof head);
+	for (size_t i = 0; env && env[i]; i++)
+		buf_add(&s->tx_prefix, env[i], strlen(env[i]) + 1);
+	return ask(s, CHAN_RESTORE, SESSION_ASKED_RESTORE, e);
+}
+
+int session_draw(struct session *s, struct err *e)
+{
+	int r = begin_question(s, e);
+
+	return r < 0 ? r : ask(s, CHAN_DRAW, SESSION_ASKED_DRAW, e);
 }
 
 /* ---- receiving ---- */
@@ -175,7 +240,8 @@ static enum session_event take_ready(struct session *s, const char *body)
 	if (s->ready || ready.version != CHAN_VERSION)
 		return broken(s, s->ready ? "a second 'ready'" : "another version");
 	s->ready = true;
-	s->has_shutdown = ready.has_shutdown == 1;
+	s->has_shutdown = ready.flags & CHAN_HAS_SHUTDOWN;
+	s->can_snapshot = ready.flags & CHAN_CAN_SNAPSHOT;
 	return SESSION_READY;
 }
 
@@ -186,6 +252,46 @@ static enum session_event end_call(struct session *s, enum session_event ev)
 	return ev;
 }
 
+/* False when it was not asked, or for something else. */
+static bool take_reply(struct session *s, enum session_question question)
+{
+	if (s->asked != question)
+		return false;
+	s->asked = SESSION_ASKED_NOTHING;
+	return true;
+}
+
+static enum session_event take_restored(struct session *s, const char *body)
+{
+	struct chan_restored restored;
+
+	if (!take_reply(s, SESSION_ASKED_RESTORE))
+		return broken(s, "a 'restored' that was not asked for");
+	memcpy(&restored, body, sizeof restored);
+	s->reseed_ns = restored.reseed_ns;
+	s->hooks_ns = restored.hooks_ns;
+	s->settled = true;
+	return SESSION_RESTORED;
+}
+
+static enum session_event take_drawn(struct session *s, const char *body, size_t len)
+{
+	struct chan_drawn_view v;
+	size_t at = 0;
+	int r;
+
+	if (!take_reply(s, SESSION_ASKED_DRAW))
+		return broken(s, "a 'drawn' that was not asked for");
+	do
+		r = chan_drawn_next(body, len, &at, &v);
+	while (r > 0);
+	if (r < 0)
+		return broken(s, "a malformed 'drawn'");
+	s->drawn.len = 0;
+	buf_add(&s->drawn, body, len);
+	return s->drawn.failed ? broken(s, "a frame larger than memory") : SESSION_DRAWN;
+}
+
 /* One complete frame whose head chan_head_parse() accepted. SESSION_DEADLINE stands for "nothing to tell". */
 static enum session_event take_frame(struct session *s, const struct chan_head *h, const char *body)
 {
@@ -194,10 +300,18 @@ static enum session_event take_frame(struct session *s, const struct chan_head *
 	switch (h->type) {
 	case CHAN_READY:
 		return take_ready(s, body);
-	case CHAN_INIT_ERROR: /* after "ready", too, until the first call has ended: a filter could not be added */
+	case CHAN_INIT_ERROR: /* after "ready", too: a filter could not be added, a hook failed */
 		if (s->settled || !take_error(s, body, h->len))
 			return broken(s, "an unexpected init error");
+		s->asked = SESSION_ASKED_NOTHING;
 		return SESSION_INIT_ERROR;
+	case CHAN_PARKED:
+		return take_reply(s, SESSION_ASKED_SNAPSHOT) ? SESSION_PARKED
+							     : broken(s, "a 'parked' that was not asked for");
+	case CHAN_RESTORED:
+		return take_restored(s, body);
+	case CHAN_DRAWN:
+		return take_drawn(s, body, h->len);
 	case CHAN_DATA:
 		if (s->answer.len + h->len > CHAN_MAX_PAYLOAD)
 			return SESSION_TOO_LARGE;

@@ -19,7 +19,13 @@ enum session_event {
 	SESSION_OOM,        /* the memory limit was hit and the kernel killed something inside; kill it (v1 only) */
 	SESSION_ENDED,      /* PID 1 is gone; how: session_exit() */
 	SESSION_SIGNAL,     /* the caller's extra descriptor is readable */
+	SESSION_PARKED,     /* the hooks before a snapshot have run: the runtime may be dumped */
+	SESSION_RESTORED,   /* reseeded, and the hooks after a restore have run: reseed_ns, hooks_ns */
+	SESSION_DRAWN,      /* drawn: struct chan_drawn, name, value, repeated; checked */
 };
+
+/* What the runtime was asked for and has not answered yet, outside of calls. */
+enum session_question { SESSION_ASKED_NOTHING, SESSION_ASKED_SNAPSHOT, SESSION_ASKED_RESTORE, SESSION_ASKED_DRAW };
 
 /* Where the function's output goes. */
 struct session_sink {
@@ -39,16 +45,20 @@ struct session {
 	int signal_fd; /* extra descriptor to watch, or FD_NONE; not read here */
 	bool ready;
 	bool has_shutdown;
-	bool settled;      /* a call has ended: init is over for good */
+	bool can_snapshot;
+	bool settled;      /* a call or a restore has ended: init is over for good */
 	uint64_t call;     /* number of the running call, 0 between calls */
 	struct buf answer; /* of the running or last call */
 	char error_type[CHAN_MAX_TYPE + 1];
 	struct buf error_message;
+	uint64_t reseed_ns, hooks_ns; /* as the runtime measured a restore: its own word */
+	struct buf drawn;
 	bool fault_seen; /* SIGSYS named a system call */
 	struct chan_fault fault;
 	bool exit_seen;
 	struct chan_exit exit; /* how the runtime ended, from PID 1 */
 	/* private */
+	enum session_question asked;
 	struct buf rx;
 	bool channel_open, stdout_open, stderr_open, broken;
 	bool oom_seen; /* v1 said that the limit was hit; whether something died for it, the counter says later */
@@ -61,6 +71,10 @@ struct session {
 };
 
 void session_init(struct session *s, struct cell *cell, const struct session_sink *sink, int signal_fd);
+/* The same for a cell that was made from a dump: its init is long over, and @has_shutdown is remembered. The first thing to
+ * do is session_restore(). */
+void session_init_restored(struct session *s, struct cell *cell, const struct session_sink *sink, int signal_fd,
+			   bool has_shutdown);
 void session_done(struct session *s);
 
 /* Queues a call; @event stays the caller's and must live until the call ends. @remaining_ns: the call's time. */
@@ -69,6 +83,16 @@ NODISCARD int session_call(struct session *s, uint64_t number, const char *reque
 /* Queues a filter to be added by the runtime (before the first call). */
 NODISCARD int session_add_filter(struct session *s, const struct filter *f, struct err *e);
 NODISCARD int session_shutdown(struct session *s, struct err *e);
+
+/* The following are for the time before the first call, one at a time: ERR_BUG while another is not answered. A hook that
+ * fails is SESSION_INIT_ERROR with the type Runtime.BeforeSnapshotError or Runtime.AfterRestoreError. */
+/* Asks the runtime to get ready to be dumped: SESSION_PARKED. ERR_UNSUPPORTED when it cannot. */
+NODISCARD int session_snapshot(struct session *s, struct err *e);
+/* Tells the runtime who it is now: SESSION_RESTORED. @env: "KEY=VALUE"s that take the place of those in its environment,
+ * ends with NULL; NULL: none. env_len of @r is not looked at. ERR_LIMIT when they exceed CHAN_MAX_ENV. */
+NODISCARD int session_restore(struct session *s, const struct chan_restore *r, const char *const *env, struct err *e);
+/* Has the runtime draw from every source of randomness that it knows: SESSION_DRAWN. */
+NODISCARD int session_draw(struct session *s, struct err *e);
 
 /* Waits until @deadline_ns (CLOCK_MONOTONIC) for the next event. */
 NODISCARD enum session_event session_wait(struct session *s, uint64_t deadline_ns);

@@ -17,6 +17,8 @@ enum {
 	ERROR_MIN = sizeof(struct chan_error),
 	ERROR_MAX = ERROR_MIN + CHAN_MAX_TYPE + CHAN_MAX_MESSAGE,
 	INSN_BYTES = 8, /* struct sock_filter */
+	RESTORE_MIN = sizeof(struct chan_restore),
+	RESTORED = sizeof(struct chan_restored),
 };
 
 /* clang-format off */
@@ -24,6 +26,9 @@ static const struct frame_rule rules[] = {
 	{ CHAN_CALL,       CHAN_CELL, NUMBER_SOME, sizeof(struct chan_call),  CHAN_MAX_BODY },
 	{ CHAN_FILTER,     CHAN_CELL, NUMBER_NONE, INSN_BYTES,                CHAN_MAX_INSNS * INSN_BYTES },
 	{ CHAN_SHUTDOWN,   CHAN_CELL, NUMBER_NONE, 0,                         0 },
+	{ CHAN_SNAPSHOT,   CHAN_CELL, NUMBER_NONE, 0,                         0 },
+	{ CHAN_RESTORE,    CHAN_CELL, NUMBER_NONE, RESTORE_MIN,               RESTORE_MIN + CHAN_MAX_ENV },
+	{ CHAN_DRAW,       CHAN_CELL, NUMBER_NONE, 0,                         0 },
 	{ CHAN_READY,      CHAN_HOST, NUMBER_NONE, sizeof(struct chan_ready), sizeof(struct chan_ready) },
 	{ CHAN_INIT_ERROR, CHAN_HOST, NUMBER_NONE, ERROR_MIN,                 ERROR_MAX },
 	{ CHAN_DATA,       CHAN_HOST, NUMBER_SOME, 0,                         CHAN_MAX_PAYLOAD },
@@ -31,6 +36,9 @@ static const struct frame_rule rules[] = {
 	{ CHAN_ERROR,      CHAN_HOST, NUMBER_SOME, ERROR_MIN,                 ERROR_MAX },
 	{ CHAN_FAULT,      CHAN_HOST, NUMBER_ANY,  sizeof(struct chan_fault), sizeof(struct chan_fault) },
 	{ CHAN_EXIT,       CHAN_HOST, NUMBER_NONE, sizeof(struct chan_exit),  sizeof(struct chan_exit) },
+	{ CHAN_PARKED,     CHAN_HOST, NUMBER_NONE, 0,                         0 },
+	{ CHAN_RESTORED,   CHAN_HOST, NUMBER_NONE, RESTORED,                  RESTORED },
+	{ CHAN_DRAWN,      CHAN_HOST, NUMBER_NONE, 0,                         CHAN_MAX_DRAWN },
 };
 /* clang-format on */
 
@@ -134,4 +142,87 @@ bool chan_fault_parse(const void *tail, struct chan_fault *ret_fault)
 		return false;
 	memcpy(ret_fault, (const char *)tail + sizeof h, sizeof *ret_fault);
 	return true;
+}
+
+static bool is_clone_id(const char id[static 16])
+{
+	for (size_t i = 0; i < 16; i++) {
+		const char c = id[i];
+
+		if (i < CHAN_CLONE_ID_LEN ? !((c >= '0' && c <= '9') || (c >= 'a' && c <= 'f')) : c != '\0')
+			return false;
+	}
+	return true;
+}
+
+/* Strings with a name and a '=', each terminated, and nothing behind them. */
+static bool is_environment(const char *env, size_t len)
+{
+	size_t at = 0;
+
+	while (at < len) {
+		const char *string = env + at, *end = memchr(string, 0, len - at);
+		const char *equals = end ? memchr(string, '=', (size_t)(end - string)) : NULL;
+
+		if (!equals || equals == string)
+			return false;
+		at += (size_t)(end - string) + 1;
+	}
+	return true;
+}
+
+int chan_restore_parse(const void *body, size_t body_len, struct chan_restore_view *ret_view)
+{
+	const char *p = body;
+	struct chan_restore r;
+
+	if (body_len < sizeof r)
+		return -EPROTO;
+	memcpy(&r, p, sizeof r);
+	if (r.env_len > CHAN_MAX_ENV)
+		return -EMSGSIZE;
+	if (sizeof r + r.env_len != body_len || r.zero != 0 || (r.flags & ~(uint32_t)CHAN_KEEP_SEEDS) != 0 ||
+	    r.elapsed_ns < 0 || !is_clone_id(r.clone_id) || !is_environment(p + sizeof r, r.env_len))
+		return -EPROTO;
+	*ret_view = (struct chan_restore_view){.fixed = r, .env = p + sizeof r};
+	return 0;
+}
+
+const char *chan_restore_env(const struct chan_restore_view *v, size_t *at)
+{
+	const char *string = v->env + *at;
+
+	if (*at >= v->fixed.env_len)
+		return NULL;
+	*at += strlen(string) + 1;
+	return string;
+}
+
+int chan_drawn_next(const void *body, size_t body_len, size_t *at, struct chan_drawn_view *ret_view)
+{
+	const uint8_t *p = (const uint8_t *)body + *at;
+	const size_t have = body_len - *at;
+	struct chan_drawn d;
+
+	if (have == 0)
+		return 0;
+	if (have < sizeof d)
+		return -EPROTO;
+	memcpy(&d, p, sizeof d);
+	if (d.name_len > CHAN_MAX_DRAWN_NAME || d.value_len > CHAN_MAX_DRAWN_VALUE)
+		return -EMSGSIZE;
+	if (d.name_len == 0 || d.value_len == 0 || (size_t)d.name_len + d.value_len > have - sizeof d)
+		return -EPROTO;
+	for (size_t i = 0; i < d.name_len; i++) {
+		if (p[sizeof d + i] <= ' ' || p[sizeof d + i] > '~')
+			return -EPROTO;
+	}
+	*ret_view = (struct chan_drawn_view){
+		.name = (const char *)p + sizeof d,
+		.name_len = d.name_len,
+		.value = p + sizeof d + d.name_len,
+		.value_len = d.value_len,
+	};
+	*at += sizeof d + d.name_len + d.value_len;
+	return 1;
 }

@@ -6,6 +6,10 @@
  *
  *     host                                   cell
  *                                        <-  READY | INIT_ERROR      once, after init
+ *     [SNAPSHOT] ->                                                  once: get ready to be dumped
+ *                                        <-  PARKED | INIT_ERROR     then it reads on, and the process is dumped
+ *     [RESTORE] ->                                                   once, to each process that is made from the dump
+ *                                        <-  RESTORED | INIT_ERROR
  *     [FILTER]  ->                                                   once, before the first CALL (strict policies)
  *     CALL      ->
  *                                        <-  DATA*                   parts of the answer, in order
@@ -30,14 +34,20 @@ enum chan_type {
 		2, /* body: struct sock_filter[]: to be installed with seccomp(2), all threads, after init; there is
 			    * no answer: when it cannot be installed, INIT_ERROR follows READY and the runtime ends */
 	CHAN_SHUTDOWN = 3, /* body: empty */
+	CHAN_SNAPSHOT = 4, /* body: empty: run the hooks, answer PARKED, read on; before the first CALL */
+	CHAN_RESTORE = 5,  /* body: struct chan_restore, environment; once, before the first CALL */
+	CHAN_DRAW = 6,     /* body: empty: answer DRAWN; before the first CALL. For the test of a new snapshot only */
 	/* cell to host */
 	CHAN_READY = 16,      /* body: struct chan_ready */
 	CHAN_INIT_ERROR = 17, /* body: struct chan_error, type, message */
 	CHAN_DATA = 18,       /* body: bytes of the answer */
 	CHAN_DONE = 19,       /* body: empty: the handler returned 0 */
 	CHAN_ERROR = 20,      /* body: struct chan_error, type, message: the handler failed */
-	CHAN_FAULT = 21, /* body: struct chan_fault: SIGSYS named a refused system call; the runtime ends after it */
-	CHAN_EXIT = 22,  /* body: struct chan_exit */
+	CHAN_FAULT = 21,    /* body: struct chan_fault: SIGSYS named a refused system call; the runtime ends after it */
+	CHAN_EXIT = 22,     /* body: struct chan_exit */
+	CHAN_PARKED = 23,   /* body: empty: answers SNAPSHOT */
+	CHAN_RESTORED = 24, /* body: struct chan_restored: answers RESTORE */
+	CHAN_DRAWN = 25,    /* body: struct chan_drawn, name, value, repeated: answers DRAW */
 };
 
 struct chan_head {
@@ -55,8 +65,39 @@ struct chan_call {
 };
 
 struct chan_ready {
-	uint32_t version;      /* CHAN_VERSION */
-	uint32_t has_shutdown; /* 1 when the function defines fsbox_shutdown() */
+	uint32_t version; /* CHAN_VERSION */
+	uint32_t flags;   /* enum chan_ready_flag; a host ignores those that it does not know */
+};
+
+enum chan_ready_flag {
+	CHAN_HAS_SHUTDOWN = 1, /* the function defines fsbox_shutdown() */
+	CHAN_CAN_SNAPSHOT = 2, /* the runtime knows SNAPSHOT, RESTORE and DRAW */
+};
+
+/* What a process is told that was made from a dump. The random bytes are drawn for it alone. */
+struct chan_restore {
+	uint8_t random[64];
+	uint64_t generation; /* of the snapshot's clones, from 1 */
+	int64_t wall_ns;     /* CLOCK_REALTIME now, nanoseconds since 1970 */
+	int64_t elapsed_ns;  /* by the wall since the snapshot, 0 or more */
+	uint32_t memory_mb;  /* the limit of this cell, which the dumped one need not have had */
+	uint32_t flags;      /* enum chan_restore_flag */
+	uint32_t env_len;
+	uint32_t zero;
+	char clone_id[16]; /* CHAN_CLONE_ID_LEN hexadecimal digits (0-9, a-f), then 0 bytes */
+};
+
+enum chan_restore_flag {
+	CHAN_KEEP_SEEDS = 1, /* rand(), random() and drand48() go on where they were; DRAW leaves them out */
+};
+
+struct chan_restored {
+	uint64_t reseed_ns; /* environment and reseeding */
+	uint64_t hooks_ns;  /* the function's hooks */
+};
+
+struct chan_drawn {
+	uint8_t name_len, value_len;
 };
 
 struct chan_error {
@@ -84,7 +125,12 @@ enum {
 	CHAN_MAX_MESSAGE = 32768,
 	CHAN_MAX_ID = 128,
 	CHAN_MAX_TRACE = 3072,
-	CHAN_MAX_INSNS = 4096,                   /* BPF_MAXINSNS, 8 bytes each */
+	CHAN_MAX_INSNS = 4096, /* BPF_MAXINSNS, 8 bytes each */
+	CHAN_CLONE_ID_LEN = 12,
+	CHAN_MAX_ENV = 16384, /* of RESTORE */
+	CHAN_MAX_DRAWN = 4096,
+	CHAN_MAX_DRAWN_NAME = 32,
+	CHAN_MAX_DRAWN_VALUE = 32,
 	CHAN_MAX_BODY = CHAN_MAX_PAYLOAD + 4096, /* a whole event with its ids */
 	CHAN_EXIT_BYTES = sizeof(struct chan_head) + sizeof(struct chan_exit),
 	CHAN_FAULT_BYTES = sizeof(struct chan_head) + sizeof(struct chan_fault),
@@ -96,6 +142,9 @@ _Static_assert(sizeof(struct chan_ready) == 8, "no padding on the wire");
 _Static_assert(sizeof(struct chan_error) == 8, "no padding on the wire");
 _Static_assert(sizeof(struct chan_fault) == 8, "no padding on the wire");
 _Static_assert(sizeof(struct chan_exit) == 16, "no padding on the wire");
+_Static_assert(sizeof(struct chan_restore) == 120, "no padding on the wire");
+_Static_assert(sizeof(struct chan_restored) == 16, "no padding on the wire");
+_Static_assert(sizeof(struct chan_drawn) == 2, "no padding on the wire");
 _Static_assert(sizeof(struct chan_call) + CHAN_MAX_ID + CHAN_MAX_TRACE <= 4096, "ids fit beside the largest event");
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "integers go as they lie in memory");
 
@@ -134,3 +183,26 @@ bool chan_exit_parse(const void *tail, struct chan_exit *ret_exit);
 
 /* True when the CHAN_FAULT_BYTES at @tail (those before the EXIT) are a FAULT frame. */
 bool chan_fault_parse(const void *tail, struct chan_fault *ret_fault);
+
+/* The body of a RESTORE. Pointers into the body. */
+struct chan_restore_view {
+	struct chan_restore fixed; /* clone_id is terminated */
+	const char *env;           /* fixed.env_len bytes of "KEY=VALUE", each terminated, each with a key */
+};
+
+/* 0; -EPROTO; -EMSGSIZE when the environment is over its limit. */
+int chan_restore_parse(const void *body, size_t body_len, struct chan_restore_view *ret_view);
+
+/* The next string of an environment that chan_restore_parse() has accepted, from *at (0 to begin) on; NULL at its end. */
+const char *chan_restore_env(const struct chan_restore_view *v, size_t *at);
+
+/* One value of a DRAWN. Not terminated: pointers into the body. The name is printable ASCII without blanks. */
+struct chan_drawn_view {
+	const char *name;
+	const uint8_t *value;
+	size_t name_len, value_len;
+};
+
+/* Reads the entry at *at (0 to begin) of the body and moves *at behind it. 1; 0 at the end of the body; -EPROTO;
+ * -EMSGSIZE. */
+int chan_drawn_next(const void *body, size_t body_len, size_t *at, struct chan_drawn_view *ret_view);

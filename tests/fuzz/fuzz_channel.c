@@ -66,6 +66,48 @@ static void check_error(const uint8_t *body, size_t len)
 	free(copy);
 }
 
+static void check_restore(const uint8_t *body, size_t len)
+{
+	struct chan_restore_view v;
+	uint8_t *copy = exact_copy(body, len);
+	int r = chan_restore_parse(copy, len, &v);
+	size_t at = 0, sum = 0;
+	const char *s;
+
+	must(r == 0 || r == -EPROTO || r == -EMSGSIZE);
+	if (r == 0) {
+		must(v.fixed.env_len <= CHAN_MAX_ENV && v.env + v.fixed.env_len == (char *)copy + len);
+		must(v.fixed.elapsed_ns >= 0 && strlen(v.fixed.clone_id) == CHAN_CLONE_ID_LEN);
+		while ((s = chan_restore_env(&v, &at))) {
+			must(s == v.env + sum && strchr(s, '=') > s);
+			sum += strlen(s) + 1;
+			must(at == sum && sum <= v.fixed.env_len);
+		}
+		must(sum == v.fixed.env_len);
+	}
+	free(copy);
+}
+
+static void check_drawn(const uint8_t *body, size_t len)
+{
+	struct chan_drawn_view v;
+	uint8_t *copy = exact_copy(body, len);
+	size_t at = 0, before = 0;
+	int r;
+
+	while ((r = chan_drawn_next(copy, len, &at, &v)) > 0) {
+		must(v.name_len > 0 && v.name_len <= CHAN_MAX_DRAWN_NAME);
+		must(v.value_len > 0 && v.value_len <= CHAN_MAX_DRAWN_VALUE);
+		must(at == before + 2 + v.name_len + v.value_len && at <= len);
+		for (size_t i = 0; i < v.name_len; i++)
+			must(v.name[i] > ' ' && v.name[i] <= '~');
+		before = at;
+	}
+	must(r == 0 || r == -EPROTO || r == -EMSGSIZE);
+	must(at == before && (r != 0 || at == len));
+	free(copy);
+}
+
 /* Reads frames as @reader would; stops at the first that it must refuse. */
 static void read_stream(const uint8_t *data, size_t size, enum chan_side reader)
 {
@@ -88,6 +130,10 @@ static void read_stream(const uint8_t *data, size_t size, enum chan_side reader)
 			check_call(data, have, h.len);
 		if ((h.type == CHAN_ERROR || h.type == CHAN_INIT_ERROR) && have == h.len)
 			check_error(data, have);
+		if (h.type == CHAN_RESTORE && have == h.len)
+			check_restore(data, have);
+		if (h.type == CHAN_DRAWN && have == h.len)
+			check_drawn(data, have);
 		data += have;
 		size -= have;
 	}
@@ -102,6 +148,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	read_stream(data, size, CHAN_CELL);
 	check_call(data, size, size);
 	check_error(data, size);
+	check_restore(data, size);
+	check_drawn(data, size);
 	if (size >= CHAN_EXIT_BYTES) {
 		uint8_t *tail = exact_copy(data + size - CHAN_EXIT_BYTES, CHAN_EXIT_BYTES);
 

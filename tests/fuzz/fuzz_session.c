@@ -1,5 +1,6 @@
-/* The host's side of the channel against any bytes of a cell, in any pieces. Input: the first byte chooses what goes on (a
- * call, several, none), the second how large the pieces are, the rest is what the cell writes before it ends.
+/* The host's side of the channel against any bytes of a cell, in any pieces. Input: the first byte chooses what goes on (1:
+ * calls; 2: a snapshot; 4: the cell was restored; 8: draws), the second how large the pieces are, the rest is what the cell
+ * writes before it ends.
  *
  * Properties: the session always comes to its end, after at most as many events as bytes; it holds no more than a frame and
  * an answer; what it tells is bounded and terminated; after SESSION_BROKEN it tells nothing but the end; an EXIT record is
@@ -57,7 +58,10 @@ struct run {
 	int tell, hear;
 	uint64_t calls;
 	bool broken;
+	uint8_t plan;
 };
+
+enum { PLAN_CALLS = 1, PLAN_SNAPSHOT = 2, PLAN_RESTORED = 4, PLAN_DRAWS = 8 };
 
 static void pipe_of(int *r, int *w)
 {
@@ -68,14 +72,23 @@ static void pipe_of(int *r, int *w)
 	*w = p[1];
 }
 
-static void start(struct run *r)
+static void start(struct run *r, uint8_t plan)
 {
-	*r = (struct run){0};
+	static const char *const env[] = {"KEY=VALUE", NULL};
+	const struct chan_restore restore = {.clone_id = "0123456789ab"};
+	struct err e = {0};
+
+	*r = (struct run){.plan = plan};
 	spec_init(&r->spec);
 	cell_init(&r->cell, &r->host, &r->spec, NULL);
 	pipe_of(&r->hear, &r->cell.in);
 	pipe_of(&r->cell.out, &r->tell);
-	session_init(&r->s, &r->cell, &sink, FD_NONE);
+	if (plan & PLAN_RESTORED) {
+		session_init_restored(&r->s, &r->cell, &sink, FD_NONE, true);
+		must(session_restore(&r->s, &restore, env, &e) == 0);
+	} else {
+		session_init(&r->s, &r->cell, &sink, FD_NONE);
+	}
 	r->s.stdout_open = r->s.stderr_open = false;
 }
 
@@ -90,6 +103,34 @@ static void next_call(struct run *r)
 	must(session_call(&r->s, ++r->calls, "id", "", 0, 0, event, sizeof event - 1, &e) == 0);
 }
 
+/* Once init, a snapshot or a restore has gone well. */
+static void go_on(struct run *r)
+{
+	struct err e = {0};
+
+	if (r->plan & PLAN_SNAPSHOT && r->s.can_snapshot) {
+		r->plan ^= PLAN_SNAPSHOT;
+		must(session_snapshot(&r->s, &e) == 0 && session_draw(&r->s, &(struct err){0}) < 0);
+	} else if (r->plan & PLAN_DRAWS) {
+		r->plan ^= PLAN_DRAWS;
+		must(session_draw(&r->s, &e) == 0);
+	} else if (r->plan & PLAN_CALLS) {
+		next_call(r);
+	}
+}
+
+static void check_drawn(const struct run *r)
+{
+	struct chan_drawn_view v;
+	size_t at = 0;
+	int n;
+
+	do
+		n = chan_drawn_next(r->s.drawn.data, r->s.drawn.len, &at, &v);
+	while (n > 0);
+	must(n == 0 && r->s.drawn.len <= CHAN_MAX_DRAWN);
+}
+
 /* What may be said of the session at any time. */
 static void check(const struct run *r)
 {
@@ -100,7 +141,7 @@ static void check(const struct run *r)
 }
 
 /* Takes what has come; false at the end. */
-static bool take(struct run *r, bool calling)
+static bool take(struct run *r)
 {
 	for (;;) {
 		enum session_event ev = session_wait(&r->s, clock_mono_ns());
@@ -113,9 +154,16 @@ static bool take(struct run *r, bool calling)
 		case SESSION_ENDED:
 			return false;
 		case SESSION_READY:
-			must(r->s.ready);
-			if (calling)
-				next_call(r);
+			must(r->s.ready && !(r->plan & PLAN_RESTORED));
+			go_on(r);
+			break;
+		case SESSION_PARKED:
+		case SESSION_RESTORED:
+		case SESSION_DRAWN:
+			must(r->calls == 0 && r->s.asked == SESSION_ASKED_NOTHING);
+			if (ev == SESSION_DRAWN)
+				check_drawn(r);
+			go_on(r);
 			break;
 		case SESSION_DONE:
 		case SESSION_ERROR:
@@ -142,23 +190,23 @@ static bool take(struct run *r, bool calling)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	const bool calling = size > 0 && data[0] & 1;
 	const size_t piece = size > 1 ? (size_t)data[1] * 16 + 1 : 1;
 	struct chan_exit x;
 	struct run r;
 
-	start(&r);
+	start(&r, size > 0 ? data[0] : 0);
 	data += size < 2 ? size : 2;
 	size -= size < 2 ? size : 2;
 	for (size_t at = 0; at < size; at += piece) {
 		size_t n = size - at < piece ? size - at : piece;
 
 		must(write(r.tell, data + at, n) == (ssize_t)n);
-		must(take(&r, calling));
+		must(take(&r));
 	}
 	fd_closep(&r.tell);
 	r.cell.reaped = true; /* PID 1 has ended, too */
-	while (take(&r, false)) {
+	r.plan = 0;
+	while (take(&r)) {
 	}
 	if (r.s.exit_seen)
 		must(size >= CHAN_EXIT_BYTES && chan_exit_parse(data + size - CHAN_EXIT_BYTES, &x) &&

@@ -40,12 +40,18 @@ static const struct {
 	{CHAN_CALL, CHAN_CELL, 1, 24, CHAN_MAX_BODY},
 	{CHAN_FILTER, CHAN_CELL, 0, 8, 32768},
 	{CHAN_SHUTDOWN, CHAN_CELL, 0, 0, 0},
+	{CHAN_SNAPSHOT, CHAN_CELL, 0, 0, 0},
+	{CHAN_RESTORE, CHAN_CELL, 0, 120, 120 + CHAN_MAX_ENV},
+	{CHAN_DRAW, CHAN_CELL, 0, 0, 0},
 	{CHAN_READY, CHAN_HOST, 0, 8, 8},
 	{CHAN_INIT_ERROR, CHAN_HOST, 0, 8, 8 + 256 + 32768},
 	{CHAN_DATA, CHAN_HOST, 1, 0, CHAN_MAX_PAYLOAD},
 	{CHAN_DONE, CHAN_HOST, 1, 0, 0},
 	{CHAN_ERROR, CHAN_HOST, 1, 8, 8 + 256 + 32768},
 	{CHAN_EXIT, CHAN_HOST, 0, 16, 16},
+	{CHAN_PARKED, CHAN_HOST, 0, 0, 0},
+	{CHAN_RESTORED, CHAN_HOST, 0, 16, 16},
+	{CHAN_DRAWN, CHAN_HOST, 0, 0, CHAN_MAX_DRAWN},
 };
 
 TEST(a_head_is_taken_only_by_the_side_it_is_for)
@@ -68,7 +74,7 @@ TEST(a_head_of_a_type_that_does_not_exist_is_refused)
 			taken[1] += parse_head((uint16_t)type, 24, 0, call, CHAN_CELL) == 0;
 		}
 	}
-	CHECK_EQ(taken[CHAN_HOST], 6); /* READY, INIT_ERROR, DATA, ERROR, and FAULT with and without a call */
+	CHECK_EQ(taken[CHAN_HOST], 7); /* READY, INIT_ERROR, DATA, ERROR, DRAWN, and FAULT with and without a call */
 	CHECK_EQ(taken[CHAN_CELL], 2); /* CALL, FILTER */
 }
 
@@ -237,4 +243,120 @@ TEST(a_fault_is_read_from_the_bytes_before_the_exit)
 	CHECK_EQ(f.arch, 7);
 	good.h.type = CHAN_DATA;
 	CHECK(!chan_fault_parse(guarded(&good, sizeof good), &f));
+}
+
+struct restore_bytes {
+	struct chan_restore fixed;
+	char env[64];
+};
+
+static const struct restore_bytes good_restore = {
+	.fixed = {.generation = 7, .elapsed_ns = 5, .memory_mb = 512, .env_len = 12, .clone_id = "0123456789af"},
+	.env = "A=b\0KEY=x=y\0",
+};
+
+static int parse_restore(const struct restore_bytes *b, size_t len, struct chan_restore_view *v)
+{
+	return chan_restore_parse(guarded(b, len), len, v);
+}
+
+TEST(a_restore_is_read_with_its_environment_string_by_string)
+{
+	const size_t whole = sizeof good_restore.fixed + 12;
+	struct restore_bytes b = good_restore;
+	struct chan_restore_view v = {0};
+	size_t at = 0;
+
+	REQUIRE(parse_restore(&b, whole, &v) == 0);
+	CHECK_EQ(v.fixed.generation, 7);
+	CHECK_STREQ(v.fixed.clone_id, "0123456789af");
+	CHECK_STREQ(chan_restore_env(&v, &at), "A=b");
+	CHECK_STREQ(chan_restore_env(&v, &at), "KEY=x=y");
+	CHECK(!chan_restore_env(&v, &at));
+	CHECK(!chan_restore_env(&v, &at));
+	for (size_t len = 0; len < whole; len++)
+		CHECK_EQ(parse_restore(&b, len, &v), -EPROTO);
+	CHECK_EQ(parse_restore(&b, whole + 1, &v), -EPROTO);
+	b.fixed.env_len = at = 0; /* none */
+	REQUIRE(parse_restore(&b, sizeof b.fixed, &v) == 0);
+	CHECK(!chan_restore_env(&v, &at));
+}
+
+TEST(a_restore_that_says_what_cannot_be_is_refused)
+{
+	static const struct {
+		size_t offset;
+		uint8_t byte;
+		int want;
+	} cases[] = {
+		{offsetof(struct chan_restore, elapsed_ns) + 7, 0x80, -EPROTO},
+		{offsetof(struct chan_restore, flags), 2, -EPROTO},
+		{offsetof(struct chan_restore, flags), CHAN_KEEP_SEEDS, 0},
+		{offsetof(struct chan_restore, zero), 1, -EPROTO},
+		{offsetof(struct chan_restore, env_len) + 3, 1, -EMSGSIZE},
+		{offsetof(struct chan_restore, env_len), 11, -EPROTO},
+		{offsetof(struct chan_restore, clone_id), 'A', -EPROTO},
+		{offsetof(struct chan_restore, clone_id) + 11, 'g', -EPROTO},
+		{offsetof(struct chan_restore, clone_id) + 11, '\0', -EPROTO},
+		{offsetof(struct chan_restore, clone_id) + 12, '0', -EPROTO},
+		{offsetof(struct chan_restore, clone_id) + 15, '0', -EPROTO},
+		{offsetof(struct restore_bytes, env), '=', -EPROTO},      /* "==b" */
+		{offsetof(struct restore_bytes, env) + 1, '_', -EPROTO},  /* "A_b" */
+		{offsetof(struct restore_bytes, env) + 11, '_', -EPROTO}, /* not terminated */
+		{offsetof(struct restore_bytes, env) + 3, '_', 0},        /* "A=b_KEY=x=y" */
+	};
+
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		struct restore_bytes b = good_restore;
+		struct chan_restore_view v;
+
+		((uint8_t *)&b)[cases[i].offset] = cases[i].byte;
+		if (!CHECK_EQ(parse_restore(&b, sizeof b.fixed + 12, &v), cases[i].want))
+			tap_note("case %zu", i);
+	}
+}
+
+TEST(drawn_values_are_read_one_after_the_other)
+{
+	static const char bytes[] = "\4\2rand\0\1\1\3xabc";
+	const size_t whole = sizeof bytes - 1;
+	struct chan_drawn_view v = {0};
+	size_t at = 0;
+
+	REQUIRE(chan_drawn_next(guarded(bytes, whole), whole, &at, &v) == 1);
+	CHECK_EQ(v.name_len, 4);
+	CHECK_EQ(v.value_len, 2);
+	CHECK_MEMEQ(v.name, "rand", 4);
+	CHECK_MEMEQ(v.value, "\0\1", 2);
+	REQUIRE(chan_drawn_next(guarded(bytes, whole), whole, &at, &v) == 1);
+	CHECK_MEMEQ(v.name, "x", 1);
+	CHECK_MEMEQ(v.value, "abc", 3);
+	CHECK_EQ(chan_drawn_next(guarded(bytes, whole), whole, &at, &v), 0);
+	for (size_t len = 1; len < whole; len++) { /* cut short, but for the end of the first */
+		int r = 1;
+
+		for (at = 0; r > 0;)
+			r = chan_drawn_next(guarded(bytes, len), len, &at, &v);
+		CHECK_EQ(r, len == 8 ? 0 : -EPROTO);
+	}
+}
+
+TEST(drawn_values_have_a_name_that_can_be_printed_and_are_bounded)
+{
+	static const struct {
+		const char *bytes;
+		int want;
+	} cases[] = {
+		{"\0\1x", -EPROTO},     {"\1\0x", -EPROTO},     {"\1\1 x", -EPROTO},   {"\1\1\nx", -EPROTO},
+		{"\1\1\177x", -EPROTO}, {"\1\1\303x", -EPROTO}, {"\41\1x", -EMSGSIZE}, {"\1\41x", -EMSGSIZE},
+		{"\1\2ax", -EPROTO},    {"\1\1~x", 1},
+	};
+	struct chan_drawn_view v;
+
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		size_t len = 2 + strlen(cases[i].bytes + 2), at = 0;
+
+		if (!CHECK_EQ(chan_drawn_next(guarded(cases[i].bytes, len), len, &at, &v), cases[i].want))
+			tap_note("case %zu", i);
+	}
 }

@@ -112,7 +112,7 @@ TEST(it_is_ready_after_loading_and_says_whether_there_is_a_shutdown)
 		REQUIRE(chan_peer_next(&p, &f) == 1 && f.head.type == CHAN_READY);
 		memcpy(&ready, f.body, sizeof ready);
 		CHECK_EQ(ready.version, CHAN_VERSION);
-		CHECK_EQ(ready.has_shutdown, i);
+		CHECK_EQ(ready.flags & CHAN_HAS_SHUTDOWN, i ? CHAN_HAS_SHUTDOWN : 0);
 	}
 }
 

@@ -102,6 +102,8 @@ static int serve(const struct function *f)
 			if (r > 0)
 				return init_error("Runtime.InitError", "the policy's filter cannot be installed: %s",
 						  strerror(code));
+		} else if (head.type != CHAN_CALL) {
+			r = -EPROTO;
 		} else {
 			called = true;
 			r = call_run(&head, f->handler);
@@ -157,7 +159,7 @@ int main(int argc, char **argv)
 	r = load(argv[1], &f);
 	if (r != 0)
 		return r;
-	ready.has_shutdown = f.shutdown != NULL;
+	ready.flags = f.shutdown ? CHAN_HAS_SHUTDOWN : 0;
 	(void)fflush(stdout);
 	r = link_send(CHAN_READY, 0, &ready, sizeof ready);
 	if (r < 0)
