@@ -238,9 +238,13 @@ size_t snap_seccomp_image(const void *insns, size_t len, void *buf, size_t size)
 
 /* ---- Tree: the content of a directory as one file ---- */
 
-/* Everything below @dir into @out: files, directories, links, fifos, hard links, owners, modes, times. Sockets and devices
- * are left out. ERR_LIMIT beyond 64 levels. The tree must not change meanwhile; names are opened without following links. */
-NODISCARD int snap_tree_pack(int dir, int out, uint64_t *ret_entries, struct err *e);
-/* Makes it all below @dir, which is empty. System calls on fixed buffers only: for a child after clone3. -errno; -EBADMSG on
- * bytes that are no archive. */
+/* Everything below @dir into @out: files, directories, links, fifos, hard links, owners, modes, times; of @dir itself its
+ * mode and times. Holes stay holes. Sockets, devices, extended attributes, set-user-ID and set-group-ID are left out.
+ * @id_base: outside number of the cell's uid and gid 0, which is subtracted from every owner. ERR_LIMIT beyond 64 levels or
+ * 1,048,576 entries; ERR_UNSUPPORTED for a mount or an owner that is not the cell's. The tree must not change meanwhile;
+ * names are opened without following links, and nothing in it can make this wait. */
+NODISCARD int snap_tree_pack(int dir, int out, uint32_t id_base, uint64_t *ret_entries, struct err *e);
+/* Makes it all below @dir, which is empty, as uid 0 of the cell's user namespace. System calls on fixed buffers, some 40 KiB
+ * of stack: for a child after clone3. -errno; -EBADMSG on bytes that are no archive, or one that was cut. On failure a part
+ * of the tree is there, all of it below @dir. */
 NODISCARD int snap_tree_unpack(int in, int dir);
