@@ -52,6 +52,9 @@ struct cg_limits {
 	uint32_t pids;
 	struct cg_cpu cpu;
 	bool boost; /* start with at least one whole CPU; cg_end_boost() sets the real share */
+	/* Beyond the limits until cg_end_extra(): for the program that restores the cell's runtime and lives in its group. */
+	uint64_t extra_memory_bytes;
+	uint32_t extra_pids;
 };
 
 /* One cell's group. A zeroed struct and CGROUP_INIT both mean "no group" (mode CG_NONE): cg_close() and cg_remove() are
@@ -62,9 +65,11 @@ struct cgroup {
 	char parent[256]; /* below the hierarchy's root, e.g. "/fsbox" */
 	int v2;           /* dirfd for CLONE_INTO_CGROUP, FD_NONE when there is no cgroup2 */
 	int v1[CG_V1_COUNT];
-	int oom_event; /* eventfd of v1's memory.oom_control, FD_NONE on v2. Nonblocking. The kernel signals
+	int oom_event;      /* eventfd of v1's memory.oom_control, FD_NONE on v2. Nonblocking. The kernel signals
 				    * it at an OOM and also when the group is removed: oom_kills of cg_usage() decides */
-	int peak;      /* the memory peak's file, kept open by cg_peak() */
+	int peak;           /* the memory peak's file, kept open by cg_peak() */
+	uint64_t peak_base; /* where a peak that cannot be set back stood at cg_end_extra(), else 0 */
+	uint64_t peak_seen; /* the most that was seen since then */
 	struct cg_limits limits;
 	struct cg_host *host; /* borrowed */
 };
@@ -122,6 +127,10 @@ NODISCARD int cg_attach_v2(const struct cgroup *cg, pid_t pid, struct err *e);
 NODISCARD int cg_end_boost(struct cgroup *cg, struct err *e);
 /* And back, for an init that runs again. */
 NODISCARD int cg_begin_boost(struct cgroup *cg, struct err *e);
+
+/* The limits without extra, and a memory peak that counts from now on. v2 before Linux 6.12 cannot set its peak back: there
+ * cg_peak() answers with what is in use, sampled when asked, until that peak is passed. On v1 -EBUSY when more is in use. */
+NODISCARD int cg_end_extra(struct cgroup *cg, struct err *e);
 
 struct cg_usage {
 	uint64_t memory_peak_bytes; /* before Linux 5.19 v2 does not count it: then the present usage */

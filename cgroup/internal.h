@@ -38,6 +38,9 @@ NODISCARD int cg_check_path(const struct cg_host *host, const char *wanted, char
 NODISCARD int cg_open_dir(const char *root, const char *path);
 NODISCARD int cg_open_child(int dirfd, const char *name);
 /* One write(2) of the whole value; -errno. */
+/* stat.c: the memory peak counts from now on. */
+NODISCARD int cg_restart_peak(struct cgroup *cg, struct err *e);
+
 NODISCARD int cg_write_at(int dirfd, const char *file, const char *text, size_t len);
 /* For what helps where it works and is no failure where it does not. */
 void cg_try_write_at(int dirfd, const char *file, const char *text, size_t len);

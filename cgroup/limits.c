@@ -115,9 +115,19 @@ static int put_cpu(const struct cgroup *cg, struct err *e)
 	return cg->mode == CG_V2 ? put_cpu_v2(cg, e) : put_quota_v1(cg, e);
 }
 
+static uint64_t memory_now(const struct cgroup *cg)
+{
+	return cg->limits.memory_bytes + cg->limits.extra_memory_bytes;
+}
+
+static uint64_t pids_now(const struct cgroup *cg)
+{
+	return (uint64_t)cg->limits.pids + cg->limits.extra_pids;
+}
+
 static int put_memory_v2(const struct cgroup *cg, struct err *e)
 {
-	int r = put_u64(cg, CG_H_V2, "memory.max", cg->limits.memory_bytes, e);
+	int r = put_u64(cg, CG_H_V2, "memory.max", memory_now(cg), e);
 
 	if (r < 0)
 		return r;
@@ -141,7 +151,7 @@ static int put_sockets_v1(const struct cgroup *cg, struct err *e)
 
 static int put_memory_v1(const struct cgroup *cg, struct err *e)
 {
-	int r = put_u64(cg, CG_V1_MEMORY, "memory.limit_in_bytes", cg->limits.memory_bytes, e);
+	int r = put_u64(cg, CG_V1_MEMORY, "memory.limit_in_bytes", memory_now(cg), e);
 
 	r = r < 0 ? r : put_sockets_v1(cg, e);
 	if (r < 0)
@@ -149,7 +159,7 @@ static int put_memory_v1(const struct cgroup *cg, struct err *e)
 	/* memory + swap may never be under memory, so it comes second. Without that account swappiness 0 keeps anonymous
 	 * memory of the group out of swap when its own limit presses (cgroup-v1/memory.rst, 5.3). */
 	if (cg->host->v1_memsw)
-		return put_u64(cg, CG_V1_MEMORY, "memory.memsw.limit_in_bytes", cg->limits.memory_bytes, e);
+		return put_u64(cg, CG_V1_MEMORY, "memory.memsw.limit_in_bytes", memory_now(cg), e);
 	return cg_put(cg, CG_V1_MEMORY, "memory.swappiness", "0", 1, e);
 }
 
@@ -159,7 +169,7 @@ static int write_v2(const struct cgroup *cg, struct err *e)
 
 	r = r < 0 ? r : put_cpu_v2(cg, e);
 	r = r < 0 ? r : put_u64(cg, CG_H_V2, "cpu.weight", cg->limits.cpu.weight, e);
-	return r < 0 ? r : put_u64(cg, CG_H_V2, "pids.max", cg->limits.pids, e);
+	return r < 0 ? r : put_u64(cg, CG_H_V2, "pids.max", pids_now(cg), e);
 }
 
 /* A fresh group has no quota, so any period is legal; after that only the quota ever changes. */
@@ -170,12 +180,26 @@ static int write_v1(const struct cgroup *cg, struct err *e)
 	r = r < 0 ? r : put_u64(cg, CG_V1_CPU, "cpu.cfs_period_us", cg->limits.cpu.period_us, e);
 	r = r < 0 ? r : put_quota_v1(cg, e);
 	r = r < 0 ? r : put_u64(cg, CG_V1_CPU, "cpu.shares", cg->limits.cpu.shares, e);
-	return r < 0 ? r : put_u64(cg, CG_V1_PIDS, "pids.max", cg->limits.pids, e);
+	return r < 0 ? r : put_u64(cg, CG_V1_PIDS, "pids.max", pids_now(cg), e);
 }
 
 int cg_limits_write(const struct cgroup *cg, struct err *e)
 {
 	return cg->mode == CG_V2 ? write_v2(cg, e) : write_v1(cg, e);
+}
+
+int cg_end_extra(struct cgroup *cg, struct err *e)
+{
+	int r;
+
+	if (cg->mode == CG_NONE)
+		return err_set(e, ERR_BUG, EBADF, "changing the limits of a cell without a cgroup");
+	cg->limits.extra_memory_bytes = 0;
+	cg->limits.extra_pids = 0;
+	r = cg->mode == CG_V2 ? put_u64(cg, CG_H_V2, "memory.max", memory_now(cg), e) : put_memory_v1(cg, e);
+	if (r == 0)
+		r = put_u64(cg, cg->mode == CG_V2 ? CG_H_V2 : (unsigned)CG_V1_PIDS, "pids.max", pids_now(cg), e);
+	return r == 0 ? cg_restart_peak(cg, e) : r;
 }
 
 static int set_boost(struct cgroup *cg, bool boost, struct err *e)

@@ -133,40 +133,90 @@ int cg_usage(const struct cgroup *cg, struct cg_usage *ret, struct err *e)
 	return 0;
 }
 
-/* The file that holds the peak; before Linux 5.19 v2 has none, and the present usage has to stand for it. */
+/* The file that holds the peak; before Linux 5.19 v2 has none, and the present usage has to stand for it. Opened for writing
+ * where that is possible: v2's peak can be set back from 6.12 on, for the descriptor that wrote. */
 static int open_peak(const struct cgroup *cg)
 {
 	const bool v2 = cg->mode == CG_V2;
 	const int dir = v2 ? cg->v2 : cg->v1[CG_V1_MEMORY];
-	const int flags = O_RDONLY | O_CLOEXEC | O_NOFOLLOW;
-	int fd = openat(dir, v2 ? "memory.peak" : "memory.max_usage_in_bytes", flags);
+	const char *file = v2 ? "memory.peak" : "memory.max_usage_in_bytes";
+	int fd = openat(dir, file, O_RDWR | O_CLOEXEC | O_NOFOLLOW);
 
+	if (fd < 0)
+		fd = openat(dir, file, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	if (fd < 0 && errno == ENOENT && v2)
-		fd = openat(dir, "memory.current", flags);
+		fd = openat(dir, "memory.current", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	return fd < 0 ? -errno : fd;
 }
 
-int cg_peak(struct cgroup *cg, uint64_t *ret_bytes, struct err *e)
+static int hold_peak(struct cgroup *cg, struct err *e)
+{
+	int r = fd_valid(cg->peak) ? 0 : open_peak(cg);
+
+	if (r < 0)
+		return err_sys(e, r, "opening the memory peak of cgroup '%s'", cg->name);
+	if (!fd_valid(cg->peak))
+		cg->peak = r;
+	return 0;
+}
+
+static int read_peak(const struct cgroup *cg, uint64_t *ret_bytes, struct err *e)
 {
 	char text[32];
-	ssize_t n;
+	ssize_t n = pread(cg->peak, text, sizeof text - 1, 0);
 
-	if (cg->mode == CG_NONE)
-		return err_set(e, ERR_BUG, EBADF, "reading the memory peak of a cell without a cgroup");
-	if (!fd_valid(cg->peak)) {
-		int r = open_peak(cg);
-
-		if (r < 0)
-			return err_sys(e, r, "opening the memory peak of cgroup '%s'", cg->name);
-		cg->peak = r;
-	}
-	n = pread(cg->peak, text, sizeof text - 1, 0);
 	if (n <= 0)
 		return err_sys(e, n < 0 ? errno : EIO, "reading the memory peak of cgroup '%s'", cg->name);
 	text[n] = '\0';
 	return cg_parse_value(text, ret_bytes)
 		       ? 0
 		       : err_set(e, ERR_SYSTEM, EPROTO, "memory peak of cgroup '%s': '%s'", cg->name, text);
+}
+
+/* For a peak that cannot be set back: what is in use when somebody asks. */
+static void sample(struct cgroup *cg)
+{
+	static const char file[] = "memory.current";
+	char text[32];
+	uint64_t now;
+
+	if (cg_read_at(cg->v2, file, text, sizeof text) >= 0 && cg_parse_value(text, &now) && now > cg->peak_seen)
+		cg->peak_seen = now;
+}
+
+int cg_restart_peak(struct cgroup *cg, struct err *e)
+{
+	int r = hold_peak(cg, e);
+
+	if (r < 0)
+		return r;
+	cg->peak_base = cg->peak_seen = 0;
+	if (pwrite(cg->peak, "0", 1, 0) == 1)
+		return 0;
+	r = read_peak(cg, &cg->peak_base, e);
+	if (r == 0)
+		sample(cg);
+	return r;
+}
+
+int cg_peak(struct cgroup *cg, uint64_t *ret_bytes, struct err *e)
+{
+	uint64_t peak;
+	int r;
+
+	if (cg->mode == CG_NONE)
+		return err_set(e, ERR_BUG, EBADF, "reading the memory peak of a cell without a cgroup");
+	r = hold_peak(cg, e);
+	if (r == 0)
+		r = read_peak(cg, &peak, e);
+	if (r < 0)
+		return r;
+	if (cg->peak_base > 0 && peak <= cg->peak_base) {
+		sample(cg);
+		peak = cg->peak_seen;
+	}
+	*ret_bytes = peak;
+	return 0;
 }
 
 void cg_pause_until(uint64_t ns_monotonic)

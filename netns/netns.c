@@ -20,12 +20,12 @@ static void msg_freep(struct nl_msg **m)
 		nlmsg_free(*m);
 }
 
-int net_plan_loopback(struct net_request *ret, struct err *e)
+int net_plan_loopback(bool up, struct net_request *ret, struct err *e)
 {
-	struct ifinfomsg up = {
+	struct ifinfomsg link = {
 		.ifi_family = AF_UNSPEC,
 		.ifi_index = LOOPBACK_INDEX,
-		.ifi_flags = IFF_UP,
+		.ifi_flags = up ? IFF_UP : 0,
 		.ifi_change = IFF_UP,
 	};
 	AUTO(msg_freep) struct nl_msg *m = nlmsg_alloc_simple(RTM_NEWLINK, NLM_F_REQUEST | NLM_F_ACK);
@@ -33,7 +33,7 @@ int net_plan_loopback(struct net_request *ret, struct err *e)
 	if (!m)
 		return err_oom(e);
 
-	int r = nlmsg_append(m, &up, sizeof up, NLMSG_ALIGNTO);
+	int r = nlmsg_append(m, &link, sizeof link, NLMSG_ALIGNTO);
 	if (r < 0)
 		return err_set(e, ERR_SYSTEM, ENOMEM, "netlink request for loopback: %s", nl_geterror(r));
 

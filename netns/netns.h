@@ -14,8 +14,8 @@ struct net_request {
 	unsigned char bytes[NET_REQUEST_MAX];
 };
 
-/* Parent: "set lo up", built by libnl. */
-NODISCARD int net_plan_loopback(struct net_request *ret, struct err *e);
+/* Parent: "set lo up" (or down), built by libnl. */
+NODISCARD int net_plan_loopback(bool up, struct net_request *ret, struct err *e);
 
 /* Child, inside the new namespace, with CAP_NET_ADMIN over it: sends the request and waits for the kernel's
  * acknowledgement. -errno. */

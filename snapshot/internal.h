@@ -29,3 +29,8 @@ NODISCARD int manifest_read(const char *file, const char *text, size_t len, stru
  * restore is mounted. Fills max_pid and page_bytes of @m. ERR_UNSUPPORTED when a process has namespaces of its own;
  * ERR_SYSTEM with the file's name when an image is not what CRIU writes. */
 NODISCARD int image_detach(int images, struct snap_manifest *m, struct err *e);
+
+/* ---- engine.c ---- */
+
+/* The words before CRIU's own arguments. @paths, of at least twice the engine's dir, holds two of them. */
+void engine_argv(const struct snap_engine *en, char *paths, size_t size, const char *argv[5]);

@@ -36,6 +36,9 @@ NODISCARD int snap_engine_find(const char *runtime_dir, struct snap_engine *ret,
 /* Asks it whether it works on this kernel (`criu check`): ERR_UNSUPPORTED with its words. Takes some 50 ms. */
 NODISCARD int snap_engine_check(const struct snap_engine *en, struct err *e);
 
+/* From CRIU's log the first error that is one, in its own words. Cuts @text up. */
+void snap_engine_complaint(char *text, char *ret, size_t size);
+
 /* ---- Key ---- */
 
 enum { SNAP_ID_LEN = 64, SNAP_MAX_PARTS = 40, SNAP_MAX_FILES = 512, SNAP_MAX_PIPES = 4 };
@@ -185,10 +188,11 @@ NODISCARD int snap_gc(const struct snap_store *st, uint64_t max_age_ns, uint64_t
 
 /* The process to be dumped, seen from the host, parked in its read of the channel. */
 struct snap_victim {
-	pid_t pid;      /* of the runtime */
-	pid_t init_pid; /* of the cell's PID 1 */
-	uid_t owner;    /* uid that owns the cell's user namespace */
-	bool host_net;  /* --net host */
+	pid_t pid;          /* of the runtime */
+	pid_t init_pid;     /* of the cell's PID 1 */
+	uid_t owner;        /* uid that owns the cell's user namespace */
+	bool host_net;      /* --net host */
+	bool host_userland; /* no --rootfs: what it maps below /usr is the host's */
 };
 
 /* Looks at every process of the cell for what an image cannot hold, or must not for uniqueness. ERR_UNSUPPORTED with a

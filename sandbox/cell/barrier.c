@@ -21,17 +21,20 @@ int barrier_make(int *ret_host, int *ret_child, struct err *e)
 	return 0;
 }
 
-int barrier_release(int fd, const int *fds, int n, struct err *e)
+/* Descriptors beside a message. */
+union rights {
+	struct cmsghdr align;
+	char space[CMSG_SPACE(BARRIER_MAX_FDS * sizeof(int))];
+};
+
+static ssize_t send_with(int fd, const void *data, size_t len, const int *fds, int n)
 {
-	uint32_t go = 1;
-	struct iovec iov = {&go, sizeof go};
-	union {
-		struct cmsghdr align;
-		char space[CMSG_SPACE(BARRIER_MAX_FDS * sizeof(int))];
-	} control = {0};
+	struct iovec iov = {.iov_len = len};
+	union rights control = {0};
 	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
 	const size_t bytes = (size_t)n * sizeof(int);
 
+	memcpy(&iov.iov_base, &data, sizeof data); /* sendmsg(2) only reads it */
 	if (n > 0) {
 		struct cmsghdr *cmsg = &control.align;
 
@@ -42,19 +45,14 @@ int barrier_release(int fd, const int *fds, int n, struct err *e)
 		cmsg->cmsg_len = CMSG_LEN(bytes);
 		memcpy(CMSG_DATA(cmsg), fds, bytes);
 	}
-
-	ssize_t sent = sendmsg(fd, &msg, MSG_NOSIGNAL);
-	return sent == (ssize_t)sizeof go ? 0 : err_sys(e, sent < 0 ? errno : EIO, "releasing the child");
+	return sendmsg(fd, &msg, MSG_NOSIGNAL);
 }
 
-int barrier_wait(int fd, int *fds)
+/* *ret_n is the number of descriptors that came, at most BARRIER_MAX_FDS: the space bounds it. */
+static ssize_t receive_with(int fd, void *data, size_t len, int *fds, int *ret_n)
 {
-	uint32_t go = 0;
-	struct iovec iov = {&go, sizeof go};
-	union {
-		struct cmsghdr align;
-		char space[CMSG_SPACE(BARRIER_MAX_FDS * sizeof(int))];
-	} control = {0};
+	struct iovec iov = {data, len};
+	union rights control = {0};
 	struct msghdr msg = {.msg_iov = &iov,
 			     .msg_iovlen = 1,
 			     .msg_control = control.space,
@@ -65,36 +63,67 @@ int barrier_wait(int fd, int *fds)
 	do
 		got = recvmsg(fd, &msg, MSG_CMSG_CLOEXEC);
 	while (got < 0 && errno == EINTR);
+	*ret_n = 0;
+	cmsg = got < 0 ? NULL : CMSG_FIRSTHDR(&msg);
+	if (cmsg && cmsg->cmsg_type == SCM_RIGHTS) {
+		const size_t bytes = cmsg->cmsg_len - CMSG_LEN(0);
+
+		memcpy(fds, CMSG_DATA(cmsg), bytes);
+		*ret_n = (int)(bytes / sizeof(int));
+	}
+	return got;
+}
+
+int barrier_release(int fd, const int *fds, int n, struct err *e)
+{
+	const uint32_t go = 1;
+	ssize_t sent = send_with(fd, &go, sizeof go, fds, n);
+
+	return sent == (ssize_t)sizeof go ? 0 : err_sys(e, sent < 0 ? errno : EIO, "releasing the child");
+}
+
+int barrier_wait(int fd, int *fds)
+{
+	uint32_t go = 0;
+	int n;
+	ssize_t got = receive_with(fd, &go, sizeof go, fds, &n);
+
 	if (got < 0)
 		return -errno;
-	if (got != (ssize_t)sizeof go || go != 1)
-		return -EPIPE;
-	cmsg = CMSG_FIRSTHDR(&msg);
-	if (!cmsg)
-		return 0;
-
-	size_t bytes = cmsg->cmsg_len - CMSG_LEN(0);
-	memcpy(fds, CMSG_DATA(cmsg), bytes); /* from our own parent: at most BARRIER_MAX_FDS, which the space bounds */
-	return (int)(bytes / sizeof(int));
+	return got == (ssize_t)sizeof go && go == 1 ? n : -EPIPE;
 }
 
 void barrier_fail(int fd, const struct err *e)
 {
-	const struct barrier_msg m = {.err = *e};
+	const struct barrier_msg m = {.word = BARRIER_FAILED, .err = *e};
 
-	(void)send(fd, &m, sizeof m, MSG_NOSIGNAL); /* the host sees the end of the child in any case */
+	(void)send(fd, &m, BARRIER_MSG_SIZE(0), MSG_NOSIGNAL); /* the host sees the end of the child in any case */
 }
 
 int barrier_announce_exec(int fd)
 {
-	const struct barrier_msg m = {.exec_ns = clock_mono_ns()};
+	const struct barrier_msg m = {.word = BARRIER_EXEC, .exec_ns = clock_mono_ns()};
 
-	return send(fd, &m, sizeof m, MSG_NOSIGNAL) < 0 ? -errno : 0;
+	return send(fd, &m, BARRIER_MSG_SIZE(0), MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
-/* One message of the child into @from; 0 at end of file, 1 when there was one. */
-static int receive(int fd, struct barrier_msg *from, struct err *e)
+int barrier_announce_parked(int fd, int worker)
 {
+	const struct barrier_msg m = {.word = BARRIER_PARKED};
+
+	return send_with(fd, &m, BARRIER_MSG_SIZE(0), &worker, 1) < 0 ? -errno : 0;
+}
+
+int barrier_send_bytes(int fd, struct barrier_msg *m)
+{
+	m->word = BARRIER_BYTES_OF_WORKER;
+	return send(fd, m, BARRIER_MSG_SIZE(m->len), MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+/* One message of the child into @from; 0 at end of file, 1 when there was one. A descriptor that came beside it is *ret_fd. */
+static int receive(int fd, struct barrier_msg *from, int *ret_fd, struct err *e)
+{
+	int fds[BARRIER_MAX_FDS], n_fds = 0;
 	struct pollfd p = {.fd = fd, .events = POLLIN};
 	ssize_t n;
 
@@ -104,31 +133,52 @@ static int receive(int fd, struct barrier_msg *from, struct err *e)
 	if (n <= 0)
 		return err_set(e, ERR_SYSTEM, n < 0 ? errno : ETIMEDOUT, "the child did not execute within %d s",
 			       EXEC_WAIT_MS / 1000);
-	n = recv(fd, from, sizeof *from, 0);
+	n = receive_with(fd, from, sizeof *from, fds, &n_fds);
 	if (n < 0 && errno == ECONNRESET) /* it closed without reading our word; what it said lies behind this error */
-		n = recv(fd, from, sizeof *from, 0);
+		n = receive_with(fd, from, sizeof *from, fds, &n_fds);
+	if (n_fds == 1 && ret_fd && !fd_valid(*ret_fd))
+		*ret_fd = fds[--n_fds];
+	while (n_fds > 0)
+		fd_closep(&fds[--n_fds]);
 	if (n < 0)
 		return err_sys(e, errno, "reading the child's barrier");
-	if (n != 0 && (size_t)n != sizeof *from)
+	if (n == 0)
+		return 0;
+	if ((size_t)n < BARRIER_MSG_SIZE(0) || from->len > BARRIER_BYTES || (size_t)n != BARRIER_MSG_SIZE(from->len))
 		return err_set(e, ERR_BUG, EPROTO, "a barrier message of %zd bytes", n);
-	return n != 0;
+	if (from->word == BARRIER_FAILED)
+		return err_adopt(e, &from->err);
+	return 1;
 }
 
-int barrier_expect_exec(int fd, uint64_t *ret_exec_ns, struct err *e)
+int barrier_expect_parked(int fd, int *ret_worker, struct err *e)
+{
+	struct barrier_msg from;
+	int r = receive(fd, &from, ret_worker, e);
+
+	if (r == 0)
+		return err_set(e, ERR_SYSTEM, ECHILD, "the child died before it was prepared");
+	if (r > 0 && from.word != BARRIER_PARKED)
+		return err_set(e, ERR_BUG, EPROTO, "a barrier message out of place");
+	return r < 0 ? r : 0;
+}
+
+int barrier_expect_exec(int fd, uint64_t *ret_exec_ns, struct buf *ret_bytes, struct err *e)
 {
 	uint64_t announced = 0;
 
 	for (;;) {
 		struct barrier_msg from;
-		int r = receive(fd, &from, e);
+		int r = receive(fd, &from, NULL, e);
 
 		if (r < 0)
 			return r;
 		if (r == 0)
 			break;
-		if (from.err.kind != ERR_NONE)
-			return err_adopt(e, &from.err);
-		announced = from.exec_ns;
+		if (from.word == BARRIER_EXEC)
+			announced = from.exec_ns;
+		else if (from.word == BARRIER_BYTES_OF_WORKER && ret_bytes)
+			buf_add(ret_bytes, from.bytes, from.len);
 	}
 	/* End of file: exec closed the child's end, or the child is gone. Only the first comes after its word. */
 	if (announced == 0)

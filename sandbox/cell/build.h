@@ -14,11 +14,12 @@
 #include "confine/confine.h"
 #include "netns/netns.h"
 #include "rootfs/rootfs.h"
+#include "snapshot/snapshot.h"
 #include "spec/plan.h"
 
 #include <signal.h>
 
-enum { CELL_MAX_SLOTS = 4096, CELL_TRACE_MARKS = 64 };
+enum { CELL_MAX_SLOTS = 4096, CELL_TRACE_MARKS = 256 };
 
 /* When each stage began and ended, written by both sides of the clone into one shared page. */
 struct cell_trace {
@@ -44,6 +45,10 @@ struct cell_host {
 	int target_fd;            /* the code, opened and checked by the face; FD_NONE: by its name. Not closed here */
 	bool clone_beside;        /* CLONE_INTO_CGROUP does not work from here: the child enters by itself */
 	struct cell_trace *trace; /* NULL unless wanted */
+	const struct snap_engine *engine; /* borrowed; NULL: no snapshots */
+	bool kdat_kept;
+	struct buf
+		kdat; /* what CRIU knows of this kernel, from an earlier worker of this boot; empty: it has to look */
 };
 
 /* Looks at the host, finds the cgroup parent (unless @spec says no limits), sweeps what dead owners left.
@@ -56,12 +61,15 @@ struct cell {
 	struct cell_host *host;
 	const struct cell_spec *spec;
 	const struct filter *filter; /* installed before exec; borrowed */
+	enum plan_role role;
+	const struct snap *from; /* PLAN_RESTORED: borrowed */
+	uint64_t generation;     /* not PLAN_PLAIN: never the same twice */
 	struct cell_plan *plan;
 	char id[16];
 	int slot; /* -1: none */
 	struct cgroup cg;
 	bool has_cg;
-	struct net_request lo;
+	struct net_request lo, lo_down;
 	struct root_quota quota;
 	int skeleton;                /* holds the skeleton in place */
 	int mounts[PLAN_MAX_MOUNTS]; /* made before clone3, in the plan's order; FD_NONE: made by the child */
@@ -69,6 +77,11 @@ struct cell {
 	int in, out;          /* our ends of the channel: written, read; non-blocking */
 	int std_out, std_err; /* our ends of the function's output; non-blocking */
 	int child_in, child_out, child_std_out, child_std_err;
+	int worker, worker_child; /* PLAN_RESTORED: the socket to CRIU */
+	int worker_pidfd;
+	int worker_log, worker_log_child; /* and what it says on stderr; neither end blocks */
+	int tmp_tree;                     /* the archive of /tmp, or FD_NONE */
+	struct buf filter_image;          /* the filter as CRIU takes it; empty without one */
 	pid_t pid;
 	int pidfd;
 	uint64_t exec_ns; /* CLOCK_MONOTONIC when the cell's PID 1 was executed */
@@ -80,9 +93,18 @@ struct cell {
 /* Initialises without touching the host. @spec, @host and @filter must outlive the cell. */
 void cell_init(struct cell *c, struct cell_host *host, const struct cell_spec *spec, const struct filter *filter);
 
+/* To be dumped after init, or restored from @from, which must outlive the cell. Between cell_init() and cell_build(). */
+void cell_publish(struct cell *c);
+void cell_restore_from(struct cell *c, const struct snap *from);
+
 /* Runs the host's stages; on success the runtime inside has been executed. On failure everything is undone and *e names
  * the stage. */
 NODISCARD int cell_build(struct cell *c, struct err *e);
+
+/* The same in two steps for a cell that is restored: after the first it is complete but for its runtime, with a worker that
+ * waits; the second restores. */
+NODISCARD int cell_prepare(struct cell *c, struct err *e);
+NODISCARD int cell_resume(struct cell *c, struct err *e);
 
 /* Ends every process of the cell now. Idempotent. */
 void cell_kill(struct cell *c);

@@ -57,19 +57,27 @@ static int child_ids(struct child *ch, struct err *e)
 	 * (one id mapped, no privileges) the caller's supplementary groups stay; inside they are nobody's. */
 	if (ch->plan->privileged && syscall(SYS_setgroups, 0, NULL) < 0)
 		return err_sys(e, errno, "dropping supplementary groups");
-	if (syscall(SYS_setresgid, CELL_GID, CELL_GID, CELL_GID) < 0)
-		return err_sys(e, errno, "becoming gid %d", CELL_GID);
+	/* A cell that is to be restored stays root of its namespace until "user": CRIU has to be that. */
+	const unsigned id = ch->plan->role == PLAN_RESTORED ? 0 : CELL_UID;
+	if (syscall(SYS_setresgid, id, id, id) < 0)
+		return err_sys(e, errno, "becoming gid %u", id);
 	/* Our uid outside was never root of this user namespace, so this keeps its capabilities until "caps". */
-	if (syscall(SYS_setresuid, CELL_UID, CELL_UID, CELL_UID) < 0)
-		return err_sys(e, errno, "becoming uid %d", CELL_UID);
-	/* A change of ids clears it, hence here. The host cannot have died unseen: it has just released us, and if it
-	 * dies from now on this ends the cell; if it died in between, its end of the barrier is closed. */
+	if (syscall(SYS_setresuid, id, id, id) < 0)
+		return err_sys(e, errno, "becoming uid %u", id);
+	return child_follow_host(ch, e);
+}
+
+/* A change of ids clears it, hence after each. The host cannot have died unseen: it has just released us, and if it dies
+ * from now on this ends the cell; if it died in between, its end of the barrier is closed. */
+int child_follow_host(const struct child *ch, struct err *e)
+{
+	char probe;
+	ssize_t left;
+
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
 		return err_sys(e, errno, "setting the parent death signal");
-
-	char probe;
-	ssize_t left = recv(ch->barrier, &probe, sizeof probe, MSG_DONTWAIT | MSG_PEEK);
-	return left == 0 ? err_sys(e, EPIPE, "waiting for the id maps") : 0;
+	left = recv(ch->barrier, &probe, sizeof probe, MSG_DONTWAIT | MSG_PEEK);
+	return left == 0 ? err_sys(e, EPIPE, "following the host") : 0;
 }
 
 static int child_mounts(struct child *ch, struct err *e)
@@ -114,6 +122,52 @@ static int child_pivot(struct child *ch, struct err *e)
 	if (r < 0)
 		return err_sys(e, r, "pivot_root");
 	return chdir(ch->plan->cwd) < 0 ? err_sys(e, errno, "entering '%s'", ch->plan->cwd) : 0;
+}
+
+static int write_file(const struct plan_file *f, bool privileged, struct err *e)
+{
+	AUTO_FD int fd = openat(AT_FDCWD, f->path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, f->mode);
+	const uid_t owner = f->owned ? CELL_UID : 0;
+
+	if (fd < 0)
+		return err_sys(e, errno, "making '/%s'", f->path);
+	for (size_t done = 0; done < f->len;) {
+		ssize_t n = write(fd, (const char *)f->data + done, f->len - done);
+
+		if (n <= 0)
+			return err_sys(e, n < 0 ? errno : EIO, "writing '/%s'", f->path);
+		done += (size_t)n;
+	}
+	return privileged && fchown(fd, owner, owner) < 0 ? err_sys(e, errno, "giving '/%s' away", f->path) : 0;
+}
+
+int child_seal(const char *path, struct err *e)
+{
+	AUTO_FD int mount_fd = open(path, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	int r = mount_fd < 0 ? -errno : sys_mount_attr(mount_fd, MOUNT_ATTR_RDONLY, 0, false);
+
+	return r < 0 ? err_sys(e, r, "making '%s' read-only", path) : 0;
+}
+
+/* /run, where the cell has one of its own. */
+static int child_files(struct child *ch, struct err *e)
+{
+	const struct cell_plan *p = ch->plan;
+
+	if (!p->has_run)
+		return 0;
+	(void)umask(0);
+	if (chdir("/") < 0)
+		return err_sys(e, errno, "entering '/'");
+	for (size_t i = 0; i < p->n_files; i++) {
+		int r = write_file(&p->files[i], p->privileged, e);
+
+		if (r < 0)
+			return r;
+	}
+	if (chdir(p->cwd) < 0)
+		return err_sys(e, errno, "entering '%s'", p->cwd);
+	return p->role == PLAN_RESTORED ? 0 : child_seal("/run", e);
 }
 
 /* Ignored signals survive exec, blocked ones too; the function starts with neither. */
@@ -221,16 +275,21 @@ static int child_exec(struct child *ch, struct err *e)
 
 /* clang-format off */
 const struct child_stage child_stages[] = {
-	{ "namespaces", child_namespaces }, /* all but user and pid; beside the host's work, as "net" */
-	{ "net",     child_net     },  /* lo up, host name */
-	{ "ids",     child_ids     },  /* barrier; cgroup namespace, uid and gid, death signal */
-	{ "mounts",  child_mounts  },
-	{ "pivot",   child_pivot   },
-	{ "session", child_session },  /* session, keyring, umask, signals, descriptors */
-	{ "limits",  child_limits  },
-	{ "caps",    child_caps    },
-	{ "filter",  child_filter  },
-	{ "exec",    child_exec    },
+	{ CHILD_ALWAYS,   "namespaces", child_namespaces }, /* all but user and pid; beside the host's work, as "net" */
+	{ CHILD_ALWAYS,   "net",        child_net        }, /* lo up, host name */
+	{ CHILD_ALWAYS,   "ids",        child_ids        }, /* barrier; cgroup namespace, uid and gid, death signal */
+	{ CHILD_ALWAYS,   "mounts",     child_mounts     },
+	{ CHILD_ALWAYS,   "pivot",      child_pivot      },
+	{ CHILD_ALWAYS,   "files",      child_files      }, /* generation and secrets in /run */
+	{ CHILD_ALWAYS,   "session",    child_session    }, /* session, keyring, umask, signals, descriptors */
+	{ CHILD_RESTORED, "tmp",        child_tmp        }, /* what init left in /tmp */
+	{ CHILD_RESTORED, "worker",     child_worker     }, /* a CRIU that waits; barrier */
+	{ CHILD_RESTORED, "settle",     child_settle     }, /* barrier; what the worker needed goes */
+	{ CHILD_RESTORED, "user",       child_user       }, /* uid and gid, death signal */
+	{ CHILD_ALWAYS,   "limits",     child_limits     },
+	{ CHILD_ALWAYS,   "caps",       child_caps       },
+	{ CHILD_ALWAYS,   "filter",     child_filter     },
+	{ CHILD_ALWAYS,   "exec",       child_exec       },
 };
 /* clang-format on */
 const size_t n_child_stages = ARRAY_LEN(child_stages);
@@ -254,7 +313,11 @@ _Noreturn void child_main(const struct cell *c)
 	(void)close(c->barrier);
 	for (size_t i = 0; i < n_child_stages; i++) {
 		struct err e = {0};
-		int mark = trace_begin(trace, child_stages[i].name, true);
+		int mark;
+
+		if (child_stages[i].when == CHILD_RESTORED && c->role != PLAN_RESTORED)
+			continue;
+		mark = trace_begin(trace, child_stages[i].name, true);
 		int r = stage_fault(child_stages[i].name, &e);
 
 		if (r == 0) {

@@ -293,4 +293,5 @@ void cell_host_close(struct cell_host *h)
 	if (h->limits)
 		cg_parent_leave(&h->cg, &h->cg_parent);
 	fd_closep(&h->slots);
+	buf_done(&h->kdat);
 }

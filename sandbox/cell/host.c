@@ -10,11 +10,11 @@
 #include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
-/* Descriptors of a cell stay clear of 0 … 4, which the child fills. */
-enum { FD_FLOOR = 10, END_WAIT_MS = 10000 };
+enum { END_WAIT_MS = 10000, RESTORE_MEMORY = 32 << 20, RESTORE_PIDS = 16 };
 
 void cell_init(struct cell *c, struct cell_host *host, const struct cell_spec *spec, const struct filter *filter)
 {
@@ -36,9 +36,26 @@ void cell_init(struct cell *c, struct cell_host *host, const struct cell_spec *s
 		.child_std_out = FD_NONE,
 		.child_std_err = FD_NONE,
 		.pidfd = FD_NONE,
+		.worker = FD_NONE,
+		.worker_child = FD_NONE,
+		.worker_pidfd = FD_NONE,
+		.worker_log = FD_NONE,
+		.worker_log_child = FD_NONE,
+		.tmp_tree = FD_NONE,
 	};
 	for (size_t i = 0; i < PLAN_MAX_MOUNTS; i++)
 		c->mounts[i] = FD_NONE;
+}
+
+void cell_publish(struct cell *c)
+{
+	c->role = PLAN_PUBLISHED;
+}
+
+void cell_restore_from(struct cell *c, const struct snap *from)
+{
+	c->role = PLAN_RESTORED;
+	c->from = from;
 }
 
 static int make_id(char *id, size_t size, struct err *e)
@@ -80,80 +97,6 @@ int undo_slot(struct cell *c, struct err *e)
 	return 0;
 }
 
-/* The function runs as another user than root: what it cannot read is better refused here, by name. The code itself is
- * ERR_DENIED ("cannot execute"), anything else a bad spec. */
-static int check_readable(const char *path, int fd, bool privileged, bool dir, struct err *e)
-{
-	const enum err_kind kind = dir ? ERR_SPEC : ERR_DENIED;
-	const mode_t need = dir ? S_IROTH | S_IXOTH : S_IROTH;
-	struct stat st;
-	int r;
-
-	if ((fd_valid(fd) ? fstat(fd, &st) : stat(path, &st)) < 0)
-		return err_set(e, kind, errno, "'%s': %s", path, strerrordesc_np(errno));
-	if (dir && !S_ISDIR(st.st_mode))
-		return err_set(e, ERR_SPEC, ENOTDIR, "'%s' is not a directory", path);
-	if (!privileged)
-		return access(path, dir ? R_OK | X_OK : R_OK) < 0
-			       ? err_set(e, kind, errno, "'%s': %s", path, strerrordesc_np(errno))
-			       : 0;
-	if ((st.st_mode & need) == need)
-		return 0;
-	r = err_set(e, kind, EACCES, "'%s' has mode %03o: the cell's own user cannot read it", path,
-		    st.st_mode & 0777U);
-	return err_hint(e, r, "chmod o+r%s %s", dir ? "x" : "", path);
-}
-
-static int check_files(const struct cell *c, bool privileged, struct err *e)
-{
-	const struct cell_spec *s = c->spec;
-	int r = check_readable(s->target, c->host->target_fd, privileged, false, e);
-
-	if (r == 0 && s->rootfs)
-		r = check_readable(s->rootfs, FD_NONE, privileged, true, e);
-	for (size_t i = 0; r == 0 && i < s->n_layers; i++)
-		r = check_readable(s->layers[i], FD_NONE, privileged, true, e);
-	return r;
-}
-
-/* --tmp-dir: its space is made before the plan that binds it. */
-static int make_tmp_dir(struct cell *c, const struct host_facts *facts, struct err *e)
-{
-	int r;
-
-	if (facts->privileged)
-		return root_quota_make(c->spec->tmp_dir, c->id, c->spec->tmp_bytes, facts->range_base + CELL_UID,
-				       facts->range_base + CELL_GID, &c->quota, e);
-	r = err_set(e, ERR_UNSUPPORTED, EPERM, "--tmp-dir needs root: it sets a project quota");
-	return err_hint(e, r, "leave it out; /tmp is then memory, within --mem");
-}
-
-int enter_plan(struct cell *c, struct err *e)
-{
-	struct host_facts facts = c->host->facts; /* of the host, and what is this cell's own */
-	char source[32];
-	int r = check_files(c, facts.privileged, e);
-
-	facts.range_base = c->host->range_first + (uint32_t)c->slot * CELL_ID_RANGE;
-	facts.target_path = c->spec->target;
-	/* The very file that was checked, whatever its name means by now. Inside, where the mount of that descriptor
-	 * would be another namespace's, it has to be the name; there it is the caller's own file all the same. */
-	(void)snprintf(source, sizeof source, "/proc/self/fd/%d", c->host->target_fd);
-	facts.target_source = facts.privileged && fd_valid(c->host->target_fd) ? source : c->spec->target;
-	if (r == 0 && c->spec->tmp_dir) {
-		r = make_tmp_dir(c, &facts, e);
-		facts.tmp_source = c->quota.path;
-	}
-	return r == 0 ? plan_make(c->spec, &facts, c->id, &c->plan, e) : r;
-}
-
-int undo_plan(struct cell *c, struct err *e)
-{
-	plan_free(c->plan);
-	c->plan = NULL;
-	return c->quota.path[0] ? root_quota_remove(&c->quota, e) : 0;
-}
-
 int enter_cgroup(struct cell *c, struct err *e)
 {
 	const struct cg_limits limits = {
@@ -161,6 +104,9 @@ int enter_cgroup(struct cell *c, struct err *e)
 		.pids = c->spec->pids,
 		.cpu = cg_cpu_of_memory(c->spec->memory_bytes, c->host->cg.n_cpus),
 		.boost = !c->spec->no_init_boost,
+		/* CRIU lives in the cell's group while it works: some 10 MiB, and a handful of processes at a time. */
+		.extra_memory_bytes = c->role == PLAN_RESTORED ? RESTORE_MEMORY : 0,
+		.extra_pids = c->role == PLAN_RESTORED ? RESTORE_PIDS : 0,
 	};
 	char name[32];
 
@@ -190,7 +136,10 @@ int enter_budget(struct cell *c, struct err *e)
 
 int enter_netns(struct cell *c, struct err *e)
 {
-	return c->plan->lo_up ? net_plan_loopback(&c->lo, e) : 0;
+	/* CRIU's look at a kernel that it does not know yet needs a loopback that is up. */
+	int r = c->plan->lo_up || c->role == PLAN_RESTORED ? net_plan_loopback(true, &c->lo, e) : 0;
+
+	return r == 0 && c->role == PLAN_RESTORED ? net_plan_loopback(false, &c->lo_down, e) : r;
 }
 
 static int explain_mount(const struct plan_mount *m, int r, struct err *e)
@@ -226,7 +175,7 @@ int enter_rootfs(struct cell *c, struct err *e)
 		if (m->optional && !exists_here(m->target))
 			continue;
 		/* tmpfs is the user namespace's own when the child makes it: its root then belongs to the cell's user */
-		if (m->kind == MOUNT_TMPFS)
+		if (m->kind == MOUNT_TMPFS || m->kind == MOUNT_OWN)
 			continue;
 		r = root_mount_make(m, &c->mounts[i]);
 		if (r < 0)
@@ -275,6 +224,8 @@ int enter_pipes(struct cell *c, struct err *e)
 		r = make_pipe(c, &c->std_out, &c->child_std_out, true, e);
 	if (r == 0)
 		r = make_pipe(c, &c->std_err, &c->child_std_err, true, e);
+	if (r == 0 && c->role == PLAN_RESTORED)
+		r = restore_inputs(c, e);
 	if (r == 0)
 		r = barrier_make(&c->barrier, &c->barrier_child, e);
 	if (r == 0) {
@@ -287,6 +238,9 @@ int enter_pipes(struct cell *c, struct err *e)
 
 static void close_child_ends(struct cell *c)
 {
+	fd_closep(&c->worker_child);
+	fd_closep(&c->worker_log_child);
+	fd_closep(&c->tmp_tree);
 	fd_closep(&c->child_in);
 	fd_closep(&c->child_out);
 	fd_closep(&c->child_std_out);
@@ -303,6 +257,7 @@ int undo_pipes(struct cell *c, struct err *e)
 	fd_closep(&c->std_out);
 	fd_closep(&c->std_err);
 	fd_closep(&c->barrier);
+	buf_done(&c->filter_image);
 	return 0;
 }
 
@@ -441,13 +396,13 @@ int undo_spawn(struct cell *c, struct err *e)
 
 /* What the child said of itself, with the hints that need words; the child only has numbers. It may have failed before
  * our side of the handover did, and then its account is the one that explains. */
-static int explain_child(struct cell *c, int r, struct err *e)
+int explain_child(struct cell *c, int r, struct err *e)
 {
 	struct pollfd p = {.fd = c->barrier, .events = POLLIN};
 	struct err from = {0};
 
 	if (e->stage[0] == '\0' && poll(&p, 1, 0) == 1) {
-		int said = barrier_expect_exec(c->barrier, &c->exec_ns, &from);
+		int said = barrier_expect_exec(c->barrier, &c->exec_ns, NULL, &from);
 
 		if (said < 0 && from.stage[0]) {
 			*e = from;
@@ -498,10 +453,12 @@ int enter_handover(struct cell *c, struct err *e)
 	while (n > 0)
 		fd_closep(&groups[--n]);
 	if (r >= 0)
-		r = barrier_expect_exec(c->barrier, &c->exec_ns, e);
+		r = c->role == PLAN_RESTORED ? barrier_expect_parked(c->barrier, &c->worker_pidfd, e)
+					     : barrier_expect_exec(c->barrier, &c->exec_ns, NULL, e);
 	if (r < 0)
 		return explain_child(c, r, e);
-	fd_closep(&c->barrier);
+	if (c->role != PLAN_RESTORED)
+		fd_closep(&c->barrier);
 	for (size_t i = 0; i < PLAN_MAX_MOUNTS; i++)
 		fd_closep(&c->mounts[i]);
 	return 0;

@@ -15,9 +15,12 @@ struct child {
 	const struct cell_plan *plan;
 	int barrier;
 	int mounts[PLAN_MAX_MOUNTS];
+	bool lo_raised; /* for CRIU only */
 };
 
+enum child_when { CHILD_ALWAYS, CHILD_RESTORED };
 struct child_stage {
+	enum child_when when;
 	const char *name;
 	int (*enter)(struct child *ch, struct err *e); /* system calls on prepared data; err_set() and err_sys() only */
 };
@@ -30,25 +33,52 @@ extern const size_t n_child_stages;
 /* stages.c: an armed fault of the test build, else 0. */
 int stage_fault(const char *stage, struct err *e);
 
+/* What of the child's stages is for cells whose runtime is restored: child_restore.c. */
+int child_tmp(struct child *ch, struct err *e);
+int child_worker(struct child *ch, struct err *e);
+int child_settle(struct child *ch, struct err *e);
+int child_user(struct child *ch, struct err *e);
+
+/* child.c: asks for SIGKILL when the host dies, and sees that it has not died yet. */
+int child_follow_host(const struct child *ch, struct err *e);
+/* child.c: the mount at @path becomes read-only. */
+int child_seal(const char *path, struct err *e);
+
 /* child.c: never returns. */
 _Noreturn void child_main(const struct cell *c);
 
 /* barrier.c: fixed-size SEQPACKET datagrams. The child's end closes on exec: end of file after its announcement is the
  * proof that exec succeeded. */
-enum { BARRIER_MAX_FDS = 4 };
-struct barrier_msg {      /* child to host */
-	uint64_t exec_ns; /* CLOCK_MONOTONIC when exec was announced, 0 in a failure */
-	struct err err;
+enum { BARRIER_MAX_FDS = 4, BARRIER_BYTES = 4096 };
+enum barrier_word {
+	BARRIER_FAILED,          /* err */
+	BARRIER_PARKED,          /* restored cells: everything is prepared, the worker waits for its request */
+	BARRIER_BYTES_OF_WORKER, /* bytes: what it found out about this kernel, for the next one */
+	BARRIER_EXEC,            /* exec is next */
 };
+struct barrier_msg { /* child to host */
+	enum barrier_word word;
+	uint32_t len;     /* of bytes */
+	uint64_t exec_ns; /* CLOCK_MONOTONIC when exec was announced */
+	struct err err;
+	unsigned char bytes[BARRIER_BYTES];
+};
+/* What a datagram holds of it when there are @len bytes. */
+#define BARRIER_MSG_SIZE(len) (offsetof(struct barrier_msg, bytes) + (len))
 NODISCARD int barrier_make(int *ret_host, int *ret_child, struct err *e);
 /* Host: go on, with @n descriptors (at most BARRIER_MAX_FDS) for the child, which stay ours here. */
 NODISCARD int barrier_release(int fd, const int *fds, int n, struct err *e);
 /* Child: number of descriptors that came, -errno, -EPIPE when the host is gone. */
 NODISCARD int barrier_wait(int fd, int *fds);
-void barrier_fail(int fd, const struct err *e); /* child */
-NODISCARD int barrier_announce_exec(int fd);    /* child: exec is next */
-/* Host: waits for exec; *ret_exec_ns is when the child announced it. */
-NODISCARD int barrier_expect_exec(int fd, uint64_t *ret_exec_ns, struct err *e);
+void barrier_fail(int fd, const struct err *e);            /* child */
+NODISCARD int barrier_announce_exec(int fd);               /* child: exec is next */
+NODISCARD int barrier_announce_parked(int fd, int worker); /* child; @worker: a pidfd, which stays ours */
+/* Child, with @m as the place to make the message in: *m's bytes and len are set. */
+NODISCARD int barrier_send_bytes(int fd, struct barrier_msg *m);
+/* Host: waits for exec; *ret_exec_ns is when the child announced it. Bytes that come before are copied to @ret_bytes, which
+ * may be NULL. */
+NODISCARD int barrier_expect_exec(int fd, uint64_t *ret_exec_ns, struct buf *ret_bytes, struct err *e);
+NODISCARD int barrier_expect_parked(int fd, int *ret_worker, struct err *e);
 
 /* slots.c: the table of cells in the state directory. */
 NODISCARD int slots_open(const char *state_dir, struct err *e);

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "cell/outcome.h"
+#include "cell/publish.h"
 
 #include <stdio.h>
 #include <sys/random.h>
@@ -119,6 +120,51 @@ static int init_phase(struct invoker *inv, uint64_t deadline_ns, struct outcome 
 	return 0;
 }
 
+/* As init_phase(), for a cell that comes out of the snapshot. */
+static int restore_phase(struct invoker *inv, struct outcome *out, struct err *e)
+{
+	const struct invoke_observer *o = inv->observer;
+	const uint64_t begin = clock_mono_ns();
+	enum session_event ev;
+	int mark, r;
+
+	cell_init(&inv->cell, inv->host, inv->spec, &inv->base);
+	cell_restore_from(&inv->cell, inv->snap);
+	r = cell_build(&inv->cell, e);
+	if (r < 0)
+		return r;
+	session_init_restored(&inv->session, &inv->cell, inv->sink, inv->signal_fd,
+			      inv->snap->m.features & SNAP_HAS_SHUTDOWN);
+	inv->alive = true;
+	inv->n_calls = 0;
+	o->restore_start(o->arg, inv->snap->m.engine);
+	mark = trace_begin(inv->host->trace, "hooks", true);
+	r = clone_tell(&inv->session, inv->snap, e);
+	if (r < 0) {
+		drop_cell(inv);
+		return r;
+	}
+	ev = session_wait(&inv->session, clock_mono_ns() + INVOKE_HOOKS_MS * NS_PER_MS);
+	trace_end(inv->host->trace, mark);
+	inv->restore_ns = clock_mono_ns() - begin;
+	if (ev == SESSION_SIGNAL) {
+		inv->cancelled = true;
+		drop_cell(inv);
+		return err_set(e, ERR_CANCELLED, ECANCELED, "interrupted during a restore");
+	}
+	outcome_of_restore(out, ev, &inv->session, inv->policy);
+	session_drain_output(&inv->session);
+	o->restore_report(o->arg,
+			  out->status == CALL_SUCCESS   ? "success"
+			  : out->status == CALL_TIMEOUT ? "timeout"
+							: "error",
+			  out->type, inv->restore_ns);
+	r = out->status == CALL_SUCCESS ? settle(inv, e) : 0;
+	if (r < 0)
+		drop_cell(inv);
+	return r;
+}
+
 static void report_init(struct invoker *inv, const char *phase, const struct outcome *out)
 {
 	const struct invoke_observer *o = inv->observer;
@@ -134,7 +180,7 @@ static void measure(struct invoker *inv, struct call_result *ret, uint64_t begin
 	struct err ignored = {0};
 
 	ret->duration_ns = clock_mono_ns() - begin_ns;
-	ret->billed_ms = (ret->duration_ns + NS_PER_MS - 1) / NS_PER_MS;
+	ret->billed_ms = (ret->duration_ns + ret->billed_restore_ms * NS_PER_MS + NS_PER_MS - 1) / NS_PER_MS;
 	ret->memory_mb = inv->spec->memory_bytes >> 20;
 	if (inv->alive && inv->cell.has_cg && cg_peak(&inv->cell.cg, &peak, &ignored) == 0) {
 		ret->has_memory = true;
@@ -185,13 +231,50 @@ static int call_phase(struct invoker *inv, const struct call_result *ret, const 
 	return 0;
 }
 
+static void start_call(struct invoker *inv, const struct call_result *ret, uint64_t *begin, uint64_t *deadline)
+{
+	inv->observer->start(inv->observer->arg, ret->request_id);
+	*begin = clock_mono_ns();
+	*deadline = *begin + inv->spec->timeout_ns;
+}
+
+/* By the snapshot. *ret_restored is false when a cold start has to do. A function whose hooks fail has been restored all the
+ * same: the call is over with what they said. */
+static int make_restored(struct invoker *inv, struct call_result *ret, uint64_t *begin, uint64_t *deadline,
+			 bool *ret_ready, bool *ret_restored, struct outcome *out, struct err *e)
+{
+	struct err failed = {0};
+	int r = restore_phase(inv, out, &failed);
+
+	if (r < 0 && !inv->cancelled && !inv->snap_required) {
+		inv->observer->fallback(inv->observer->arg, &failed);
+		inv->snap = NULL; /* it will not be better for the next one */
+		return 0;
+	}
+	if (r < 0)
+		return err_adopt(e, &failed);
+	*ret_restored = true;
+	*ret_ready = out->status == CALL_SUCCESS;
+	start_call(inv, ret, begin, deadline);
+	if (*ret_ready) {
+		ret->has_restore = true;
+		ret->restore_ns = inv->restore_ns;
+		ret->billed_restore_ms = (inv->session.reseed_ns + inv->session.hooks_ns + NS_PER_MS - 1) / NS_PER_MS;
+	}
+	return 0;
+}
+
 /* Makes a ready cell. Failing that, runs init again inside the call, as Lambda does. *ret_ready is false when the call
  * is over already, with *out as its outcome. */
 static int make_ready(struct invoker *inv, struct call_result *ret, uint64_t *begin, uint64_t *deadline,
 		      bool *ret_ready, struct outcome *out, struct err *e)
 {
-	const struct invoke_observer *o = inv->observer;
-	int r = init_phase(inv, 0, out, e);
+	bool restored = false;
+	int r = inv->snap ? make_restored(inv, ret, begin, deadline, ret_ready, &restored, out, e) : 0;
+
+	if (r < 0 || restored)
+		return r;
+	r = init_phase(inv, 0, out, e);
 
 	*ret_ready = r == 0 && out->status == CALL_SUCCESS;
 	if (r < 0)
@@ -200,9 +283,7 @@ static int make_ready(struct invoker *inv, struct call_result *ret, uint64_t *be
 		report_init(inv, "init", out);
 		drop_cell(inv);
 	}
-	o->start(o->arg, ret->request_id);
-	*begin = clock_mono_ns();
-	*deadline = *begin + inv->spec->timeout_ns;
+	start_call(inv, ret, begin, deadline);
 	if (*ret_ready) {
 		ret->has_init = true;
 		ret->init_ns = inv->init_ns;
@@ -235,9 +316,7 @@ int invoke_call(struct invoker *inv, const void *event, size_t len, const char *
 	if (!inv->alive) {
 		r = make_ready(inv, ret, &begin, &deadline, &ready, &out, e);
 	} else {
-		o->start(o->arg, ret->request_id);
-		begin = clock_mono_ns();
-		deadline = begin + inv->spec->timeout_ns;
+		start_call(inv, ret, &begin, &deadline);
 	}
 	if (r == 0 && ready) {
 		outcome_done(&out);

@@ -1,6 +1,7 @@
 /* Calls with Lambda's rules, over one cell at a time:
  *
  *   - init has 10 s; if it fails or is too slow, it runs again in a new cell, under the first call's timeout
+ *   - with a snapshot, a cold start is a restore of it: reseeded, its hooks run within 10 s, then called
  *   - a call that is over its timeout, or whose process ends, takes the cell with it; the next call gets a new one
  *   - what went wrong has Lambda's error type and message
  *
@@ -10,7 +11,7 @@
 
 #include "cell/session.h"
 
-enum { INVOKE_INIT_MS = 10000, INVOKE_SHUTDOWN_MS = 500, REQUEST_ID_LEN = 36 };
+enum { INVOKE_INIT_MS = 10000, INVOKE_HOOKS_MS = 10000, INVOKE_SHUTDOWN_MS = 500, REQUEST_ID_LEN = 36 };
 
 enum call_status {
 	CALL_SUCCESS,
@@ -34,13 +35,20 @@ struct call_result {
 	uint64_t memory_mb;
 	bool has_memory; /* false without cgroup */
 	uint64_t max_memory_mb;
-	bool has_init;    /* this call came after a cold start whose init went well */
-	uint64_t init_ns; /* from the runtime's exec to its "ready" */
+	bool has_init;              /* this call came after a cold start whose init went well */
+	uint64_t init_ns;           /* from the runtime's exec to its "ready" */
+	bool has_restore;           /* this call came after a restore that went well */
+	uint64_t restore_ns;        /* from the request for a cell until its runtime's hooks have run */
+	uint64_t billed_restore_ms; /* reseeding and hooks alone; billed_ms has it, too */
 };
 void call_result_done(struct call_result *r);
 
 struct invoke_observer {
 	void (*init_report)(void *arg, const char *phase, const char *status, const char *error_type, uint64_t ns);
+	void (*restore_start)(void *arg, const char *engine);
+	void (*restore_report)(void *arg, const char *status, const char *error_type, uint64_t ns);
+	/* The snapshot was not used, and why: a cold start follows. */
+	void (*fallback)(void *arg, const struct err *e);
 	void (*start)(void *arg, const char *request_id);
 	/* A line of the platform about this call, without newline: "… Task timed out after 3.00 seconds". */
 	void (*message)(void *arg, const char *request_id, const char *text);
@@ -52,9 +60,11 @@ struct invoke_observer {
 struct invoker {
 	struct cell_host *host;
 	const struct cell_spec *spec;
-	struct filter base;    /* installed before exec */
-	struct filter runtime; /* added after init; len 0: none */
-	const char *policy;    /* for messages */
+	struct filter base;      /* installed before exec */
+	struct filter runtime;   /* added after init; len 0: none */
+	const char *policy;      /* for messages */
+	const struct snap *snap; /* borrowed; NULL: every start is a cold one */
+	bool snap_required;      /* a restore that cannot be made is an error instead of a cold start */
 	const struct session_sink *sink;
 	const struct invoke_observer *observer;
 	int signal_fd; /* readable: give up */
@@ -63,7 +73,7 @@ struct invoker {
 	bool alive;
 	bool cancelled;
 	uint64_t n_calls; /* in the present cell */
-	uint64_t init_ns;
+	uint64_t init_ns, restore_ns;
 };
 
 /* Runs one call, making a cell first if there is none. 0 when there is a result (whatever its status), negative when

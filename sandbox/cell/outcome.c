@@ -205,6 +205,26 @@ void outcome_of_init(struct outcome *o, enum session_event ev, struct session *s
 	}
 }
 
+void outcome_of_restore(struct outcome *o, enum session_event ev, struct session *s, const char *policy)
+{
+	if (common_end(o, ev, s, policy))
+		return;
+	switch (ev) {
+	case SESSION_RESTORED:
+		set(o, CALL_SUCCESS, 0, "");
+		o->fatal = o->log = false;
+		break;
+	case SESSION_INIT_ERROR:
+		reported(o, s, true);
+		break;
+	default: /* the deadline */
+		set(o, CALL_TIMEOUT, EXIT_TIMEOUT, "Runtime.RestoreHookUserTimeout");
+		buf_printf(&o->message, "the hooks after the restore took longer than their %d seconds",
+			   INVOKE_HOOKS_MS / 1000);
+		break;
+	}
+}
+
 void outcome_of_call(struct outcome *o, enum session_event ev, struct session *s, const struct cell_spec *spec,
 		     uint64_t deadline_ns, const char *policy)
 {

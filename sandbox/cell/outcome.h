@@ -15,6 +15,7 @@ struct outcome {
 };
 
 void outcome_of_init(struct outcome *o, enum session_event ev, struct session *s, const char *policy);
+void outcome_of_restore(struct outcome *o, enum session_event ev, struct session *s, const char *policy);
 void outcome_of_call(struct outcome *o, enum session_event ev, struct session *s, const struct cell_spec *spec,
 		     uint64_t deadline_ns, const char *policy);
 void outcome_timed_out(struct outcome *o, const struct cell_spec *spec);

@@ -1,9 +1,15 @@
 /* A cell's building, as two tables. The host walks the first; its "spawn" makes the child, which walks the second up to
  * exec. A stage's name is the same word in errors, traces, fault tests and docs/cell-lifecycle.md.
  *
- *   slot ─ plan ─ cgroup ─ netns ─ rootfs ─ pipes ─ spawn ─ budget ─ handover ─────────────────────────────────► running
- *                                                     ╚═ namespaces ─ net ─ ids ─ mounts ─ pivot ─ session ─ limits ─
- *                                                        caps ─ filter ─ exec
+ *   slot ─ plan ─ cgroup ─ netns ─ rootfs ─ pipes ─ spawn ─ budget ─ handover ────────────────────────────────► running
+ *                                                     ╚═ namespaces ─ net ─ ids ─ mounts ─ pivot ─ files ─ session ─
+ *                                                        limits ─ caps ─ filter ─ exec
+ *
+ * A cell whose runtime is restored goes the same way. Before "limits" its child starts a CRIU beside itself and waits, and
+ * the host has one stage more:
+ *
+ *   … handover ───────────────────────────► restore ─────────────────────────────────────────────────────────► running
+ *     ╚═ … session ─ tmp ─ worker … waits … settle ─ user ─ limits ─ caps ─ filter ─ exec
  *
  * Undo runs backwards over the host's stages, is idempotent, and is also the normal release. */
 #include "cell/internal.h"
@@ -25,7 +31,8 @@ const struct host_stage host_stages[] = {
 	{ "pipes",    enter_pipes,    undo_pipes    },
 	{ "spawn",    enter_spawn,    undo_spawn    },  /* clone3 into the cgroup; undo kills and reaps */
 	{ "budget",   enter_budget,   NULL          },  /* v1 groups and all limits, while the child makes namespaces */
-	{ "handover", enter_handover, undo_handover },  /* id maps, then wait for the child's exec */
+	{ "handover", enter_handover, undo_handover },  /* id maps, then wait for the child's exec, or until it is prepared */
+	{ "restore",  enter_restore,  undo_restore  },  /* the runtime comes out of its image; nothing to do for others */
 };
 /* clang-format on */
 const size_t n_host_stages = ARRAY_LEN(host_stages);
@@ -80,9 +87,10 @@ static int unwind(struct cell *c, size_t n, struct err *e)
 	return result;
 }
 
-static int build_once(struct cell *c, struct err *e)
+/* The stages from @first up to @end. */
+static int walk(struct cell *c, size_t first, size_t end, struct err *e)
 {
-	for (size_t i = 0; i < n_host_stages; i++) {
+	for (size_t i = first; i < end; i++) {
 		int mark = trace_begin(c->host->trace, host_stages[i].name, false);
 		int r = stage_fault(host_stages[i].name, e);
 
@@ -108,17 +116,34 @@ static bool killed_at_birth(const struct cell *c)
 	return !c->host->clone_beside && c->reaped && c->exit.si_code == CLD_KILLED && c->exit.si_status == SIGKILL;
 }
 
-int cell_build(struct cell *c, struct err *e)
+int cell_prepare(struct cell *c, struct err *e)
 {
-	int r = build_once(c, e);
+	const size_t end = n_host_stages - 1; /* all but "restore" */
+	int r = walk(c, 0, end, e);
 
 	if (r < 0 && killed_at_birth(c)) {
+		const struct cell was = *c;
+
 		c->host->clone_beside = true;
-		cell_init(c, c->host, c->spec, c->filter);
+		cell_init(c, was.host, was.spec, was.filter);
+		c->role = was.role;
+		c->from = was.from;
 		*e = (struct err){0};
-		r = build_once(c, e);
+		r = walk(c, 0, end, e);
 	}
 	return r;
+}
+
+int cell_resume(struct cell *c, struct err *e)
+{
+	return walk(c, n_host_stages - 1, n_host_stages, e);
+}
+
+int cell_build(struct cell *c, struct err *e)
+{
+	int r = cell_prepare(c, e);
+
+	return r < 0 ? r : cell_resume(c, e);
 }
 
 int cell_release(struct cell *c, struct err *e)

@@ -17,7 +17,7 @@ struct command {
 	int (*main)(int argc, char **argv);
 };
 
-extern const struct command cmd_run, cmd_check, cmd_help;
+extern const struct command cmd_run, cmd_check, cmd_snapshot, cmd_help;
 extern const struct command *const commands[]; /* NULL-terminated */
 
 /* "fsbox: message" and the hint, on stderr. */
@@ -25,6 +25,17 @@ void cli_print_err(const struct err *e);
 
 /* The help of one command, on stdout. */
 void cli_print_help(const struct command *cmd);
+
+/* ---- start.c ---- */
+
+/* Opens and looks at the code. 0, or what stands in the table of exit statuses for this target. */
+int cli_check_target(const char *target, int *ret_fd, struct err *e);
+/* A descriptor that tells of SIGINT, SIGTERM and SIGHUP, which no longer end us by themselves. */
+NODISCARD int cli_open_signals(struct err *e);
+/* After the cleaning-up: end as the signal would have ended us. Returns when there was none. */
+void cli_die_of_signal(int signal_fd);
+/* Where in the table of exit statuses an error of ours stands. */
+int cli_exit_of(const struct err *e);
 
 /* Directory of init and native: beside the executable (build tree) or in PREFIX/libexec/fsbox. */
 NODISCARD int cli_find_runtime(char *buf, size_t size, struct err *e);
@@ -36,6 +47,33 @@ void policy_unload(struct filter *base, struct filter *runtime);
 /* Writes all of it to a descriptor of ours that may block, unless @signal_fd becomes readable first: -ECANCELED then, so
  * that a reader who stalls cannot keep fsbox from ending. Never leaves the descriptor's flags changed: others share it. */
 NODISCARD int cli_write(int fd, const void *data, size_t len, int signal_fd);
+
+/* ---- snapshots.c: cold starts that are restores ---- */
+
+/* --snapshot and its value. */
+struct snapshot_wish {
+	bool wanted, require, unseeded;
+	const char *id; /* or NULL */
+};
+NODISCARD int snapshot_wish_parse(struct snapshot_wish *w, const char *option, const char *value, struct err *e);
+
+/* What is open while snapshots are used. */
+struct snapshot_use {
+	struct snap_engine engine;
+	struct snap_store store;
+	struct snap_key key;
+	struct snap snap;
+	bool open; /* snap */
+};
+void snapshot_use_init(struct snapshot_use *u);
+/* Opens engine and store, and fills the key of @inv's cell. ERR_UNSUPPORTED where there can be no snapshots. */
+NODISCARD int snapshot_open(struct snapshot_use *u, const struct invoker *inv, struct err *e);
+/* Makes a snapshot of @inv's cell and opens it; its id is then in u->snap.m.id. */
+NODISCARD int snapshot_publish(struct snapshot_use *u, const struct invoker *inv, struct err *e);
+/* Finds the snapshot that @w asks for, or makes it, and hands it to @inv. What cannot be had is told to @inv's observer and
+ * leaves it to cold starts, unless @w requires one. */
+NODISCARD int snapshot_use(struct snapshot_use *u, const struct snapshot_wish *w, struct invoker *inv, struct err *e);
+void snapshot_use_done(struct snapshot_use *u, struct invoker *inv);
 
 /* ---- log.c: the function's output and the platform's lines, on stderr ---- */
 

@@ -7,9 +7,7 @@
 #include "json/json.h"
 
 #include <fcntl.h>
-#include <signal.h>
 #include <stdio.h>
-#include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/sysinfo.h>
 
@@ -29,6 +27,7 @@ struct run_args {
 	size_t n_events, cap_events;
 	const char *spec_file;
 	const char *trace;
+	struct snapshot_wish snapshot;
 	bool json;
 	bool json_log;
 	bool looking; /* first pass: only for --spec; nothing is opened */
@@ -97,12 +96,18 @@ static int set_text(void *args, const struct opt *o, const char *value, struct e
 	return 0;
 }
 
+static int set_snapshot(void *args, const struct opt *o, const char *value, struct err *e)
+{
+	return snapshot_wish_parse(&((struct run_args *)args)->snapshot, o->name, value, e);
+}
+
 /* clang-format off */
 static const struct opt opts[] = {
 	{ "event",      "JSON|@FILE|-", OPT_MULTI,   set_event,      0, "event for the function: text, a file, or stdin; may be repeated (default {})", 0 },
 	{ "env-file",   "FILE",         OPT_MULTI,   set_env_file,   0, "file with KEY=VALUE lines", 0 },
 	{ "json",       NULL,           OPT_FLAG,    set_json,       0, "print one JSON document about all calls instead of the answers", 0 },
 	{ "log-format", "text|json",    0,           set_log_format, 0, "form of the log on stderr (default text)", 0 },
+	{ "snapshot",   "ID|require|unseeded", OPT_MAYBE_VALUE, set_snapshot, 0, "start from a snapshot, which is made when there is none; see fsbox help snapshot", 0 },
 	{ "spec",       "FILE",         OPT_NO_SPEC, set_text,       offsetof(struct run_args, spec_file), "JSON object whose keys are these options' names, and 'target'", 0 },
 	{ "trace",      "FILE",         0,           set_text,       offsetof(struct run_args, trace), "write where the time went, in Chrome's trace format", 0 },
 };
@@ -171,33 +176,6 @@ static int read_args(struct run_args *a, int argc, char **argv, struct err *e)
 	if (operands == 1)
 		a->spec.target = argv[1];
 	return a->n_events > 0 ? 0 : set_event(a, NULL, "{}", e);
-}
-
-/* Exit status 0, or what stands in the table of exit statuses for this target. */
-static int check_target(const char *target, int *ret_fd, struct err *e)
-{
-	unsigned char head[64];
-	struct stat st;
-	AUTO_FD int fd = open(target, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-
-	if (fd < 0) {
-		(void)err_sys(e, errno, "'%s'", target);
-		return errno == ENOENT || errno == ENOTDIR ? EXIT_NOT_FOUND : EXIT_CANNOT_EXECUTE;
-	}
-	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
-		(void)err_set(e, ERR_SPEC, 0, "'%s' is not a regular file", target);
-		return EXIT_CANNOT_EXECUTE;
-	}
-
-	ssize_t n = read(fd, head, sizeof head);
-	if (n < 0) {
-		(void)err_sys(e, errno, "reading '%s'", target);
-		return EXIT_CANNOT_EXECUTE;
-	}
-	if (spec_check_elf(target, head, (size_t)n, e) < 0)
-		return EXIT_CANNOT_EXECUTE;
-	*ret_fd = take_fd(&fd);
-	return 0;
 }
 
 /* Reads an event whole. @fd is borrowed. */
@@ -344,44 +322,13 @@ static void document_call(struct buf *b, const struct call_result *r)
 		buf_printf(b, ",\"maxMemoryUsedMB\":%llu", (unsigned long long)r->max_memory_mb);
 	if (r->has_init)
 		buf_printf(b, ",\"initDurationMs\":%.3f", (double)r->init_ns / 1e6);
+	if (r->has_restore)
+		buf_printf(b, ",\"restoreDurationMs\":%.3f,\"billedRestoreDurationMs\":%llu",
+			   (double)r->restore_ns / 1e6, (unsigned long long)r->billed_restore_ms);
 	buf_puts(b, "}}");
 }
 
 /* ---- running ---- */
-
-/* What was ignored when we were started stays ignored: nohup(1) means it. */
-static int open_signals(struct err *e)
-{
-	static const int signals[] = {SIGINT, SIGTERM, SIGHUP};
-	sigset_t set;
-	int fd;
-
-	(void)sigemptyset(&set);
-	for (size_t i = 0; i < ARRAY_LEN(signals); i++) {
-		struct sigaction old;
-
-		if (sigaction(signals[i], NULL, &old) == 0 && old.sa_handler != SIG_IGN)
-			(void)sigaddset(&set, signals[i]);
-	}
-	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
-		return err_sys(e, errno, "blocking signals");
-	fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-	return fd < 0 ? err_sys(e, errno, "signalfd") : fd;
-}
-
-/* After the cleaning-up: end as the signal would have ended us. */
-static void die_of_signal(int signal_fd)
-{
-	struct signalfd_siginfo si;
-	sigset_t none;
-
-	if (read(signal_fd, &si, sizeof si) != (ssize_t)sizeof si)
-		return;
-	(void)signal((int)si.ssi_signo, SIG_DFL);
-	(void)raise((int)si.ssi_signo);
-	(void)sigemptyset(&none);
-	(void)sigprocmask(SIG_SETMASK, &none, NULL);
-}
 
 /* An answer that cannot be delivered is a failure of fsbox; a reader who has gone (EPIPE) wanted no more of it. */
 static int explain_write(int r, struct err *e)
@@ -440,28 +387,25 @@ static int run_cells(struct run_args *a, struct cell_host *host, int signal_fd, 
 {
 	struct run_log log;
 	struct invoker inv = {.host = host, .spec = &a->spec, .policy = a->spec.policy, .signal_fd = signal_fd};
+	struct snapshot_use use;
 	int status = 0, r;
 
+	snapshot_use_init(&use);
 	log_init(&log, a->json_log);
 	inv.sink = &log.sink;
 	inv.observer = &log.observer;
 	r = policy_load(a->spec.policy, &inv.base, &inv.runtime, e);
 	if (r == 0)
+		r = snapshot_use(&use, &a->snapshot, &inv, e);
+	if (r == 0)
 		r = run_events(&inv, a, &status, e);
 	invoke_done(&inv);
+	snapshot_use_done(&use, &inv);
 	if (r == 0 && inv.cancelled)
 		r = err_set(e, ERR_CANCELLED, ECANCELED, "interrupted during shutdown");
 	policy_unload(&inv.base, &inv.runtime);
 	log_finish(&log, signal_fd);
 	return r < 0 ? r : status;
-}
-
-/* Where in the table of exit statuses an error of ours stands. */
-static int exit_of(const struct err *e)
-{
-	if (e->kind == ERR_DENIED && strcmp(e->stage, "plan") == 0)
-		return EXIT_CANNOT_EXECUTE; /* the code itself cannot be read */
-	return e->kind == ERR_SPEC ? EXIT_USAGE : EXIT_FSBOX;
 }
 
 static int run_with(struct run_args *a, struct err *e)
@@ -476,18 +420,18 @@ static int run_with(struct run_args *a, struct err *e)
 	r = spec_check(&a->spec, (uint64_t)si.totalram * si.mem_unit, e);
 	if (r < 0)
 		return EXIT_USAGE;
-	r = check_target(a->spec.target, &target_fd, e);
+	r = cli_check_target(a->spec.target, &target_fd, e);
 	if (r != 0)
 		return r;
 	if (prepare_events(a, e) < 0)
 		return EXIT_USAGE;
 	r = cli_find_runtime(runtime, sizeof runtime, e);
 	if (r == 0) {
-		signal_fd = open_signals(e);
+		signal_fd = cli_open_signals(e);
 		r = signal_fd < 0 ? signal_fd : cell_host_open(&a->spec, runtime, &host, e);
 	}
 	if (r < 0)
-		return exit_of(e);
+		return cli_exit_of(e);
 	host.target_fd = target_fd;
 	if (a->trace)
 		host.trace = trace_make();
@@ -497,8 +441,8 @@ static int run_with(struct run_args *a, struct err *e)
 	trace_free(host.trace);
 	cell_host_close(&host);
 	if (e->kind == ERR_CANCELLED)
-		die_of_signal(signal_fd);
-	return r < 0 ? exit_of(e) : r;
+		cli_die_of_signal(signal_fd);
+	return r < 0 ? cli_exit_of(e) : r;
 }
 
 static int run_main(int argc, char **argv)

@@ -201,6 +201,46 @@ static void on_init_report(void *arg, const char *phase, const char *status, con
 	flush(log);
 }
 
+static void on_restore_start(void *arg, const char *engine)
+{
+	struct run_log *log = arg;
+
+	begin_line(log);
+	if (log->json) {
+		json_head(log, "restoreStart");
+		buf_puts(&log->pending, "\"initializationType\":\"snap-start\",\"runtimeVersion\":");
+		json_add_string(&log->pending, engine, strlen(engine));
+		buf_puts(&log->pending, "}}\n");
+	} else {
+		buf_printf(&log->pending, "RESTORE_START Runtime Version: fsbox:%s %s\n", FSBOX_VERSION, engine);
+	}
+}
+
+static void on_restore_report(void *arg, const char *status, const char *error_type, uint64_t ns)
+{
+	struct run_log *log = arg;
+	const bool failed = strcmp(status, "error") == 0;
+
+	begin_line(log);
+	if (log->json) {
+		json_head(log, "restoreReport");
+		buf_printf(&log->pending, "\"initializationType\":\"snap-start\",\"status\":\"%s\"", status);
+		if (failed) {
+			buf_puts(&log->pending, ",\"errorType\":");
+			json_add_string(&log->pending, error_type, strlen(error_type));
+		}
+		buf_printf(&log->pending, ",\"metrics\":{\"durationMs\":%.3f}}}\n", ms(ns));
+	} else {
+		buf_printf(&log->pending, "RESTORE_REPORT Restore Duration: %.2f ms", ms(ns));
+		if (strcmp(status, "success") != 0)
+			buf_printf(&log->pending, "\tStatus: %s", status);
+		if (failed)
+			buf_printf(&log->pending, "\tError Type: %s", error_type);
+		buf_puts(&log->pending, "\n");
+	}
+	flush(log);
+}
+
 static void on_start(void *arg, const char *request_id)
 {
 	struct run_log *log = arg;
@@ -242,6 +282,9 @@ static void report_json(struct run_log *log, const struct call_result *r)
 		buf_printf(&log->pending, ",\"maxMemoryUsedMB\":%llu", (unsigned long long)r->max_memory_mb);
 	if (r->has_init)
 		buf_printf(&log->pending, ",\"initDurationMs\":%.3f", ms(r->init_ns));
+	if (r->has_restore)
+		buf_printf(&log->pending, ",\"restoreDurationMs\":%.3f,\"billedRestoreDurationMs\":%llu",
+			   ms(r->restore_ns), (unsigned long long)r->billed_restore_ms);
 	buf_puts(&log->pending, "}}}\n");
 }
 
@@ -257,6 +300,9 @@ static void report_text(struct run_log *log, const struct call_result *r)
 		buf_printf(b, "Max Memory Used: %llu MB\t", (unsigned long long)r->max_memory_mb);
 	if (r->has_init)
 		buf_printf(b, "Init Duration: %.2f ms\t", ms(r->init_ns));
+	if (r->has_restore)
+		buf_printf(b, "Restore Duration: %.2f ms\tBilled Restore Duration: %llu ms\t", ms(r->restore_ns),
+			   (unsigned long long)r->billed_restore_ms);
 	if (r->status == CALL_TIMEOUT)
 		buf_puts(b, "Status: timeout\t");
 	else if (r->status != CALL_SUCCESS && r->ended_cell)
@@ -277,22 +323,34 @@ static void on_end(void *arg, const struct call_result *r)
 	log->request_id[0] = '\0';
 }
 
-static void on_host_error(void *arg, const struct err *e)
+/* fsbox's own words between the function's. */
+static void say(struct run_log *log, const char *level, const char *doing, const struct err *e)
 {
-	struct run_log *log = arg;
-
+	struct buf text = {0};
 	char now[48];
 
+	buf_printf(&text, "%s: %s%s%s", doing, e->msg, e->hint[0] ? "; " : "", e->hint);
 	begin_line(log);
 	if (log->json) {
 		iso_time(now, sizeof now);
-		buf_printf(&log->pending, "{\"timestamp\":\"%s\",\"level\":\"ERROR\",\"message\":", now);
-		json_add_string(&log->pending, e->msg, strlen(e->msg));
+		buf_printf(&log->pending, "{\"timestamp\":\"%s\",\"level\":\"%s\",\"message\":", now, level);
+		json_add_string(&log->pending, text.data ? text.data : "", text.len);
 		buf_puts(&log->pending, "}\n");
 	} else {
-		buf_printf(&log->pending, "fsbox: cleaning up: %s\n", e->msg);
+		buf_printf(&log->pending, "fsbox: %s\n", text.data ? text.data : "");
 	}
+	buf_done(&text);
 	flush(log);
+}
+
+static void on_host_error(void *arg, const struct err *e)
+{
+	say(arg, "ERROR", "cleaning up", e);
+}
+
+static void on_fallback(void *arg, const struct err *e)
+{
+	say(arg, "WARN", "no snapshot is used", e);
 }
 
 void log_init(struct run_log *log, bool json)
@@ -302,6 +360,9 @@ void log_init(struct run_log *log, bool json)
 		.fd = STDERR_FILENO,
 		.sink = {.room = room, .put = put, .wants = wants, .writable = writable, .arg = log},
 		.observer = {.init_report = on_init_report,
+			     .restore_start = on_restore_start,
+			     .restore_report = on_restore_report,
+			     .fallback = on_fallback,
 			     .start = on_start,
 			     .message = on_message,
 			     .end = on_end,

@@ -6,7 +6,7 @@
 #include <stdio.h>
 #include <sys/resource.h>
 
-const struct command *const commands[] = {&cmd_run, &cmd_check, &cmd_help, NULL};
+const struct command *const commands[] = {&cmd_run, &cmd_snapshot, &cmd_check, &cmd_help, NULL};
 
 /* Messages quote what the user gave: control bytes of it must not reach the terminal. */
 static void print_clean(const char *s)
@@ -136,7 +136,7 @@ int main(int argc, char **argv)
 	}
 	cmd = find_command(argv[1]);
 	if (!cmd) {
-		(void)fprintf(stderr, "fsbox: no command '%s'; the commands are run, check, help\n", argv[1]);
+		(void)fprintf(stderr, "fsbox: no command '%s'; the commands are run, snapshot, check, help\n", argv[1]);
 		return EXIT_USAGE;
 	}
 	/* As the first word only: elsewhere it may be an option's value. */

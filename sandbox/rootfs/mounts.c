@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 
 static int make_tree(const struct plan_mount *m, int *ret_fd)
 {
@@ -77,6 +78,25 @@ static int create_overlay(int fs, const struct plan_mount *m)
 	return r;
 }
 
+/* Of the cell's root, which the function is not; where only one id is mapped it is the function's own, and only what the
+ * mount forbids keeps it from writing. */
+static int configure_own(int fs, const struct plan_mount *m)
+{
+	int r = set_number(fs, "size", m->size);
+
+	if (r == 0)
+		r = set_number(fs, "nr_inodes", 128);
+	return r == 0 ? sys_fsconfig_string(fs, "mode", "0755") : r;
+}
+
+static int fill_own(int mount_fd, const struct plan_mount *m)
+{
+	for (size_t i = 0; i < ARRAY_LEN(m->dirs) && m->dirs[i]; i++)
+		if (mkdirat(mount_fd, m->dirs[i], 0755) < 0)
+			return -errno;
+	return 0;
+}
+
 static int make_new(const char *type, const struct plan_mount *m, int *ret_fd)
 {
 	AUTO_FD int fs = sys_fsopen(type);
@@ -86,13 +106,20 @@ static int make_new(const char *type, const struct plan_mount *m, int *ret_fd)
 		return fs;
 	if (m->kind == MOUNT_TMPFS)
 		r = configure_tmpfs(fs, m->size);
+	if (m->kind == MOUNT_OWN)
+		r = configure_own(fs, m);
 	if (r == 0)
 		r = m->kind == MOUNT_OVERLAY ? create_overlay(fs, m) : sys_fsconfig_create(fs);
 	if (r == 0)
 		r = sys_fsmount(fs, m->set);
 	if (r < 0)
 		return r;
-	*ret_fd = r;
+
+	AUTO_FD int fd = r;
+	r = m->kind == MOUNT_OWN ? fill_own(fd, m) : 0;
+	if (r < 0)
+		return r;
+	*ret_fd = take_fd(&fd);
 	return 0;
 }
 
@@ -102,6 +129,7 @@ int root_mount_make(const struct plan_mount *m, int *ret_fd)
 	case MOUNT_TREE:
 		return make_tree(m, ret_fd);
 	case MOUNT_TMPFS:
+	case MOUNT_OWN:
 		return make_new("tmpfs", m, ret_fd);
 	case MOUNT_PROC:
 		return make_new("proc", m, ret_fd);

@@ -139,6 +139,33 @@ static int set_layer(void *args, const struct opt *o, const char *value, struct 
 	return 0;
 }
 
+static int set_secret(void *args, const struct opt *o, const char *value, struct err *e)
+{
+	static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.";
+	struct cell_spec *s = args;
+	const char *eq = strchr(value, '=');
+	const size_t len = eq ? (size_t)(eq - value) : 0;
+	char *name;
+
+	if (len == 0 || len > SPEC_MAX_NAME || value[0] == '.' || strspn(value, allowed) != len || eq[1] != '@' ||
+	    !eq[2])
+		return err_set(
+			e, ERR_SPEC, 0,
+			"--%s: expected NAME=@FILE with a name of 1 to %d of the characters a-z A-Z 0-9 . _ -, got '%s'",
+			o->name, SPEC_MAX_NAME, value);
+	if (s->n_secrets == SPEC_MAX_SECRETS)
+		return err_set(e, ERR_SPEC, 0, "--%s '%s': a cell takes at most %d secrets", o->name, value,
+			       SPEC_MAX_SECRETS);
+	for (size_t i = 0; i < s->n_secrets; i++)
+		if (strlen(s->secrets[i].name) == len && memcmp(s->secrets[i].name, value, len) == 0)
+			return err_set(e, ERR_SPEC, 0, "--%s: secret '%s' is given twice", o->name, s->secrets[i].name);
+	name = arena_memdup(&s->arena, value, len);
+	if (!name)
+		return err_oom(e);
+	s->secrets[s->n_secrets++] = (struct spec_secret){.name = name, .file = eq + 2};
+	return 0;
+}
+
 /* Variables that the cell sets and a function's configuration may not: Lambda's reserved names, but for the region's and
  * the credentials', which here come from the user. */
 static const char *const reserved[] = {
@@ -247,6 +274,8 @@ static const struct opt opts[] = {
 	{ "pids",          "N",           0,         set_pids,    0,                   "processes and threads at once (default 1024)", 0 },
 	{ "cgroup-parent", "PATH",        0,         set_string,  AT(cgroup_parent),   "cgroup under which the cell's group is made", 0 },
 	{ "no-init-boost", NULL,          OPT_FLAG,  set_flag,    AT(no_init_boost),   "no whole CPU during init, only the share", 0 },
+	{ "secret",        "NAME=@FILE",  OPT_MULTI, set_secret,  0,                   "file to appear as /run/secrets/NAME; never part of a snapshot (at most 32 of 64 KiB)", 0 },
+	{ "keep-seeds",    NULL,          OPT_FLAG,  set_flag,    AT(keep_seeds),      "rand(3) of a restored function goes on where init left it", 0 },
 	{ "no-limits",     NULL,          OPT_FLAG,  set_flag,    AT(no_limits),       "run without cgroup: no memory, CPU and process limits", 0 },
 };
 /* clang-format on */

@@ -227,12 +227,70 @@ static int plan_masks(struct cell_plan *p, const struct host_facts *host, struct
 	return 0;
 }
 
+/* /run is the cell's own when there is something to stand in it. A function without snapshots and secrets has the empty
+ * directory of the skeleton, which costs nothing. */
+static int plan_run(struct cell_plan *p, const struct cell_spec *spec, const struct host_facts *host, struct err *e)
+{
+	struct plan_mount run = {.kind = MOUNT_OWN,
+				 .target = "run",
+				 .size = 65536,
+				 .set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC,
+				 .dirs = {"fsbox", "secrets", host->role == PLAN_RESTORED ? "criu" : NULL}};
+	int r;
+
+	if (host->role == PLAN_PLAIN && spec->n_secrets == 0)
+		return 0;
+	p->has_run = true;
+	for (size_t i = 0; i < host->n_secrets; i++) {
+		p->files[p->n_files++] =
+			(struct plan_file){.path = arena_printf(&p->arena, "run/secrets/%s", host->secrets[i].name),
+					   .data = arena_memdup(&p->arena, host->secrets[i].data, host->secrets[i].len),
+					   .len = host->secrets[i].len,
+					   .mode = 0400,
+					   .owned = true};
+		if (!p->files[p->n_files - 1].path || !p->files[p->n_files - 1].data)
+			return err_oom(e);
+		run.size += host->secrets[i].len + 8192; /* whole pages, and the file itself */
+	}
+	if (host->generation)
+		p->files[p->n_files++] = (struct plan_file){.path = "run/fsbox/generation",
+							    .data = arena_strdup(&p->arena, host->generation),
+							    .len = strlen(host->generation),
+							    .mode = 0444};
+	if (host->generation && !p->files[p->n_files - 1].data)
+		return err_oom(e);
+	r = mount_add(p, run, e);
+	if (r < 0 || host->role != PLAN_RESTORED)
+		return r;
+	/* Detached in one piece before the function runs. */
+	r = mount_add(p,
+		      (struct plan_mount){.kind = MOUNT_OWN,
+					  .target = "run/criu",
+					  .size = 1 << 20, /* CRIU's log and what it knows of the kernel */
+					  .set = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV,
+					  .dirs = {"engine", "images", "work"}},
+		      e);
+	if (r == 0)
+		r = mount_add(p,
+			      (struct plan_mount){.target = "run/criu/engine", .source = host->engine_dir, .set = RO},
+			      e);
+	return r == 0 ? mount_add(p,
+				  (struct plan_mount){.target = "run/criu/images",
+						      .source = host->images_dir,
+						      .set = RO | MOUNT_ATTR_NOEXEC},
+				  e)
+		      : r;
+}
+
 static int plan_mounts(struct cell_plan *p, const struct cell_spec *spec, const struct host_facts *host, struct err *e)
 {
 	const unsigned scratch = MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV;
 	struct plan_mount tmp = {.kind = MOUNT_TMPFS, .target = "tmp", .size = spec->tmp_bytes, .set = scratch};
+	struct plan_mount proc = {.kind = MOUNT_PROC, .target = "proc", .set = RO | MOUNT_ATTR_NOEXEC};
 	int r = plan_root(p, spec, host, e);
 
+	if (host->role == PLAN_RESTORED) /* CRIU writes there; read-only before the function runs */
+		proc.set &= ~(unsigned)MOUNT_ATTR_RDONLY;
 	if (r == 0 && !spec->rootfs)
 		r = mount_add(p, (struct plan_mount){.target = "usr", .source = "/usr", .set = RO}, e);
 	for (size_t i = 0; r == 0 && !spec->rootfs && i < host->n_userland; i++)
@@ -264,9 +322,9 @@ static int plan_mounts(struct cell_plan *p, const struct cell_spec *spec, const 
 	if (r == 0)
 		r = mount_add(p, tmp, e);
 	if (r == 0)
-		r = mount_add(p,
-			      (struct plan_mount){.kind = MOUNT_PROC, .target = "proc", .set = RO | MOUNT_ATTR_NOEXEC},
-			      e);
+		r = plan_run(p, spec, host, e);
+	if (r == 0)
+		r = mount_add(p, proc, e);
 	return r == 0 ? plan_masks(p, host, e) : r;
 }
 
@@ -275,19 +333,16 @@ static int plan_env(struct cell_plan *p, const struct cell_spec *spec, const str
 	struct arena *a = &p->arena;
 	const char *name = p->function_name;
 	const char *fixed[] = {
-		"PATH=/usr/local/bin:/usr/bin:/bin:/opt/bin",
-		"LANG=C.UTF-8",
-		"TZ=:UTC",
-		"HOME=/tmp",
-		"LAMBDA_TASK_ROOT=/var/task",
-		"LAMBDA_RUNTIME_DIR=/var/runtime",
-		"AWS_LAMBDA_FUNCTION_VERSION=$LATEST",
-		"AWS_LAMBDA_INITIALIZATION_TYPE=on-demand",
+		"PATH=/usr/local/bin:/usr/bin:/bin:/opt/bin", "LANG=C.UTF-8", "TZ=:UTC", "HOME=/tmp",
+		"LAMBDA_TASK_ROOT=/var/task", "LAMBDA_RUNTIME_DIR=/var/runtime", "AWS_LAMBDA_FUNCTION_VERSION=$LATEST",
+		host->role == PLAN_PLAIN ? "AWS_LAMBDA_INITIALIZATION_TYPE=on-demand"
+					 : "AWS_LAMBDA_INITIALIZATION_TYPE=snap-start",
 		arena_printf(a, "AWS_LAMBDA_FUNCTION_NAME=%s", name),
 		arena_printf(a, "AWS_LAMBDA_FUNCTION_MEMORY_SIZE=%llu", (unsigned long long)(spec->memory_bytes >> 20)),
 		arena_printf(a, "AWS_LAMBDA_LOG_GROUP_NAME=/aws/lambda/%s", name),
-		arena_printf(a, "AWS_LAMBDA_LOG_STREAM_NAME=[$LATEST]%s", p->id),
 		arena_printf(a, "_HANDLER=%s", base_name(host->target_path)),
+		/* What is published does not know it yet, as on Lambda. */
+		host->role == PLAN_PUBLISHED ? "" : arena_printf(a, "AWS_LAMBDA_LOG_STREAM_NAME=[$LATEST]%s", p->id),
 		"LD_LIBRARY_PATH=/opt/lib", /* the last: without layers it would only make every start slower */
 	};
 	const size_t n_fixed = ARRAY_LEN(fixed) - (spec->n_layers > 0 ? 0 : 1);
@@ -298,8 +353,9 @@ static int plan_env(struct cell_plan *p, const struct cell_spec *spec, const str
 		if ((r = env_add(p, spec->env[i], e)) < 0)
 			return r;
 	for (size_t i = 0; i < n_fixed; i++) {
-		size_t key = fixed[i] ? (size_t)(strchr(fixed[i], '=') - fixed[i]) + 1 : 0;
-		bool given = false;
+		const char *equals = fixed[i] ? strchr(fixed[i], '=') : NULL;
+		size_t key = equals ? (size_t)(equals - fixed[i]) + 1 : 0;
+		bool given = fixed[i] && fixed[i][0] == '\0';
 
 		for (size_t k = 0; k < spec->n_env && key > 0; k++)
 			given |= strncmp(spec->env[k], fixed[i], key) == 0;
@@ -370,6 +426,7 @@ int plan_make(const struct cell_spec *spec, const struct host_facts *host, const
 	(void)snprintf(p->function_name, sizeof p->function_name, "%s", spec_function_name(spec, derived));
 	plan_namespaces(p, spec, host);
 	plan_rlimits(p);
+	p->role = host->role;
 	task = arena_printf(&p->arena, "var/task/%s", base_name(host->target_path));
 	r = plan_skeleton(p, spec, host, e);
 	if (r == 0)
@@ -386,6 +443,10 @@ int plan_make(const struct cell_spec *spec, const struct host_facts *host, const
 	p->argv[0] = "/var/runtime/init";
 	p->argv[1] = "/var/runtime/native";
 	p->argv[2] = arena_printf(&p->arena, "/%s", task);
+	if (p->role == PLAN_RESTORED) { /* the runtime was the first process that PID 1 made, and is so again */
+		p->argv[1] = "--adopt";
+		p->argv[2] = "2";
+	}
 	if (!p->argv[2])
 		return err_oom(e);
 	*ret_plan = take_ptr(&p);
@@ -396,6 +457,13 @@ void plan_free(struct cell_plan *p)
 {
 	if (!p)
 		return;
+	for (size_t i = 0; i < p->n_files; i++) {
+		void *data;
+
+		memcpy(&data, &p->files[i].data, sizeof data);
+		if (p->files[i].owned && data) /* a secret */
+			explicit_bzero(data, p->files[i].len);
+	}
 	arena_done(&p->arena);
 	free(p);
 }

@@ -24,6 +24,7 @@ enum mount_kind {
 	MOUNT_TMPFS,   /* `size` bytes, sticky and world-writable */
 	MOUNT_PROC,    /* of the cell's own pid namespace: always made inside */
 	MOUNT_OVERLAY, /* read-only, of `lower`, the first on top */
+	MOUNT_OWN,     /* a small tmpfs of the cell's root with `dirs` in it, which the function cannot write */
 };
 
 struct plan_mount {
@@ -31,9 +32,26 @@ struct plan_mount {
 	const char *target; /* below the root, "" for the root itself; always a directory or file of ours */
 	const char *source;
 	const char *lower[SPEC_MAX_LAYERS]; /* NULL after the last */
+	const char *dirs[4];                /* of MOUNT_OWN; NULL after the last */
 	uint64_t size;
 	unsigned set, clear; /* MOUNT_ATTR_… of mount_setattr(2) */
 	bool optional;       /* a mask of something that this kernel may not have */
+};
+
+/* A file that the child writes below a MOUNT_OWN, by its name from the root. */
+struct plan_file {
+	const char *path; /* "run/secrets/token" */
+	const void *data;
+	size_t len;
+	mode_t mode;
+	bool owned; /* by the function's user; else by the cell's root */
+};
+
+/* What the cell has to do with snapshots. */
+enum plan_role {
+	PLAN_PLAIN,
+	PLAN_PUBLISHED, /* will be dumped after init */
+	PLAN_RESTORED,  /* its runtime comes out of an image */
 };
 
 struct plan_rlimit {
@@ -58,10 +76,23 @@ struct host_facts {
 		const char *link; /* where it points, or NULL when it is a directory */
 	} userland[8];            /* what stands in / beside /usr */
 	size_t n_userland;
+	enum plan_role role;
+	const char *engine_dir, *images_dir; /* PLAN_RESTORED: CRIU and the images, by the host's names */
+	const char *generation;              /* not PLAN_PLAIN: text of /run/fsbox/generation */
+	struct {
+		const char *name, *data;
+		size_t len;
+	} secrets[SPEC_MAX_SECRETS]; /* none in PLAN_PUBLISHED: nothing of them may come into the image */
+	size_t n_secrets;
 	uint64_t files_stamp; /* changes when a copied host file does; part of the skeleton's name */
 };
 
-enum { PLAN_MAX_MOUNTS = 48, PLAN_MAX_SKEL = 96, PLAN_MAX_ENV = SPEC_MAX_ENV + 32 };
+enum {
+	PLAN_MAX_FILES = SPEC_MAX_SECRETS + 1,
+	PLAN_MAX_MOUNTS = 48,
+	PLAN_MAX_SKEL = 96,
+	PLAN_MAX_ENV = SPEC_MAX_ENV + 32
+};
 
 struct cell_plan {
 	struct arena arena;
@@ -75,6 +106,10 @@ struct cell_plan {
 	size_t n_skel;
 	struct plan_mount mounts[PLAN_MAX_MOUNTS];
 	size_t n_mounts;
+	struct plan_file files[PLAN_MAX_FILES];
+	size_t n_files;
+	enum plan_role role;
+	bool has_run; /* there is a /run of the cell's own */
 	const char *cwd;
 	const char *argv[8];
 	const char *envp[PLAN_MAX_ENV];

@@ -20,6 +20,14 @@ enum {
 	SPEC_MIN_PIDS = 4,        /* init, runtime, and room for one helper of each */
 	SPEC_MAX_PIDS = 4194304,  /* PID_MAX_LIMIT of 64-bit kernels */
 	SPEC_MAX_TMP_MB = 10240,  /* Lambda's */
+	SPEC_MAX_SECRETS = 32,
+	SPEC_MAX_SECRET_BYTES = 65536, /* of one; kernel.org's keys and most stores have less */
+};
+
+/* A file of its own below /run/secrets, read when the cell is planned. */
+struct spec_secret {
+	const char *name; /* [a-zA-Z0-9_.-], no leading dot */
+	const char *file;
 };
 
 enum spec_net { SPEC_NET_LOOPBACK, SPEC_NET_NONE, SPEC_NET_HOST };
@@ -39,10 +47,13 @@ struct cell_spec {
 	size_t n_layers;
 	const char *env[SPEC_MAX_ENV]; /* "KEY=VALUE"; later ones win */
 	size_t n_env;
+	struct spec_secret secrets[SPEC_MAX_SECRETS];
+	size_t n_secrets;
 	uint32_t pids;
 	enum spec_net net;
 	bool no_limits;
 	bool no_init_boost;
+	bool keep_seeds; /* a restored cell's rand(3) goes on where init left it */
 };
 
 /* The defaults of `fsbox run`. */

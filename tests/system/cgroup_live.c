@@ -541,6 +541,38 @@ TEST(memory_within_the_limit_is_counted_and_kills_nobody)
 	end_group(&cg, 0);
 }
 
+/* A helper that needs more than the cell may have, and what is counted when it has gone. */
+TEST(what_is_extra_ends_and_the_peak_begins_anew)
+{
+	AUTO(cg_close) struct cgroup cg = CGROUP_INIT;
+	struct cg_limits limits = limits_of(48, 8);
+	const char *memory;
+	struct err e = {0};
+	uint64_t peak = 0;
+
+	SETUP();
+	memory = host.mode == CG_V2 ? "memory.max" : "memory.limit_in_bytes";
+	limits.extra_memory_bytes = 64 * MIB;
+	limits.extra_pids = 16;
+	REQUIRE(CHECK_EQ(cg_create(&host, &parent, "extra", &limits, &cg, &e), 0));
+	CHECK_STREQ(read_in(CG_V1_MEMORY, "extra", memory), "117440512");
+	CHECK_STREQ(read_in(CG_V1_PIDS, "extra", "pids.max"), "24");
+	pid_t pid = spawn(&cg, work_touch_64);
+	CHECK_EQ(reap(pid), 0);
+	CHECK_EQ(cg_peak(&cg, &peak, &e), 0);
+	CHECK_GE(peak, 64 * MIB);
+
+	CHECK_EQ(cg_end_extra(&cg, &e), 0);
+	CHECK_STREQ(read_in(CG_V1_MEMORY, "extra", memory), "50331648");
+	CHECK_STREQ(read_in(CG_V1_PIDS, "extra", "pids.max"), "8");
+	CHECK_EQ(cg_peak(&cg, &peak, &e), 0);
+	CHECK_LT(peak, 16 * MIB);
+	pid = spawn(&cg, work_touch_64); /* over the limit now */
+	CHECK_NE(reap(pid), 0);
+	CHECK_EQ(usage_of(&cg).oom_kills, 1);
+	end_group(&cg, 0);
+}
+
 TEST(the_parent_of_these_tests_is_empty_and_removed)
 {
 	SETUP();

@@ -266,6 +266,35 @@ TEST(the_function_cannot_get_a_hold_of_it)
 	expect(&p, EXITED, 0, 0);
 }
 
+/* The other process is left behind by a shell that then becomes init: the way in which a restored runtime comes to it. */
+TEST(a_runtime_that_was_there_before_is_taken_over)
+{
+	CHAN_PEER(p);
+	char script[600];
+	const char *const argv[] = {"/bin/sh", "-c", script, NULL};
+
+	(void)snprintf(script, sizeof script, "(exit 9) & exec %s --adopt $!", chan_peer_built("runtime/init"));
+	int r = chan_peer_start(&p, CHAN_PEER_PID_NS, argv, NULL);
+	if (r == -EPERM || r == -ENOSPC || r == -EINVAL)
+		SKIP("no pid namespaces here for this user");
+	REQUIRE(CHECK_EQ(r, 0));
+	expect(&p, EXITED, 9, 9);
+}
+
+TEST(an_adopted_pid_is_a_number_above_one)
+{
+	static const char *const bad[] = {"", "0", "1", "-2", "2x", "12345678901"};
+
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+		CHAN_PEER(p);
+
+		START(&p, 0, "--adopt", bad[i]);
+		int got = chan_peer_wait(&p);
+		CHECK(got >= 0 && WIFEXITED(got));
+		CHECK_EQ(WEXITSTATUS(got), 125);
+	}
+}
+
 TEST(outside_of_a_pid_namespace_it_refuses_to_run)
 {
 	const char *argv[] = {chan_peer_built("runtime/init"), "/bin/true", NULL};

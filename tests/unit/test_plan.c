@@ -331,6 +331,69 @@ TEST(proc_comes_before_its_masks_and_only_they_are_optional)
 	CHECK(mount_at(p, "proc")->set & MOUNT_ATTR_NOEXEC);
 }
 
+static const struct plan_mount *find_mount(const struct cell_plan *p, const char *target)
+{
+	for (size_t i = 0; i < p->n_mounts; i++)
+		if (strcmp(p->mounts[i].target, target) == 0)
+			return &p->mounts[i];
+	return NULL;
+}
+
+TEST(run_is_the_cells_own_only_where_something_stands_in_it)
+{
+	struct host_facts f = root_host();
+	struct cell_spec s = spec_of();
+	PLAN(plain);
+	PLAN(secret);
+
+	REQUIRE(make(&s, &f, &plain));
+	CHECK(!plain->has_run && !find_mount(plain, "run"));
+	s.secrets[0].name = "token";
+	s.n_secrets = f.n_secrets = 1;
+	f.secrets[0].name = "token";
+	f.secrets[0].data = "a\0b";
+	f.secrets[0].len = 3;
+	REQUIRE(make(&s, &f, &secret));
+	CHECK(secret->has_run && find_mount(secret, "run"));
+	REQUIRE(CHECK_EQ(secret->n_files, 1));
+	CHECK_STREQ(secret->files[0].path, "run/secrets/token");
+	CHECK_EQ(secret->files[0].len, 3);
+	CHECK_EQ(secret->files[0].mode, 0400);
+	CHECK(secret->files[0].owned && memcmp(secret->files[0].data, "a\0b", 3) == 0);
+	CHECK_GE(find_mount(secret, "run")->size, 3);
+}
+
+TEST(what_is_published_and_what_is_restored_differ_where_they_must)
+{
+	struct host_facts f = root_host();
+	struct cell_spec s = spec_of();
+	PLAN(published);
+	PLAN(restored);
+
+	f.generation = "00112233445566ff\n";
+	f.role = PLAN_PUBLISHED;
+	REQUIRE(make(&s, &f, &published));
+	check_plan(published);
+	for (size_t i = 0; i < published->n_env; i++)
+		CHECK(!str_starts(published->envp[i], "AWS_LAMBDA_LOG_STREAM_NAME="));
+	CHECK(!find_mount(published, "run/criu"));
+
+	f.role = PLAN_RESTORED;
+	f.engine_dir = "/usr/libexec/fsbox/criu";
+	f.images_dir = "/var/lib/fsbox/snapshots/x/img";
+	REQUIRE(make(&s, &f, &restored));
+	CHECK_STREQ(restored->argv[1], "--adopt");
+	CHECK_STREQ(restored->argv[2], "2");
+	CHECK(!(find_mount(restored, "proc")->set & MOUNT_ATTR_RDONLY));
+	CHECK(find_mount(published, "proc")->set & MOUNT_ATTR_RDONLY);
+	CHECK_STREQ(find_mount(restored, "run/criu/engine")->source, "/usr/libexec/fsbox/criu");
+	CHECK_STREQ(find_mount(restored, "run/criu/images")->source, "/var/lib/fsbox/snapshots/x/img");
+	CHECK(find_mount(restored, "run/criu/images")->set & MOUNT_ATTR_RDONLY);
+	for (size_t i = 0; i < restored->n_files; i++)
+		CHECK_STREQ(restored->files[i].path, "run/fsbox/generation");
+	CHECK_STREQ(restored->skel_name, published->skel_name);
+}
+
 TEST(devices_are_prepared_nodes_or_the_hosts_own_one_by_one)
 {
 	struct cell_spec s = spec_of();

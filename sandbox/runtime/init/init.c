@@ -1,6 +1,6 @@
-/* PID 1 of a cell: init PROGRAM [ARG...]
+/* PID 1 of a cell: init PROGRAM [ARG...], or init --adopt PID
  *
- * Starts the runtime, reaps what is orphaned, hands signals on, and when the runtime has ended kills the rest and
+ * Starts the runtime, or takes over one that was restored and becomes our child when CRIU, which restored it, ends. Reaps what is orphaned, hands signals on, and when the runtime has ended kills the rest and
  * writes the EXIT record (runtime/channel.h) as the last bytes of the channel. So the host learns how the runtime
  * ended even when it died in the middle of a frame, and abort(), alarms, double forks and wait() behave as they do
  * anywhere.
@@ -62,6 +62,8 @@ static void child(void *arg)
 	struct start *s = arg;
 	uint64_t none = 0;
 
+	/* A session of its own: an image of the runtime must not depend on a leader that is not in it. */
+	(void)SYS(__NR_setsid);
 	(void)SYS(__NR_rt_sigprocmask, SIG_SETMASK, &none, NULL, KERNEL_SIGSET_BYTES);
 	s->error = (int)-SYS(__NR_execve, s->argv[0], s->argv, s->envp); /* exec makes it dumpable again */
 	for (;;)
@@ -74,6 +76,24 @@ static long start_runtime(struct start *s)
 	char stack[CHILD_STACK] __attribute__((aligned(16)));
 
 	return sys_clone_call(CLONE_VM | CLONE_VFORK | SIGCHLD, stack + sizeof stack, child, s, __NR_clone);
+}
+
+/* 0 unless @s is a decimal number of at most nine digits. */
+static long number(const char *s)
+{
+	long n = 0;
+	int digits = 0;
+
+	for (; s[digits] >= '0' && s[digits] <= '9' && digits < 10; digits++)
+		n = n * 10 + (s[digits] - '0');
+	return s[digits] == '\0' && digits < 10 ? n : 0;
+}
+
+static int equal(const char *a, const char *b)
+{
+	while (*a && *a == *b)
+		a++, b++;
+	return *a == *b;
 }
 
 /* Reaps what has ended; true when the runtime was among them. @how: WNOHANG, or 0 to wait for the next. */
@@ -142,17 +162,19 @@ int nolibc_main(uintptr_t *stack)
 	struct start s = {.argv = argv + 1, .envp = argv + argc + 1};
 	uint64_t all = ~UINT64_C(0);
 	int status, sig;
-	long runtime;
+	long runtime, adopted = 0;
 
 	if (SYS(__NR_getpid) != 1) /* elsewhere, the kill(-1) below would end every process of the user */
 		return complain("init: this program is PID 1 of a cell; fsbox starts it\n");
-	if (argc < 2)
-		return complain("usage: init PROGRAM [ARG...]\n");
+	if (argc == 3 && equal(argv[1], "--adopt"))
+		adopted = number(argv[2]);
+	if (argc < 2 || (argv[1][0] == '-' && adopted < 2))
+		return complain("usage: init PROGRAM [ARG...] | --adopt PID\n");
 	(void)SYS(__NR_prctl, PR_SET_DUMPABLE, 0);
 	(void)SYS(__NR_prctl, PR_SET_NAME, "fsbox-init");
 	(void)SYS(__NR_rt_sigprocmask, SIG_SETMASK, &all, NULL, KERNEL_SIGSET_BYTES);
 
-	runtime = start_runtime(&s);
+	runtime = adopted ? adopted : start_runtime(&s);
 	(void)SYS(__NR_close, CHAN_FD_IN);
 	if (runtime < 0 || s.error) {
 		end_the_rest();

@@ -1,0 +1,375 @@
+#include "cell/publish.h"
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "cell/outcome.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+
+enum { KDAT_MAX = 4096, KDAT_FILE = 128 };
+
+/* ---- What workers find out ---- */
+
+/* Another boot may be another kernel, another CRIU asks other questions. */
+static int kdat_name(const struct cell_host *h, char *name, size_t size)
+{
+	char boot[40];
+
+	if (fd_read_file_at(AT_FDCWD, "/proc/sys/kernel/random/boot_id", boot, sizeof boot) < 0)
+		return -errno;
+	(void)snprintf(name, size, "criu-%s-%s.kdat", h->engine->version, boot);
+	return 0;
+}
+
+void publish_use_engine(struct cell_host *h, const struct snap_engine *en)
+{
+	char name[KDAT_FILE];
+	AUTO_FD int dir = open(h->state_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	AUTO_FD int fd = FD_NONE;
+	char *data;
+	size_t len;
+
+	h->engine = en;
+	if (kdat_name(h, name, sizeof name) < 0)
+		return;
+	fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	if (!fd_valid(fd) || fd_read_all(fd, KDAT_MAX, &data, &len) < 0)
+		return;
+	buf_add(&h->kdat, data, len);
+	h->kdat_kept = true;
+	free(data);
+}
+
+void publish_keep_kdat(struct cell_host *h)
+{
+	char name[KDAT_FILE], aside[KDAT_FILE + 8];
+	AUTO_FD int dir = open(h->state_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	AUTO_FD int fd = FD_NONE;
+
+	if (h->kdat_kept || h->kdat.len == 0 || kdat_name(h, name, sizeof name) < 0)
+		return;
+	h->kdat_kept = true;
+	(void)snprintf(aside, sizeof aside, "%s.%d", name, getpid());
+	fd = openat(dir, aside, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (!fd_valid(fd))
+		return;
+	if (fd_write_all(fd, h->kdat.data, h->kdat.len) < 0 || renameat(dir, aside, dir, name) < 0)
+		(void)unlinkat(dir, aside, 0);
+}
+
+/* ---- A clone's first word ---- */
+
+int clone_tell(struct session *s, const struct snap *snap, struct err *e)
+{
+	const struct cell *c = s->cell;
+	const uint64_t now = clock_wall_ns();
+	struct chan_restore r = {
+		.generation = c->generation,
+		.wall_ns = (int64_t)now,
+		.elapsed_ns = now > snap->m.taken.wall_ns ? (int64_t)(now - snap->m.taken.wall_ns) : 0,
+		.memory_mb = (uint32_t)(c->spec->memory_bytes >> 20),
+		.flags = c->spec->keep_seeds ? CHAN_KEEP_SEEDS : 0,
+	};
+	/* Of the environment what belongs to a cell and not to the function. */
+	static const char *const keys[] = {"AWS_LAMBDA_LOG_STREAM_NAME=", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE="};
+	const char *env[ARRAY_LEN(keys) + 1];
+	size_t n = 0;
+
+	if (getrandom(r.random, sizeof r.random, 0) != (ssize_t)sizeof r.random)
+		return err_sys(e, errno, "drawing a clone's random bytes");
+	memcpy(r.clone_id, c->id, strlen(c->id));
+	for (size_t i = 0; i < c->plan->n_env; i++)
+		for (size_t k = 0; k < ARRAY_LEN(keys); k++)
+			if (str_starts(c->plan->envp[i], keys[k]) && n < ARRAY_LEN(keys))
+				env[n++] = c->plan->envp[i];
+	env[n] = NULL;
+	return session_restore(s, &r, env, e);
+}
+
+/* ---- Publishing ---- */
+
+static int failed(struct publisher *p, const struct outcome *o, const char *doing, struct err *e)
+{
+	(void)snprintf(p->error_type, sizeof p->error_type, "%s", o->type);
+	return err_set(e, ERR_FUNCTION, 0, "%s: %s: %.*s", doing, o->type,
+		       (int)(o->message.len < 250 ? o->message.len : 250), o->message.data ? o->message.data : "");
+}
+
+static int cancelled(struct err *e)
+{
+	return err_set(e, ERR_CANCELLED, ECANCELED, "interrupted while a snapshot was made");
+}
+
+static int wait_parked(struct publisher *p, struct session *s, struct err *e)
+{
+	AUTO(outcome_done) struct outcome o = {0};
+	const uint64_t init_ms = p->spec->timeout_ns / NS_PER_MS > PUBLISH_INIT_MS ? p->spec->timeout_ns / NS_PER_MS
+										   : PUBLISH_INIT_MS;
+	const uint64_t begin = s->cell->exec_ns;
+	enum session_event ev = session_wait(s, begin + init_ms * NS_PER_MS);
+	int r;
+
+	p->init_ns = clock_mono_ns() - begin;
+	if (ev == SESSION_SIGNAL)
+		return cancelled(e);
+	outcome_of_init(&o, ev, s, p->policy);
+	if (o.status != CALL_SUCCESS)
+		return failed(p, &o, "init", e);
+	r = session_snapshot(s, e);
+	if (r < 0)
+		return r;
+	ev = session_wait(s, clock_mono_ns() + PUBLISH_HOOKS_MS * NS_PER_MS);
+	if (ev == SESSION_PARKED)
+		return 0;
+	if (ev == SESSION_SIGNAL)
+		return cancelled(e);
+	outcome_done(&o);
+	outcome_of_init(&o, ev, s, p->policy);
+	if (ev == SESSION_DEADLINE) {
+		(void)snprintf(o.type, sizeof o.type, "Runtime.BeforeSnapshotError");
+		o.message.len = 0;
+		buf_printf(&o.message, "the hooks took longer than their %d seconds", PUBLISH_HOOKS_MS / 1000);
+	}
+	return failed(p, &o, "before the snapshot", e);
+}
+
+/* Its runtime is the child of PID 1 that PID 1 made first. */
+static int find_runtime(pid_t init, pid_t *ret, struct err *e)
+{
+	char path[64], list[4096], *save = NULL;
+
+	(void)snprintf(path, sizeof path, "/proc/%d/task/%d/children", init, init);
+	if (fd_read_file_at(AT_FDCWD, path, list, sizeof list) < 0)
+		return err_sys(e, errno, "reading %s", path);
+	for (char *word = strtok_r(list, " ", &save); word; word = strtok_r(NULL, " ", &save)) {
+		char status[4096];
+		const char *ns;
+
+		(void)snprintf(path, sizeof path, "/proc/%s/status", word);
+		if (fd_read_file_at(AT_FDCWD, path, status, sizeof status) < 0)
+			continue;
+		ns = strstr(status, "\nNSpid:");
+		if (ns && strncmp(ns + strcspn(ns + 1, "\n") - 1, "\t2", 2) == 0) {
+			*ret = (pid_t)strtoul(word, NULL, 10);
+			return 0;
+		}
+	}
+	return err_set(e, ERR_SYSTEM, ESRCH, "the cell's runtime is gone");
+}
+
+/* Held from before the dump, which ends the processes and with them the mounts. */
+static int hold_tmp(const struct cell *c, struct err *e)
+{
+	char path[40];
+	int fd;
+
+	(void)snprintf(path, sizeof path, "/proc/%d/root/tmp", c->pid);
+	fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	return fd < 0 ? err_sys(e, errno, "opening the cell's /tmp") : fd;
+}
+
+static int is_empty(int dir, bool *ret, struct err *e)
+{
+	AUTO_FD int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd_valid(fd) ? fdopendir(fd) : NULL;
+	const struct dirent *de;
+
+	if (!d)
+		return err_sys(e, errno, "reading the cell's /tmp");
+	(void)take_fd(&fd);
+	*ret = true;
+	while ((de = readdir(d)))
+		*ret &= strcmp(de->d_name, ".") == 0 || strcmp(de->d_name, "..") == 0;
+	(void)closedir(d);
+	return 0;
+}
+
+static int keep_tmp(const struct cell *c, int tmp, struct snap_draft *d, struct err *e)
+{
+	AUTO_FD int out = FD_NONE;
+	uint64_t entries;
+	bool empty;
+	int r = is_empty(tmp, &empty, e);
+
+	if (r < 0 || empty)
+		return r;
+	out = openat(d->dir, "tmp.tree", O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (!fd_valid(out))
+		return err_sys(e, errno, "making the archive of /tmp");
+	r = snap_tree_pack(tmp, out, c->plan->uid_outside, &entries, e);
+	if (r == 0)
+		d->m.features |= SNAP_HAS_TMP;
+	return r;
+}
+
+static int describe(const struct publisher *p, const struct cell *c, const struct session *s, struct snap_draft *d,
+		    struct err *e)
+{
+	struct snap_manifest *m = &d->m;
+
+	m->function = arena_strdup(&m->arena, c->plan->function_name);
+	m->target = arena_strdup(&m->arena, p->spec->target);
+	m->engine = arena_printf(&m->arena, "criu %s", p->host->engine->version);
+	m->memory_bytes = p->spec->memory_bytes;
+	m->init_ns = p->init_ns;
+	m->features |= s->has_shutdown ? SNAP_HAS_SHUTDOWN : 0;
+	return m->function && m->target && m->engine ? 0 : err_oom(e);
+}
+
+/* From a parked cell to a draft with its images. The cell's runtime is dead then. */
+static int dump(struct publisher *p, struct cell *c, struct session *s, struct snap_draft *d, struct err *e)
+{
+	struct snap_victim v = {
+		.init_pid = c->pid,
+		.owner = c->plan->uid_outside + CELL_UID + 1,
+		.host_net = p->spec->net == SPEC_NET_HOST,
+		.host_userland = !p->spec->rootfs,
+	};
+	AUTO_FD int tmp = FD_NONE;
+	int r = find_runtime(c->pid, &v.pid, e);
+
+	if (r == 0)
+		r = tmp = hold_tmp(c, e);
+	if (r >= 0)
+		r = describe(p, c, s, d, e);
+	if (r == 0)
+		r = snap_look(&v, e);
+	if (r < 0)
+		return r;
+
+	int mark = trace_begin(p->host->trace, "dump", false);
+	r = snap_dump(p->host->engine, &v, d, e);
+	trace_end(p->host->trace, mark);
+	return r == 0 ? keep_tmp(c, tmp, d, e) : r;
+}
+
+/* Ends the cell, whatever state it is in; a failure to remove something counts only when nothing else failed. */
+static int end_cell(struct cell *c, struct session *s, int r, struct err *e)
+{
+	struct err cleanup = {0};
+	int released;
+
+	cell_kill(c);
+	(void)cell_has_exited(c, true);
+	session_drain_rest(s);
+	session_done(s);
+	released = cell_release(c, &cleanup);
+	return r < 0 ? r : released < 0 ? err_adopt(e, &cleanup) : r;
+}
+
+static int make_draft(struct publisher *p, struct snap_draft *d, struct err *e)
+{
+	struct cell c;
+	struct session s;
+	int r;
+
+	cell_init(&c, p->host, p->spec, p->base);
+	cell_publish(&c);
+	r = cell_build(&c, e);
+	if (r < 0)
+		return r;
+	session_init(&s, &c, p->sink, p->signal_fd);
+	r = wait_parked(p, &s, e);
+	session_drain_output(&s);
+	if (r == 0)
+		r = dump(p, &c, &s, d, e);
+	return end_cell(&c, &s, r, e);
+}
+
+/* ---- The test that clones differ ---- */
+
+static int draw_from_clone(struct publisher *p, const struct snap *snap, struct buf *ret, struct err *e)
+{
+	AUTO(outcome_done) struct outcome o = {0};
+	struct cell c;
+	struct session s;
+	enum session_event ev;
+	int r;
+
+	cell_init(&c, p->host, p->spec, p->base);
+	cell_restore_from(&c, snap);
+	r = cell_build(&c, e);
+	if (r < 0)
+		return r;
+	session_init_restored(&s, &c, p->sink, p->signal_fd, false);
+	r = clone_tell(&s, snap, e);
+	if (r == 0) {
+		ev = session_wait(&s, clock_mono_ns() + INVOKE_HOOKS_MS * NS_PER_MS);
+		outcome_of_restore(&o, ev, &s, p->policy);
+		r = ev == SESSION_SIGNAL       ? cancelled(e)
+		    : o.status != CALL_SUCCESS ? failed(p, &o, "trial restore", e)
+					       : session_draw(&s, e);
+	}
+	if (r == 0) {
+		ev = session_wait(&s, clock_mono_ns() + INVOKE_HOOKS_MS * NS_PER_MS);
+		if (ev == SESSION_SIGNAL)
+			r = cancelled(e);
+		else if (ev != SESSION_DRAWN)
+			r = err_set(e, ERR_FUNCTION, 0, "trial restore: the clone did not draw its random values");
+		else
+			buf_add(ret, s.drawn.data, s.drawn.len);
+	}
+	session_drain_output(&s);
+	return end_cell(&c, &s, r, e);
+}
+
+static int compare(const struct buf *a, const struct buf *b, struct err *e)
+{
+	struct chan_drawn_view x, y;
+
+	for (size_t i = 0; chan_drawn_next(a->data, a->len, &i, &x) == 1;)
+		for (size_t k = 0; chan_drawn_next(b->data, b->len, &k, &y) == 1;)
+			if (x.name_len == y.name_len && memcmp(x.name, y.name, x.name_len) == 0 &&
+			    x.value_len == y.value_len && memcmp(x.value, y.value, x.value_len) == 0)
+				return err_hint(e,
+						err_set(e, ERR_UNSUPPORTED, 0,
+							"two clones of the snapshot drew the same value from '%.*s'",
+							(int)x.name_len, x.name),
+						"reseed it in fsbox_after_restore(), or run without --snapshot");
+	return 0;
+}
+
+static int try_clones(struct publisher *p, struct snap_draft *d, struct err *e)
+{
+	struct buf drawn[2] = {0};
+	struct snap trial;
+	int r;
+
+	snap_init(&trial);
+	r = snap_draft_peek(d, &trial, e);
+	for (size_t i = 0; r == 0 && i < ARRAY_LEN(drawn); i++) {
+		int mark = trace_begin(p->host->trace, "trial", false);
+
+		r = draw_from_clone(p, &trial, &drawn[i], e);
+		trace_end(p->host->trace, mark);
+		if (r == 0 && drawn[i].failed)
+			r = err_oom(e);
+	}
+	if (r == 0)
+		r = compare(&drawn[0], &drawn[1], e);
+	snap_close(&trial);
+	buf_done(&drawn[0]);
+	buf_done(&drawn[1]);
+	return r;
+}
+
+int publish(struct publisher *p, struct snap *ret, struct err *e)
+{
+	struct snap_draft d;
+	int r = snap_draft_begin(p->store, &d, e);
+
+	if (r < 0)
+		return r;
+	r = make_draft(p, &d, e);
+	if (r == 0)
+		r = try_clones(p, &d, e);
+	publish_keep_kdat(p->host);
+	if (r == 0)
+		r = snap_draft_commit(&d, p->key, ret, e);
+	snap_draft_abort(&d);
+	return r;
+}

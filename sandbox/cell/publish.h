@@ -1,0 +1,34 @@
+/* Publishing a snapshot: init, the hooks before it, the dump, and the test that its clones differ. Nothing here prints. */
+#pragma once
+
+#include "cell/session.h"
+
+enum { PUBLISH_INIT_MS = 130000, PUBLISH_HOOKS_MS = 10000 }; /* Lambda's */
+
+struct publisher {
+	struct cell_host *host; /* with an engine */
+	const struct cell_spec *spec;
+	const struct filter *base;
+	const char *policy; /* for messages */
+	const struct session_sink *sink;
+	const struct snap_store *store;
+	struct snap_key *key;
+	int signal_fd;
+	/* Out: how init and hooks went, when they are why it failed: Lambda's error type and the message. */
+	char error_type[CHAN_MAX_TYPE + 1];
+	uint64_t init_ns;
+};
+
+/* Makes a snapshot of a cell of its own. On success *ret is open. ERR_FUNCTION when the function's init or hooks failed,
+ * ERR_UNSUPPORTED when an image cannot hold what the function holds or its clones would not differ, ERR_CANCELLED. Nothing is
+ * left in the store then. */
+NODISCARD int publish(struct publisher *p, struct snap *ret, struct err *e);
+
+/* Makes the host able to restore: its engine, and what earlier workers of this boot found out about the kernel. @en is
+ * borrowed. */
+void publish_use_engine(struct cell_host *h, const struct snap_engine *en);
+/* Keeps what the last worker found out, if it is news. Failing costs time only. */
+void publish_keep_kdat(struct cell_host *h);
+
+/* The first word to a clone of @snap: who it is. */
+NODISCARD int clone_tell(struct session *s, const struct snap *snap, struct err *e);

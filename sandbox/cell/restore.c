@@ -1,0 +1,170 @@
+/* The host's side of a restore. By now the cell is complete but for its runtime, and a CRIU waits in it. It is told to
+ * restore; when the runtime is there, whole but stopped, the cell's PID 1 takes away what the restore needed, becomes what it
+ * is in any cell and executes init; then the runtime is let go. So no instruction of the function runs in a cell that is not
+ * finished. */
+#include "base/clock.h"
+#include "base/fd.h"
+#include "cell/host.h"
+#include "cell/internal.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <sys/socket.h>
+
+enum {
+	RESTORE_WAIT_MS = 60000, /* some 0.6 ms for each MiB; more only where the machine is far too busy */
+	WORKER_END_MS = 2000,
+	REQUEST_MAX = 4096,
+	ANSWER_MAX = 8192,
+};
+
+/* What CRIU talks over. Its words on stderr are for the case that it fails: a pipe that is full takes no more of them. */
+static int make_worker_ends(struct cell *c, struct err *e)
+{
+	int sv[2], p[2], r;
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv) < 0)
+		return err_sys(e, errno, "making the worker's socket");
+	c->worker = sv[0];
+	c->worker_child = sv[1];
+	if (pipe2(p, O_CLOEXEC | O_NONBLOCK) < 0)
+		return err_sys(e, errno, "making a pipe");
+	c->worker_log = p[0];
+	c->worker_log_child = p[1];
+	r = fd_move_above(&c->worker_child, FD_FLOOR);
+	if (r == 0)
+		r = fd_move_above(&c->worker_log_child, FD_FLOOR);
+	return r < 0 ? err_sys(e, r, "moving a descriptor of the worker") : 0;
+}
+
+int restore_inputs(struct cell *c, struct err *e)
+{
+	const size_t size = c->filter->len * sizeof *c->filter->insns + 64;
+	int r = make_worker_ends(c, e);
+
+	if (r < 0)
+		return r;
+	if (c->from->m.features & SNAP_HAS_TMP) {
+		c->tmp_tree = openat(c->from->dir, "tmp.tree", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+		if (c->tmp_tree < 0)
+			return err_sys(e, errno, "opening the snapshot's archive of /tmp");
+	}
+	if (c->filter->len == 0)
+		return 0;
+	c->filter_image.data = malloc(size);
+	if (!c->filter_image.data)
+		return err_oom(e);
+	c->filter_image.cap = size;
+	c->filter_image.len = snap_seccomp_image(c->filter->insns, c->filter->len, c->filter_image.data, size);
+	return c->filter_image.len > 0 ? 0 : err_set(e, ERR_BUG, EMSGSIZE, "the filter's image does not fit");
+}
+
+/* Why CRIU failed, in its words: the answer's own are often empty, its log's first error seldom. */
+static int explain_worker(struct cell *c, const struct snap_answer *a, struct err *e)
+{
+	char text[4096], why[200];
+	ssize_t n = read(c->worker_log, text, sizeof text - 1);
+
+	text[n > 0 ? n : 0] = '\0';
+	snap_engine_complaint(text, why, sizeof why);
+	return err_set(e, ERR_SYSTEM, a->cr_errno, "CRIU cannot restore the snapshot: %s", a->text[0] ? a->text : why);
+}
+
+static int send_to_worker(struct cell *c, const void *bytes, size_t len, struct err *e)
+{
+	if (len == 0)
+		return err_set(e, ERR_BUG, EMSGSIZE, "a request to CRIU does not fit");
+	return send(c->worker, bytes, len, MSG_NOSIGNAL) == (ssize_t)len ? 0 : err_sys(e, errno, "writing to CRIU");
+}
+
+/* The next answer. A worker that ends without one has been killed, by the memory limit perhaps. */
+static int receive(struct cell *c, uint64_t deadline_ns, struct snap_answer *a, struct err *e)
+{
+	unsigned char bytes[ANSWER_MAX];
+	struct pollfd p[] = {{.fd = c->worker, .events = POLLIN}, {.fd = c->pidfd, .events = POLLIN}};
+	ssize_t n;
+
+	do {
+		const uint64_t now = clock_mono_ns();
+
+		n = poll(p, ARRAY_LEN(p), now < deadline_ns ? (int)((deadline_ns - now) / NS_PER_MS) + 1 : 0);
+	} while (n < 0 && errno == EINTR);
+	if (n == 0)
+		return err_set(e, ERR_DEADLINE, ETIMEDOUT, "CRIU did not restore within %d s", RESTORE_WAIT_MS / 1000);
+	n = p[0].revents ? recv(c->worker, bytes, sizeof bytes, 0) : 0;
+	*a = (struct snap_answer){0};
+	if (n <= 0)
+		return explain_worker(c, a, e);
+	snap_worker_parse(bytes, (size_t)n, a);
+	if (a->word == SNAP_WORD_FAILED)
+		return explain_worker(c, a, e);
+	return a->word == SNAP_WORD_NONSENSE ? err_set(e, ERR_SYSTEM, EPROTO, "CRIU's answer is none") : 0;
+}
+
+/* The runtime is there, stopped: PID 1's turn. What CRIU found out about this kernel comes back for the next worker. */
+static int finish_cell(struct cell *c, struct err *e)
+{
+	struct buf *kdat = c->host->kdat.len == 0 ? &c->host->kdat : NULL;
+	int r = barrier_release(c->barrier, NULL, 0, e);
+
+	if (r == 0)
+		r = barrier_expect_exec(c->barrier, &c->exec_ns, kdat, e);
+	if (r < 0)
+		return explain_child(c, r, e);
+	fd_closep(&c->barrier);
+	return 0;
+}
+
+/* It has answered; until it is gone its memory counts, and it is the runtime's parent. */
+static int await_end(struct cell *c, struct err *e)
+{
+	struct pollfd p = {.fd = c->worker_pidfd, .events = POLLIN};
+	int n;
+
+	do
+		n = poll(&p, 1, WORKER_END_MS);
+	while (n < 0 && errno == EINTR);
+	return n == 1 ? 0 : err_set(e, ERR_SYSTEM, ETIMEDOUT, "CRIU has restored and does not end");
+}
+
+static void close_worker(struct cell *c)
+{
+	fd_closep(&c->worker);
+	fd_closep(&c->worker_pidfd);
+	fd_closep(&c->worker_log);
+}
+
+int enter_restore(struct cell *c, struct err *e)
+{
+	const uint64_t deadline = clock_mono_ns() + RESTORE_WAIT_MS * NS_PER_MS;
+	struct snap_answer a = {0};
+	unsigned char request[REQUEST_MAX];
+	int r;
+
+	if (c->role != PLAN_RESTORED)
+		return 0;
+	r = send_to_worker(c, request, snap_worker_request(&c->from->m, request, sizeof request), e);
+	while (r == 0 && a.word != SNAP_WORD_RESTORED) {
+		r = receive(c, deadline, &a, e);
+		if (r == 0 && a.word == SNAP_WORD_NOTIFY && strcmp(a.script, "pre-resume") == 0)
+			r = finish_cell(c, e);
+		if (r == 0 && a.word == SNAP_WORD_NOTIFY)
+			r = send_to_worker(c, request, snap_worker_go_on(request, sizeof request), e);
+	}
+	if (r == 0 && fd_valid(c->barrier))
+		r = err_set(e, ERR_SYSTEM, EPROTO, "CRIU restored without asking whether it may go on");
+	if (r == 0)
+		r = await_end(c, e);
+	if (r < 0)
+		return r;
+	close_worker(c);
+	return c->has_cg ? cg_end_extra(&c->cg, e) : 0;
+}
+
+int undo_restore(struct cell *c, struct err *e)
+{
+	(void)e;
+	close_worker(c);
+	return 0;
+}

@@ -1,0 +1,235 @@
+#include "cli/cli.h"
+
+#include "base/fd.h"
+#include "cell/publish.h"
+
+#include <stdio.h>
+
+int snapshot_wish_parse(struct snapshot_wish *w, const char *option, const char *value, struct err *e)
+{
+	*w = (struct snapshot_wish){.wanted = true};
+	if (!value)
+		return 0;
+	if (strcmp(value, "require") == 0) {
+		w->require = true;
+	} else if (strcmp(value, "unseeded") == 0) {
+		w->unseeded = true;
+	} else if (strlen(value) >= 6 && strspn(value, "0123456789abcdef") == strlen(value)) {
+		w->id = value;
+		w->require = true; /* this one was asked for, and no other will do */
+	} else {
+		return err_set(e, ERR_SPEC, 0,
+			       "--%s: expected an id (6 or more of its hex digits), require or unseeded, got '%s'",
+			       option, value);
+	}
+	return 0;
+}
+
+void snapshot_use_init(struct snapshot_use *u)
+{
+	*u = (struct snapshot_use){.store = {.dir = FD_NONE}};
+	snap_init(&u->snap);
+}
+
+/* ---- the key ---- */
+
+static int add_text(struct snap_key *k, const char *name, const void *text, size_t len, struct err *e)
+{
+	return snap_key_add(
+		k, &(struct snap_part){.name = name, .kind = SNAP_TEXT, .text = text, .len = len, .fd = FD_NONE}, e);
+}
+
+static int add_file(struct snap_key *k, const char *name, const char *path, int fd, struct err *e)
+{
+	return snap_key_add(k, &(struct snap_part){.name = name, .kind = SNAP_FILE, .text = path, .fd = fd}, e);
+}
+
+static int add_tree(struct snap_key *k, const char *name, const char *path, struct err *e)
+{
+	return snap_key_add(k, &(struct snap_part){.name = name, .kind = SNAP_TREE, .text = path, .fd = FD_NONE}, e);
+}
+
+static int add_env(struct snap_key *k, const struct cell_spec *s, struct err *e)
+{
+	struct buf all = {0};
+	const char *text;
+
+	for (size_t i = 0; i < s->n_env; i++)
+		buf_add(&all, s->env[i], strlen(s->env[i]) + 1);
+	text = all.failed ? NULL : arena_memdup(&k->arena, all.data ? all.data : "", all.len);
+	const size_t len = all.len;
+	buf_done(&all);
+	return text ? add_text(k, "environment", text, len, e) : err_oom(e);
+}
+
+static int add_layers(struct snap_key *k, const struct cell_spec *s, struct err *e)
+{
+	for (size_t i = 0; i < s->n_layers; i++) {
+		const char *name = arena_printf(&k->arena, "layer %zu", i + 1);
+		int r = name ? add_tree(k, name, s->layers[i], e) : err_oom(e);
+
+		if (r < 0)
+			return r;
+	}
+	return s->rootfs ? add_tree(k, "root file system", s->rootfs, e) : 0;
+}
+
+/* The function's clocks go on from where they were: not so after a boot (docs/decisions/013). */
+static int add_boot(struct snap_key *k, struct err *e)
+{
+	struct snap_clock now;
+	const char *boot;
+	int r = snap_clock_now(&now, e);
+
+	if (r < 0)
+		return r;
+	boot = arena_strdup(&k->arena, now.boot_id);
+	return boot ? add_text(k, "boot", boot, strlen(boot), e) : err_oom(e);
+}
+
+static int fill_key(struct snap_key *k, const struct snap_engine *en, const struct invoker *inv, struct err *e)
+{
+	const struct cell_spec *s = inv->spec;
+	const struct host_facts *h = &inv->host->facts;
+	const char *native = arena_printf(&k->arena, "%s/native", h->runtime_dir);
+	const char *slash = strrchr(s->target, '/'), *file = slash ? slash + 1 : s->target;
+	char name[SPEC_MAX_NAME + 1];
+	const char *function = arena_strdup(&k->arena, spec_function_name(s, name));
+	int r = native && function ? 0 : err_oom(e);
+
+	if (r == 0)
+		r = add_file(k, "code", s->target, inv->host->target_fd, e);
+	if (r == 0)
+		r = add_text(k, "file name", file, strlen(file), e);
+	if (r == 0)
+		r = add_text(k, "function name", function, strlen(function), e);
+	if (r == 0)
+		r = add_layers(k, s, e);
+	if (r == 0)
+		r = add_env(k, s, e);
+	if (r == 0)
+		r = add_file(k, "runtime", native, FD_NONE, e);
+	if (r == 0)
+		r = add_text(k, "policy", inv->base.insns, inv->base.len * sizeof *inv->base.insns, e);
+	if (r == 0)
+		r = add_text(k, "policy after init", inv->runtime.insns, inv->runtime.len * sizeof *inv->runtime.insns,
+			     e);
+	if (r == 0)
+		r = add_text(k, "network", spec_net_name(s->net), strlen(spec_net_name(s->net)), e);
+	if (r == 0)
+		r = add_boot(k, e);
+	return r == 0 ? snap_key_add_host(k, en, e) : r;
+}
+
+int snapshot_open(struct snapshot_use *u, const struct invoker *inv, struct err *e)
+{
+	int r;
+
+	if (!inv->host->facts.privileged)
+		return err_hint(e, err_set(e, ERR_UNSUPPORTED, EPERM, "snapshots need root"),
+				"run it as root, or without --snapshot");
+	r = snap_engine_find(inv->host->facts.runtime_dir, &u->engine, e);
+	if (r == 0)
+		r = snap_store_open(NULL, true, &u->store, e);
+	if (r < 0)
+		return r;
+	publish_use_engine(inv->host, &u->engine);
+	return fill_key(&u->key, &u->engine, inv, e);
+}
+
+int snapshot_publish(struct snapshot_use *u, const struct invoker *inv, struct err *e)
+{
+	struct publisher p = {
+		.host = inv->host,
+		.spec = inv->spec,
+		.base = &inv->base,
+		.policy = inv->policy,
+		.sink = inv->sink,
+		.store = &u->store,
+		.key = &u->key,
+		.signal_fd = inv->signal_fd,
+	};
+	const struct invoke_observer *o = inv->observer;
+	int r = publish(&p, &u->snap, e);
+
+	/* Always printed when a snapshot is made, as Lambda does. */
+	if (p.init_ns > 0)
+		o->init_report(o->arg, "snapshot", r == 0 ? "success" : "error", p.error_type, p.init_ns);
+	u->open = r == 0;
+	return r;
+}
+
+/* ---- for a run ---- */
+
+static int find_wanted(struct snapshot_use *u, const struct snapshot_wish *w, const struct invoker *inv, struct err *e)
+{
+	char reason[256] = "";
+	bool same;
+	int r;
+
+	if (w->id) {
+		r = snap_open(&u->store, w->id, &u->snap, e);
+		u->open = r == 0;
+		if (r == 0)
+			r = snap_matches(&u->snap, &u->key, &same, reason, sizeof reason, e);
+		return r < 0 || same
+			       ? r
+			       : err_set(e, ERR_SNAPSHOT_MISMATCH, 0,
+					 "snapshot %.12s does not belong to this function: %s", u->snap.m.id, reason);
+	}
+	r = snap_find(&u->store, &u->key, &u->snap, reason, sizeof reason, e);
+	u->open = r == 1;
+	return r == 0 ? snapshot_publish(u, inv, e) : r;
+}
+
+/* What the image needs beside CRIU must fit into the call's memory. */
+static int check_fit(const struct snap *s, const struct cell_spec *spec, const struct snapshot_wish *w, struct err *e)
+{
+	if (s->m.page_bytes > spec->memory_bytes)
+		return err_set(e, ERR_LIMIT, ENOMEM, "snapshot %.12s holds %llu MiB of memory, --mem is %llu", s->m.id,
+			       (unsigned long long)(s->m.page_bytes >> 20),
+			       (unsigned long long)(spec->memory_bytes >> 20));
+	if (s->m.features & SNAP_NOT_RESEEDED && !w->unseeded)
+		return err_hint(e,
+				err_set(e, ERR_UNSUPPORTED, 0,
+					"snapshot %.12s is not reseeded: its clones would draw the same values",
+					s->m.id),
+				"--snapshot=unseeded, when that does no harm");
+	return 0;
+}
+
+int snapshot_use(struct snapshot_use *u, const struct snapshot_wish *w, struct invoker *inv, struct err *e)
+{
+	struct err why = {0};
+	int r;
+
+	if (!w->wanted)
+		return 0;
+	r = snapshot_open(u, inv, &why);
+	if (r == 0)
+		r = find_wanted(u, w, inv, &why);
+	if (r >= 0)
+		r = check_fit(&u->snap, inv->spec, w, &why);
+	if (r == 0) {
+		inv->snap = &u->snap;
+		inv->snap_required = w->require;
+		return 0;
+	}
+	if (why.kind == ERR_CANCELLED || w->require) {
+		*e = why; /* with its place and remedy */
+		return r;
+	}
+	inv->observer->fallback(inv->observer->arg, &why);
+	return 0;
+}
+
+void snapshot_use_done(struct snapshot_use *u, struct invoker *inv)
+{
+	if (inv->host->engine)
+		publish_keep_kdat(inv->host);
+	inv->host->engine = NULL;
+	if (u->open)
+		snap_close(&u->snap);
+	snap_key_done(&u->key);
+	snap_store_close(&u->store);
+}

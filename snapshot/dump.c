@@ -1,0 +1,457 @@
+/* A dump: CRIU is executed on the host, in the cell's network, UTS and IPC namespace so that these are not put into the
+ * image, and as the user who owns the cell's user namespace: only he may read its processes' resource limits without
+ * CAP_SYS_RESOURCE (prlimit(2)), and he keeps our capabilities. What of the other namespaces it writes is taken out of the
+ * images afterwards (image.c). */
+#include "snapshot/internal.h"
+
+#include "base/clock.h"
+#include "sys/sys.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <poll.h>
+#include <sched.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include <linux/capability.h>
+#include <linux/securebits.h>
+
+enum {
+	DUMP_WAIT_MS = 120000, /* a dump writes some GiB a second; Lambda gives init and dump 130 s */
+	MAX_MOUNTS = 128,
+	MAX_ARGS = 32 + 2 * MAX_MOUNTS,
+	LOG_MAX = 1 << 20,
+	TABLE_MAX = 1 << 20, /* of /proc/PID/mountinfo and maps: a cell has some fifteen mounts */
+	MAPS_MAX = 16 << 20,
+};
+
+int snap_clock_now(struct snap_clock *ret, struct err *e)
+{
+	if (fd_read_file_at(AT_FDCWD, "/proc/sys/kernel/random/boot_id", ret->boot_id, sizeof ret->boot_id) < 0)
+		return err_sys(e, errno, "reading the boot's id");
+	ret->boottime_ns = clock_ns(CLOCK_BOOTTIME);
+	ret->monotonic_ns = clock_mono_ns();
+	ret->wall_ns = clock_wall_ns();
+	return 0;
+}
+
+/* ---- what is known before ---- */
+
+static int read_table(const char *name, size_t max, char **ret, struct err *e)
+{
+	AUTO_FD int fd = open(name, O_RDONLY | O_CLOEXEC);
+	size_t len;
+	int r;
+
+	if (fd < 0)
+		return err_sys(e, errno, "opening %s", name);
+	r = fd_read_all(fd, max, ret, &len);
+	return r < 0 ? err_sys(e, r, "reading %s", name) : 0;
+}
+
+static int note_pipes(const struct snap_victim *v, struct snap_manifest *m, struct err *e)
+{
+	for (int i = 0; i < SNAP_MAX_PIPES; i++) {
+		char link[48];
+		ssize_t n;
+
+		(void)snprintf(link, sizeof link, "/proc/%d/fd/%d", v->pid, i + 1);
+		n = readlink(link, m->pipes[i], sizeof m->pipes[i] - 1);
+		if (n < 0)
+			return err_sys(e, errno, "reading what descriptor %d is", i + 1);
+		m->pipes[i][n] = '\0';
+		if (!str_starts(m->pipes[i], "pipe:["))
+			return err_hint(e,
+					err_set(e, ERR_UNSUPPORTED, 0, "descriptor %d is '%s', and no pipe any more",
+						i + 1, m->pipes[i]),
+					"leave descriptors 1 to 4 as they are until the snapshot is made");
+	}
+	return 0;
+}
+
+/* The process and its descendants. A zombie's list is empty. */
+static int each_task(pid_t pid, int (*fn)(pid_t pid, void *arg, struct err *e), void *arg, unsigned depth,
+		     struct err *e)
+{
+	AUTO_FREE char *list = NULL;
+	char name[64], *save = NULL;
+	int r = fn(pid, arg, e);
+
+	if (r < 0 || depth == 64)
+		return r;
+	(void)snprintf(name, sizeof name, "/proc/%d/task/%d/children", pid, pid);
+	r = read_table(name, TABLE_MAX, &list, e);
+	for (char *word = r < 0 ? NULL : strtok_r(list, " \n", &save); word; word = strtok_r(NULL, " \n", &save)) {
+		uint64_t child;
+
+		if (!parse_u64(word, 1, INT32_MAX, &child))
+			return err_set(e, ERR_SYSTEM, 0, "%s holds '%s'", name, word);
+		r = each_task((pid_t)child, fn, arg, depth + 1, e);
+		if (r < 0)
+			return r;
+	}
+	return r;
+}
+
+struct libraries {
+	struct snap_manifest *m;
+	size_t cap;
+};
+
+static bool is_known(const struct snap_manifest *m, const char *path)
+{
+	for (size_t i = 0; i < m->n_deps; i++)
+		if (strcmp(m->deps[i].name, path) == 0)
+			return true;
+	return false;
+}
+
+static int add_library(struct libraries *l, const char *path, struct err *e)
+{
+	struct snap_manifest *m = l->m;
+
+	if (is_known(m, path))
+		return 0;
+	if (m->n_deps == SNAP_MAX_FILES)
+		return err_set(e, ERR_LIMIT, E2BIG, "more than %d libraries are mapped", SNAP_MAX_FILES);
+	if (m->n_deps == l->cap) {
+		size_t cap = l->cap ? l->cap * 2 : 16;
+		struct snap_file *grown = arena_alloc(&m->arena, cap * sizeof *grown);
+
+		if (!grown)
+			return err_oom(e);
+		if (m->n_deps > 0)
+			memcpy(grown, m->deps, m->n_deps * sizeof *grown);
+		m->deps = grown;
+		l->cap = cap;
+	}
+	m->deps[m->n_deps].name = arena_strdup(&m->arena, path);
+	return m->deps[m->n_deps].name ? (m->n_deps++, 0) : err_oom(e);
+}
+
+/* What lies in the host's userland; the code, layers and runtime are parts of the key, and a root of its own is, too. */
+static bool is_of_host(const char *path)
+{
+	static const char *const places[] = {"/usr/", "/lib/", "/lib64/", "/lib32/", "/libx32/", "/bin/", "/sbin/"};
+
+	for (size_t i = 0; i < ARRAY_LEN(places); i++)
+		if (str_starts(path, places[i]))
+			return true;
+	return false;
+}
+
+static int note_libraries(pid_t pid, void *arg, struct err *e)
+{
+	AUTO_FREE char *maps = NULL;
+	char name[32], *save = NULL;
+	int r;
+
+	(void)snprintf(name, sizeof name, "/proc/%d/maps", pid);
+	r = read_table(name, MAPS_MAX, &maps, e);
+	for (char *line = r < 0 ? NULL : strtok_r(maps, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+		char *path = strchr(line, '/');
+
+		if (!path || !is_of_host(path) || strstr(path, " (deleted)"))
+			continue;
+		r = add_library(arg, path, e);
+		if (r < 0)
+			return r;
+	}
+	return r;
+}
+
+/* ---- the command ---- */
+
+struct command {
+	struct arena arena;
+	const char *argv[MAX_ARGS];
+	size_t n;
+	const char *envp[4];
+};
+
+static void command_done(struct command *c)
+{
+	arena_done(&c->arena);
+}
+
+static void add(struct command *c, const char *arg)
+{
+	if (c->n + 1 < MAX_ARGS)
+		c->argv[c->n++] = arg;
+}
+
+static void add_external(struct command *c, const char *text)
+{
+	add(c, "--external");
+	add(c, text);
+}
+
+/* /proc/PID/mountinfo has blanks and backslashes in octal (proc(5)); the names of our mounts have none, but the file that
+ * holds the code may. */
+static void unescape(char *s)
+{
+	char *to = s;
+
+	for (; *s; s++)
+		if (s[0] == '\\' && s[1] >= '0' && s[1] <= '3' && s[2] >= '0' && s[2] <= '7' && s[3] >= '0' &&
+		    s[3] <= '7') {
+			*to++ = (char)((s[1] - '0') * 64 + (s[2] - '0') * 8 + (s[3] - '0'));
+			s += 3;
+		} else {
+			*to++ = *s;
+		}
+	*to = '\0';
+}
+
+/* Every mount of the cell but the root and /proc is external: none of them will be in the image. */
+static int add_mounts(struct command *c, pid_t pid, struct err *e)
+{
+	AUTO_FREE char *table = NULL;
+	char name[40], *save = NULL;
+	size_t n = 0;
+	int r;
+
+	(void)snprintf(name, sizeof name, "/proc/%d/mountinfo", pid);
+	r = read_table(name, TABLE_MAX, &table, e);
+	for (char *line = r < 0 ? NULL : strtok_r(table, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+		char *point = line, *end;
+
+		for (int i = 0; i < 4 && point; i++) { /* the fifth field */
+			point = strchr(point, ' ');
+			point = point ? point + 1 : NULL;
+		}
+		end = point ? strchr(point, ' ') : NULL;
+		if (!end)
+			return err_set(e, ERR_SYSTEM, 0, "%s is not as proc(5) says", name);
+		*end = '\0';
+		unescape(point);
+		if (strcmp(point, "/") == 0 || strcmp(point, "/proc") == 0)
+			continue;
+		if (n++ == MAX_MOUNTS)
+			return err_set(e, ERR_LIMIT, E2BIG, "the cell has more than %d mounts", MAX_MOUNTS);
+		add_external(c, arena_printf(&c->arena, "mnt[%s]:m%zu", point, n));
+	}
+	return r;
+}
+
+static int make_command(const struct snap_engine *en, const struct snap_victim *v, const struct snap_draft *d,
+			struct command *c, char *paths, size_t paths_size, struct err *e)
+{
+	const char *loader[5];
+	char ns[32];
+	struct stat st;
+	int r;
+
+	engine_argv(en, paths, paths_size, loader);
+	for (size_t i = 0; i < ARRAY_LEN(loader); i++)
+		add(c, loader[i]);
+	add(c, "--no-default-config");
+	add(c, "dump");
+	add(c, "--tree");
+	add(c, arena_printf(&c->arena, "%d", v->pid));
+	add(c, "--images-dir");
+	add(c, d->images_path);
+	add(c, "--log-file");
+	add(c, "dump.log");
+	add(c, "-v1");
+	add(c, "--unprivileged"); /* it is not uid 0 */
+	add(c, "--manage-cgroups=ignore");
+	add(c, "--network-lock");
+	add(c, "skip");
+	add(c, "--tcp-established"); /* both ends are in the image: look.c */
+	add(c, "--file-locks");
+	add(c, "--link-remap");
+	add(c, "--ghost-limit");
+	add(c, "1G"); /* deleted files that are still open: bounded by the size of /tmp */
+	(void)snprintf(ns, sizeof ns, "/proc/%d/ns/pid", v->pid);
+	if (stat(ns, &st) < 0)
+		return err_sys(e, errno, "looking at %s", ns);
+	add_external(c, arena_printf(&c->arena, "pid[%llu]:cell", (unsigned long long)st.st_ino));
+	r = add_mounts(c, v->pid, e);
+	c->argv[c->n] = NULL;
+	c->envp[0] = "HOME=/nonexistent";
+	c->envp[1] = arena_printf(&c->arena, "CRIU_LIBS_DIR=%s/plugins", en->dir);
+	c->envp[2] = NULL;
+	for (size_t i = 0; r == 0 && i < c->n; i++)
+		if (!c->argv[i])
+			r = err_oom(e);
+	return r;
+}
+
+/* ---- running it ---- */
+
+static int enter(pid_t pid, const char *ns, int type)
+{
+	char path[40];
+	AUTO_FD int fd = FD_NONE;
+
+	(void)snprintf(path, sizeof path, "/proc/%d/ns/%s", pid, ns);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	return fd < 0 || setns(fd, type) < 0 ? -errno : 0;
+}
+
+/* CRIU's look at the kernel connects to itself, and does not start where it cannot. With --net none lo is down; the cell does
+ * not outlive the dump. */
+static int raise_loopback(void)
+{
+	AUTO_FD int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	struct ifreq lo = {.ifr_name = "lo"};
+
+	if (fd < 0 || ioctl(fd, SIOCGIFFLAGS, &lo) < 0)
+		return -errno;
+	lo.ifr_flags |= IFF_UP;
+	return ioctl(fd, SIOCSIFFLAGS, &lo) < 0 ? -errno : 0;
+}
+
+/* Another user, with all that we may: through exec it goes as ambient capabilities (capabilities(7)). */
+static int become(uid_t owner)
+{
+	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+	struct __user_cap_data_struct data[2];
+
+	if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0 || syscall(SYS_setresuid, owner, owner, owner) < 0 ||
+	    syscall(SYS_capget, &head, data) < 0)
+		return -errno;
+	for (int i = 0; i < 2; i++) {
+		data[i].effective = data[i].permitted;
+		data[i].inheritable = data[i].permitted;
+	}
+	if (syscall(SYS_capset, &head, data) < 0)
+		return -errno;
+	for (unsigned cap = 0; cap < 64; cap++)
+		if (data[cap / 32].permitted & (1U << (cap % 32)) &&
+		    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0) < 0)
+			return -errno;
+	return 0;
+}
+
+_Noreturn static void run_child(const struct snap_victim *v, const struct command *c)
+{
+	char *const *argv, *const *envp;
+	int r = enter(v->pid, "net", CLONE_NEWNET);
+
+	if (r == 0 && !v->host_net)
+		r = raise_loopback();
+	if (r == 0)
+		r = enter(v->pid, "uts", CLONE_NEWUTS);
+	if (r == 0)
+		r = enter(v->pid, "ipc", CLONE_NEWIPC);
+	if (r == 0)
+		r = become(v->owner);
+	/* After the change of ids, which forgets it: a dump without its master would stop the cell for good. */
+	if (r == 0 && prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
+		r = -errno;
+	if (r == 0) {
+		memcpy(&argv, &(const char *const *){c->argv}, sizeof argv);
+		memcpy(&envp, &(const char *const *){c->envp}, sizeof envp);
+		(void)execve(argv[0], argv, envp);
+		r = -errno;
+	}
+	_exit(200 - r > 255 ? 255 : 200 - r); /* errno, as far as it fits */
+}
+
+static int explain(const struct snap_draft *d, int status, struct err *e)
+{
+	AUTO_FD int log = openat(d->images, "dump.log", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	AUTO_FREE char *text = NULL;
+	char why[200];
+	size_t len;
+
+	if (fd_valid(log) && fd_read_all(log, LOG_MAX, &text, &len) == 0) {
+		snap_engine_complaint(text, why, sizeof why);
+		return err_hint(e, err_set(e, ERR_UNSUPPORTED, 0, "CRIU cannot dump the cell: %s", why),
+				"close what it names in fsbox_before_snapshot(), or run without --snapshot");
+	}
+	if (WIFEXITED(status) && WEXITSTATUS(status) > 200)
+		return err_sys(e, WEXITSTATUS(status) - 200, "starting CRIU's dump");
+	return err_set(e, ERR_SYSTEM, 0, "CRIU's dump ended with status %d and left no log", status);
+}
+
+static bool ends_within(int pidfd, int ms)
+{
+	const uint64_t deadline = clock_mono_ns() + (uint64_t)ms * NS_PER_MS;
+	struct pollfd p = {.fd = pidfd, .events = POLLIN};
+	int n;
+
+	do {
+		uint64_t now = clock_mono_ns();
+
+		n = poll(&p, 1, now < deadline ? (int)((deadline - now) / NS_PER_MS) + 1 : 0);
+	} while (n < 0 && errno == EINTR);
+	return n > 0;
+}
+
+static int run(const struct snap_victim *v, const struct snap_draft *d, const struct command *c, struct err *e)
+{
+	pid_t pid = fork();
+	AUTO_FD int pidfd = FD_NONE;
+	int status = 0;
+
+	if (pid < 0)
+		return err_sys(e, errno, "fork");
+	if (pid == 0)
+		run_child(v, c);
+	pidfd = sys_pidfd_open(pid);
+
+	const bool late = !ends_within(pidfd, DUMP_WAIT_MS);
+	if (late)
+		(void)kill(pid, SIGKILL);
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	if (late)
+		return err_set(e, ERR_DEADLINE, ETIMEDOUT, "CRIU's dump took longer than %d s", DUMP_WAIT_MS / 1000);
+	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : explain(d, status, e);
+}
+
+/* They are the other user's; the store is ours alone. */
+static int take_over(const struct snap_draft *d, struct err *e)
+{
+	AUTO_FD int fd = openat(d->images, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *dir = fd_valid(fd) ? fdopendir(fd) : NULL;
+	struct dirent *de;
+	int r = 0;
+
+	if (!dir)
+		return err_sys(e, errno, "reading '%s'", d->images_path);
+	(void)take_fd(&fd);
+	while (r == 0 && (de = readdir(dir))) {
+		if (de->d_name[0] == '.')
+			continue;
+		if (fchownat(d->images, de->d_name, geteuid(), getegid(), AT_SYMLINK_NOFOLLOW) < 0 ||
+		    fchmodat(d->images, de->d_name, 0444, 0) < 0)
+			r = err_sys(e, errno, "taking over '%s/%s'", d->images_path, de->d_name);
+	}
+	(void)closedir(dir);
+	if (r == 0 && (fchown(d->images, geteuid(), getegid()) < 0 || fchmod(d->images, 0755) < 0))
+		r = err_sys(e, errno, "taking over '%s'", d->images_path);
+	return r;
+}
+
+int snap_dump(const struct snap_engine *en, const struct snap_victim *v, struct snap_draft *d, struct err *e)
+{
+	AUTO(command_done) struct command c = {0};
+	struct libraries l = {.m = &d->m};
+	char paths[2 * sizeof en->dir];
+	int r = note_pipes(v, &d->m, e);
+
+	if (r == 0 && v->host_userland)
+		r = each_task(v->pid, note_libraries, &l, 0, e);
+	if (r == 0)
+		r = make_command(en, v, d, &c, paths, sizeof paths, e);
+	if (r == 0 && fchown(d->images, v->owner, (gid_t)-1) < 0)
+		r = err_sys(e, errno, "handing '%s' to CRIU", d->images_path);
+	if (r == 0)
+		r = snap_clock_now(&d->m.taken, e);
+	if (r == 0)
+		r = run(v, d, &c, e);
+	if (r == 0)
+		r = take_over(d, e);
+	return r == 0 ? image_detach(d->images, &d->m, e) : r;
+}
