@@ -133,15 +133,16 @@ $(B)/runtime/native: $(NATIVE_SRC) $(wildcard sandbox/runtime/*.h sandbox/runtim
 	$(Q)mkdir -p $(@D) && $(CC) $(CPP_ALL) $(NATIVE_ALL) $(if $(DEV),-Werror) -fPIE -pie '-Wl,--export-dynamic-symbol=fsbox_*' \
 		$(filter-out $(SAN),$(LD_ALL)) -o $@ $(NATIVE_SRC) -ldl
 
-# Functions are built as their authors build them: no flag of ours is needed. `/* libs: jansson */` names packages.
+# Functions are built as their authors build them, with no flag of ours. `/* libs: jansson */`: packages; `/* link: -l… */`: words.
 FUNCTION_LIBS = $(shell sed -n 's|.*/\* libs: \(.*\) \*/.*|\1|p' $<)
+FUNCTION_LINK = $(shell sed -n 's|.*/\* link: \(.*\) \*/.*|\1|p' $<)
 FUNCTION_DEFS =
 $(B)/tests/functions/%.so: FUNCTION_DEFS = -D_GNU_SOURCE
 define BUILD_FUNCTION
 	@echo "  SO      $@"
 	$(Q)mkdir -p $(@D) && $(CC) -std=$(STD:gnu23=gnu2x) $(FUNCTION_DEFS) -O2 -g -Wall -Wextra $(if $(DEV),-Werror) -shared \
 		-fPIC -Isandbox/runtime $(if $(FUNCTION_LIBS),$(shell pkg-config --cflags $(FUNCTION_LIBS))) \
-		-MMD -MP -MF $@.d -o $@ $< $(if $(FUNCTION_LIBS),$(shell pkg-config --libs $(FUNCTION_LIBS)))
+		-MMD -MP -MF $@.d -o $@ $< $(if $(FUNCTION_LIBS),$(shell pkg-config --libs $(FUNCTION_LIBS))) $(FUNCTION_LINK)
 endef
 $(B)/examples/%.so: contrib/examples/%.c
 	$(BUILD_FUNCTION)

@@ -41,6 +41,37 @@ int fsbox_init(void);
 /* Optional. Called once when the cell is about to end in good order; has 500 ms. */
 void fsbox_shutdown(void);
 
+/* ---- Snapshots: init once, restore many times. docs/snapshots.md tells the rest ----
+ *
+ * After init the cell may be dumped into an image, and every later start be a clone of it. All of these are optional; a
+ * cell that is never dumped runs none of them. What is unique (ids, keys, connections, credentials) is to be made after the
+ * restore or in the handler. The runtime has reseeded rand(), random(), drand48() and OpenSSL before any hook runs. */
+
+/* Who this clone is. Valid until the hook returns. */
+struct fsbox_restore {
+	size_t size;              /* of this structure in the runtime: later ones may be larger */
+	uint64_t generation;      /* counts the clones of this snapshot, from 1 */
+	const char *clone_id;     /* 12 hexadecimal digits, different for every clone */
+	unsigned char random[64]; /* fresh, for this clone alone */
+	int64_t wall_ns;          /* CLOCK_REALTIME at the restore, nanoseconds since 1970 */
+	int64_t elapsed_ns;       /* nanoseconds that the snapshot is old, by the wall; 0 or more */
+};
+
+/* Optional. Called before the snapshot, after all registered hooks. It shares 10 s with them. To be closed here: sockets
+ * and whatever else leads out of the cell. Non-zero fails the snapshot with "Runtime.BeforeSnapshotError". */
+int fsbox_before_snapshot(void);
+
+/* Optional. Called in every clone before its first event, before all registered hooks. It shares 10 s with them. Non-zero
+ * fails the start of this clone with "Runtime.AfterRestoreError". */
+int fsbox_after_restore(const struct fsbox_restore *restore);
+
+/* Register further hooks, for libraries: from constructors and fsbox_init() until the snapshot or the first event, by any
+ * thread. Before a snapshot the one that was registered last runs first; after a restore the one that was registered first.
+ * Hooks run on the main thread, and the first one that returns non-zero ends it as above. At most 256 of each kind; @fn
+ * must stay loaded. 0, or a negative errno: -EINVAL when @fn is NULL, -ENOSPC, -EALREADY when the time for it is over. */
+int fsbox_on_before_snapshot(int (*fn)(void *arg), void *arg);
+int fsbox_on_after_restore(int (*fn)(const struct fsbox_restore *restore, void *arg), void *arg);
+
 /* ---- What the function may call, from inside fsbox_handler() ---- */
 
 /* The event's bytes; *len is their number (len may be NULL). Never NULL; there is a 0 byte after the last one. */
@@ -74,7 +105,7 @@ const char *fsbox_trace_id(const fsbox_call *call);
 
 const char *fsbox_function_name(void);
 const char *fsbox_function_version(void);
-unsigned fsbox_memory_mb(void); /* MiB */
+unsigned fsbox_memory_mb(void); /* MiB; in a clone those of its own cell, from the hooks after the restore on */
 
 #ifdef __GNUC__
 #pragma GCC visibility pop

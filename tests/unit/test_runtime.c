@@ -1,5 +1,5 @@
 /* The runtime for shared objects, without a cell: started with pipes on descriptors 3 and 4, as fsbox starts it. */
-#include "tests/lib/chan_peer.h"
+#include "tests/lib/runtime_peer.h"
 #include "tests/lib/tap.h"
 
 #include <errno.h>
@@ -12,93 +12,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static const char *const environment[] = {
-	"AWS_LAMBDA_FUNCTION_NAME=shop",
-	"AWS_LAMBDA_FUNCTION_VERSION=$LATEST",
-	"AWS_LAMBDA_FUNCTION_MEMORY_SIZE=512",
-	NULL,
-};
-
-static int start(struct chan_peer *p, const char *function)
-{
-	char name[128];
-	const char *argv[3] = {chan_peer_built("runtime/native"), function, NULL};
-
-	if (!strchr(function, '/')) {
-		(void)snprintf(name, sizeof name, "tests/functions/%s.so", function);
-		argv[1] = chan_peer_built(name);
-	}
-	return chan_peer_start(p, 0, argv, environment);
-}
-
-/* Starts and takes READY. */
-static bool start_ready(struct chan_peer *p, const char *function)
-{
-	struct chan_peer_frame f;
-
-	return CHECK_EQ(start(p, function), 0) && CHECK_EQ(chan_peer_next(p, &f), 1) &&
-	       CHECK_EQ(f.head.type, CHAN_READY);
-}
-
-static bool same_text(const void *bytes, size_t len, const char *text)
-{
-	bool ok = len == strlen(text) && memcmp(bytes, text, len) == 0;
-
-	if (!ok)
-		tap_note("  got '%.*s', wanted '%s'", (int)(len < 300 ? len : 300), (const char *)bytes, text);
-	return ok;
-}
-
-/* Takes one frame and checks that it is DATA with @text. */
-static bool expect_data(struct chan_peer *p, uint64_t number, const char *text)
-{
-	struct chan_peer_frame f;
-
-	return CHECK_EQ(chan_peer_next(p, &f), 1) && CHECK_EQ(f.head.type, CHAN_DATA) &&
-	       CHECK_EQ(f.head.call, number) && CHECK(same_text(f.body, f.head.len, text));
-}
-
-static bool expect_done(struct chan_peer *p, uint64_t number)
-{
-	struct chan_peer_frame f;
-
-	return CHECK_EQ(chan_peer_next(p, &f), 1) && CHECK_EQ(f.head.type, CHAN_DONE) && CHECK_EQ(f.head.call, number);
-}
-
-/* Takes one frame and checks that it is @frame with @type, and a message that contains @message. */
-static bool expect_error(struct chan_peer *p, uint16_t frame, const char *type, const char *message)
-{
-	struct chan_error_view v;
-	struct chan_peer_frame f;
-	char text[CHAN_MAX_MESSAGE + 1];
-
-	if (!CHECK_EQ(chan_peer_next(p, &f), 1) || !CHECK_EQ(f.head.type, frame) ||
-	    !CHECK_EQ(chan_error_parse(f.body, f.head.len, &v), 0))
-		return false;
-	(void)snprintf(text, sizeof text, "%.*s", (int)v.message_len, v.message);
-	return CHECK(same_text(v.type, v.type_len, type)) && CHECK_CONTAINS(text, message);
-}
-
-static bool call_text(struct chan_peer *p, uint64_t number, const char *event)
-{
-	return CHECK_EQ(chan_peer_call(p, number, event, strlen(event)), 0);
-}
-
-static bool call_and_expect(struct chan_peer *p, uint64_t number, const char *event, const char *answer)
-{
-	return call_text(p, number, event) && expect_data(p, number, answer) && expect_done(p, number);
-}
-
-static void expect_exit(struct chan_peer *p, int status)
-{
-	struct chan_peer_frame f;
-	int got = chan_peer_wait(p);
-
-	CHECK(got >= 0 && WIFEXITED(got));
-	CHECK_EQ(WEXITSTATUS(got), status);
-	CHECK_EQ(chan_peer_next(p, &f), 0);
-}
-
 TEST(it_is_ready_after_loading_and_says_whether_there_is_a_shutdown)
 {
 	static const char *const functions[] = {"echo", "shutdown_marker"};
@@ -108,7 +21,7 @@ TEST(it_is_ready_after_loading_and_says_whether_there_is_a_shutdown)
 		struct chan_peer_frame f;
 		struct chan_ready ready;
 
-		REQUIRE(start(&p, functions[i]) == 0);
+		REQUIRE(runtime_start(&p, functions[i]) == 0);
 		REQUIRE(chan_peer_next(&p, &f) == 1 && f.head.type == CHAN_READY);
 		memcpy(&ready, f.body, sizeof ready);
 		CHECK_EQ(ready.version, CHAN_VERSION);
@@ -123,7 +36,7 @@ TEST(events_of_every_size_come_back_whole)
 	uint8_t *event = malloc(CHAN_MAX_PAYLOAD);
 	CHAN_PEER(p);
 
-	REQUIRE(event && start_ready(&p, "echo"));
+	REQUIRE(event && runtime_start_ready(&p, "echo"));
 	for (size_t i = 0; i < CHAN_MAX_PAYLOAD; i++)
 		event[i] = (uint8_t)(i * 7 % 253);
 	for (size_t i = 0; i < sizeof sizes / sizeof sizes[0]; i++) {
@@ -146,7 +59,7 @@ TEST(a_small_answer_and_its_end_come_in_one_write)
 {
 	CHAN_PEER(p);
 
-	REQUIRE(start_ready(&p, "echo"));
+	REQUIRE(runtime_start_ready(&p, "echo"));
 	REQUIRE(call_and_expect(&p, 1, "{}", "{}"));
 	CHECK_EQ(p.last_read, 2 * sizeof(struct chan_head) + 2);
 }
@@ -155,7 +68,7 @@ TEST(calls_that_lie_ready_one_behind_the_other_are_served_in_order)
 {
 	CHAN_PEER(p);
 
-	REQUIRE(start(&p, "counter") == 0); /* and they may come before READY went */
+	REQUIRE(runtime_start(&p, "counter") == 0); /* and they may come before READY went */
 	for (uint64_t i = 1; i <= 3; i++)
 		REQUIRE(call_text(&p, i, "x"));
 	struct chan_peer_frame f;
@@ -171,7 +84,7 @@ TEST(a_call_may_arrive_in_pieces_of_any_size)
 	uint8_t *frame = chan_peer_make_call(1, "id-of-the-call", "Root=1-2-3", 3000, "the event", 9, &len);
 	CHAN_PEER(p);
 
-	REQUIRE(start_ready(&p, "echo"));
+	REQUIRE(runtime_start_ready(&p, "echo"));
 	for (size_t cut = 1; cut < len; cut++) {
 		CHECK_EQ(chan_peer_send(&p, frame, cut), 0);
 		(void)nanosleep(&(struct timespec){.tv_nsec = 200000}, NULL);
@@ -193,7 +106,7 @@ TEST(an_end_of_file_inside_a_frame_ends_it_with_status_1_and_a_line_in_the_log)
 	for (size_t cut = 0; cut < len; cut++) {
 		CHAN_PEER(p);
 
-		if (!start_ready(&p, "echo"))
+		if (!runtime_start_ready(&p, "echo"))
 			break;
 		CHECK_EQ(chan_peer_send(&p, frame, cut), 0);
 		chan_peer_hang_up(&p);
@@ -227,7 +140,7 @@ TEST(bytes_that_are_no_frame_for_the_cell_end_it_without_an_answer)
 		static const uint8_t zeros[128];
 		CHAN_PEER(p);
 
-		REQUIRE(start_ready(&p, "echo"));
+		REQUIRE(runtime_start_ready(&p, "echo"));
 		CHECK_EQ(chan_peer_send(&p, &bad[i], sizeof bad[i]), 0);
 		(void)chan_peer_send(&p, zeros, sizeof zeros); /* it may have gone already */
 		expect_exit(&p, 1);
@@ -239,7 +152,7 @@ TEST(what_the_handler_printed_is_out_before_the_call_ends)
 {
 	CHAN_PEER(p);
 
-	REQUIRE(start_ready(&p, "log_lines"));
+	REQUIRE(runtime_start_ready(&p, "log_lines"));
 	REQUIRE(call_and_expect(&p, 1, "", "logged"));
 	CHECK_STREQ(chan_peer_log(&p, NULL), "to stdout\nto stderr\nno newline");
 }
@@ -248,7 +161,7 @@ TEST(a_result_that_is_not_zero_fails_the_call_and_the_cell_goes_on)
 {
 	CHAN_PEER(p);
 
-	REQUIRE(start_ready(&p, "result"));
+	REQUIRE(runtime_start_ready(&p, "result"));
 	CHECK(call_text(&p, 1, "5") && expect_error(&p, CHAN_ERROR, "Function.Unknown", "fsbox_handler returned 5"));
 	CHECK(call_text(&p, 2, "0") && expect_done(&p, 2));
 }
@@ -257,7 +170,7 @@ TEST(failures_carry_the_functions_own_type_and_message)
 {
 	CHAN_PEER(p);
 
-	REQUIRE(start_ready(&p, "fail"));
+	REQUIRE(runtime_start_ready(&p, "fail"));
 	CHECK(call_text(&p, 1, "") &&
 	      expect_error(&p, CHAN_ERROR, "Test.Failed", "it was asked to: \"fail\"\n\xc3\xa4"));
 	CHECK(call_text(&p, 2, "plain") && expect_error(&p, CHAN_ERROR, "Function.Unknown", "returned 17"));
@@ -272,7 +185,7 @@ TEST(a_long_failure_is_cut_between_two_characters)
 	struct chan_peer_frame f;
 	CHAN_PEER(p);
 
-	REQUIRE(start_ready(&p, "fail"));
+	REQUIRE(runtime_start_ready(&p, "fail"));
 	REQUIRE(call_text(&p, 1, "long"));
 	REQUIRE(chan_peer_next(&p, &f) == 1 && chan_error_parse(f.body, f.head.len, &v) == 0);
 	CHECK_EQ(v.type_len, CHAN_MAX_TYPE);
@@ -312,7 +225,7 @@ TEST(the_answering_functions_keep_the_headers_word)
 	/* clang-format on */
 	CHAN_PEER(p);
 
-	REQUIRE(start_ready(&p, "semantics"));
+	REQUIRE(runtime_start_ready(&p, "semantics"));
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
 		size_t before = strlen(chan_peer_log(&p, NULL));
 
@@ -332,7 +245,7 @@ TEST(an_answer_that_was_too_large_is_named_with_its_size)
 {
 	CHAN_PEER(p);
 
-	REQUIRE(start_ready(&p, "semantics"));
+	REQUIRE(runtime_start_ready(&p, "semantics"));
 	REQUIRE(call_text(&p, 1, "b"));
 	CHECK(expect_error(
 		&p, CHAN_ERROR, "Function.ResponseSizeTooLarge",
@@ -343,7 +256,7 @@ TEST(streamed_parts_leave_at_once_and_in_order)
 {
 	CHAN_PEER(p);
 
-	REQUIRE(start_ready(&p, "stream"));
+	REQUIRE(runtime_start_ready(&p, "stream"));
 	REQUIRE(call_text(&p, 1, "2 hang"));
 	CHECK(expect_data(&p, 1, "part 0\n")); /* the handler is still running */
 	CHECK(expect_data(&p, 1, "part 1\n"));
@@ -356,7 +269,7 @@ TEST(a_call_has_its_ids_and_the_function_its_name)
 	size_t len;
 	uint8_t *frame = chan_peer_make_call(1, "the-request", "Root=1-5e6722a7-cc56f8", 3000, "", 0, &len);
 
-	REQUIRE(start_ready(&p, "metadata"));
+	REQUIRE(runtime_start_ready(&p, "metadata"));
 	CHECK_EQ(chan_peer_send(&p, frame, len), 0);
 	free(frame);
 	CHECK(expect_data(&p, 1,
@@ -380,7 +293,7 @@ TEST(the_longest_ids_fit)
 	memset(id, 'i', CHAN_MAX_ID);
 	memset(trace, 't', CHAN_MAX_TRACE);
 	frame = chan_peer_make_call(1, id, trace, 3000, "", 0, &len);
-	REQUIRE(start_ready(&p, "metadata"));
+	REQUIRE(runtime_start_ready(&p, "metadata"));
 	CHECK_EQ(chan_peer_send(&p, frame, len), 0);
 	free(frame);
 	REQUIRE(chan_peer_next(&p, &f) == 1 && f.head.type == CHAN_DATA);
@@ -396,7 +309,7 @@ TEST(the_remaining_time_runs_down_to_zero)
 	size_t len;
 	CHAN_PEER(p);
 
-	REQUIRE(start_ready(&p, "remaining"));
+	REQUIRE(runtime_start_ready(&p, "remaining"));
 	REQUIRE(call_text(&p, 1, "100")); /* of 3,000 */
 	REQUIRE(chan_peer_next(&p, &f) == 1 && f.head.len == 4);
 	memcpy(text, f.body, f.head.len);
@@ -426,7 +339,7 @@ TEST(a_failed_init_says_why_and_ends_with_status_1)
 		CHAN_PEER(p);
 
 		tap_note("case '%s'", cases[i].function);
-		REQUIRE(start(&p, cases[i].function) == 0);
+		REQUIRE(runtime_start(&p, cases[i].function) == 0);
 		CHECK(expect_error(&p, CHAN_INIT_ERROR, cases[i].type, cases[i].message));
 		expect_exit(&p, 1);
 	}
@@ -449,7 +362,7 @@ TEST(a_function_that_ends_the_process_is_seen_in_the_status)
 		CHAN_PEER(p);
 
 		tap_note("case '%s'", cases[i].function);
-		REQUIRE(start_ready(&p, cases[i].function));
+		REQUIRE(runtime_start_ready(&p, cases[i].function));
 		REQUIRE(call_text(&p, 1, cases[i].event));
 		CHECK_EQ(chan_peer_wait(&p) & ~0x80, cases[i].status); /* 0x80: dumped a core */
 		CHECK_EQ(chan_peer_next(&p, &f), 0);
@@ -461,7 +374,7 @@ TEST(shutdown_runs_the_functions_own_and_ends_with_status_0)
 	static const struct chan_head shutdown = {.type = CHAN_SHUTDOWN};
 	CHAN_PEER(p);
 
-	REQUIRE(start_ready(&p, "shutdown_marker"));
+	REQUIRE(runtime_start_ready(&p, "shutdown_marker"));
 	REQUIRE(call_and_expect(&p, 1, "", "\"up\""));
 	CHECK_EQ(chan_peer_send(&p, &shutdown, sizeof shutdown), 0);
 	expect_exit(&p, 0);
@@ -472,7 +385,7 @@ TEST(a_host_that_went_away_ends_it_without_the_functions_shutdown)
 {
 	CHAN_PEER(p);
 
-	REQUIRE(start_ready(&p, "shutdown_marker"));
+	REQUIRE(runtime_start_ready(&p, "shutdown_marker"));
 	chan_peer_hang_up(&p);
 	expect_exit(&p, 0);
 	CHECK_STREQ(chan_peer_log(&p, NULL), "");
@@ -483,7 +396,7 @@ TEST(nobody_listening_is_an_error_value_and_not_a_signal)
 	CHAN_PEER(p);
 	int status;
 
-	REQUIRE(start_ready(&p, "stream"));
+	REQUIRE(runtime_start_ready(&p, "stream"));
 	(void)close(p.out);
 	p.out = -1;
 	REQUIRE(call_text(&p, 1, "5"));
@@ -496,7 +409,7 @@ TEST(a_forked_child_that_returns_from_the_handler_does_not_answer)
 {
 	CHAN_PEER(p);
 
-	REQUIRE(start_ready(&p, "fork_return"));
+	REQUIRE(runtime_start_ready(&p, "fork_return"));
 	CHECK(call_and_expect(&p, 1, "", "1"));
 	CHECK_CONTAINS(chan_peer_log(&p, NULL), "a forked child returned from fsbox_handler()");
 	CHECK(call_and_expect(&p, 2, "", "1"));
@@ -508,7 +421,7 @@ TEST(programs_that_the_function_executes_do_not_inherit_the_channel)
 	char text[4096];
 	CHAN_PEER(p);
 
-	REQUIRE(start_ready(&p, "exec_child"));
+	REQUIRE(runtime_start_ready(&p, "exec_child"));
 	REQUIRE(call_text(&p, 1, ""));
 	REQUIRE(chan_peer_next(&p, &f) == 1 && f.head.type == CHAN_DATA);
 	(void)snprintf(text, sizeof text, "%.*s", (int)f.head.len, (const char *)f.body);
@@ -520,7 +433,7 @@ TEST(threads_of_the_function_work_and_may_outlive_the_call)
 {
 	CHAN_PEER(p);
 
-	REQUIRE(start_ready(&p, "thread"));
+	REQUIRE(runtime_start_ready(&p, "thread"));
 	CHECK(call_and_expect(&p, 1, "leave", "400000"));
 	CHECK(call_and_expect(&p, 2, "", "400000"));
 }
@@ -547,7 +460,7 @@ TEST(between_calls_it_is_parked_in_a_read_of_the_channel_and_has_nothing_else)
 	char text[4096] = "", want[32], path[64];
 	CHAN_PEER(p);
 
-	REQUIRE(start_ready(&p, "echo"));
+	REQUIRE(runtime_start_ready(&p, "echo"));
 	REQUIRE(call_and_expect(&p, 1, "x", "x"));
 	(void)snprintf(want, sizeof want, "%d 0x3 ", SYS_read);
 	for (int i = 0; i < 200 && strncmp(text, want, strlen(want)) != 0; i++) { /* it is still on its way there */
@@ -584,7 +497,7 @@ TEST(a_large_event_leaves_no_memory_behind)
 	unsigned long before;
 	CHAN_PEER(p);
 
-	REQUIRE(event && start_ready(&p, "result"));
+	REQUIRE(event && runtime_start_ready(&p, "result"));
 	REQUIRE(call_text(&p, 1, "0") && expect_done(&p, 1));
 	before = resident_kib(&p);
 	CHECK_EQ(chan_peer_call(&p, 2, event, CHAN_MAX_PAYLOAD), 0);
@@ -597,25 +510,6 @@ TEST(a_large_event_leaves_no_memory_behind)
 /* ---- Filters after init ---- */
 
 enum { TRAP = SECCOMP_RET_TRAP, ALLOW = SECCOMP_RET_ALLOW };
-
-/* A filter that answers @listed for the system calls of the list and @other for all else. */
-static int send_filter(struct chan_peer *p, const int *list, size_t n, uint32_t listed, uint32_t other)
-{
-	struct {
-		struct chan_head head;
-		struct sock_filter insns[64];
-	} f = {.head = {.type = CHAN_FILTER}};
-	size_t k = 0;
-
-	f.insns[k++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
-	for (size_t i = 0; i < n; i++)
-		f.insns[k++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (uint32_t)list[i],
-							    (uint8_t)(n - i), 0);
-	f.insns[k++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, other);
-	f.insns[k++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, listed);
-	f.head.len = (uint32_t)(k * sizeof f.insns[0]);
-	return chan_peer_send(p, &f, sizeof f.head + f.head.len);
-}
 
 static void expect_fault(struct chan_peer *p, uint64_t number, int nr)
 {
@@ -639,8 +533,8 @@ TEST(a_refused_system_call_is_named_and_ends_the_runtime_by_sigsys)
 	static const int refused[] = {SYS_openat, SYS_socket};
 	CHAN_PEER(p);
 
-	REQUIRE(start_ready(&p, "after_strict"));
-	CHECK_EQ(send_filter(&p, refused, 2, TRAP, ALLOW), 0);
+	REQUIRE(runtime_start_ready(&p, "after_strict"));
+	CHECK_EQ(runtime_send_filter(&p, refused, 2, TRAP, ALLOW), 0);
 	REQUIRE(call_and_expect(&p, 1, "print", "errno 0"));
 	REQUIRE(call_text(&p, 2, "open"));
 	expect_fault(&p, 2, SYS_openat);
@@ -651,18 +545,11 @@ TEST(a_refused_system_call_of_another_thread_is_named_as_well)
 	static const int refused[] = {SYS_openat};
 	CHAN_PEER(p);
 
-	REQUIRE(start_ready(&p, "thread"));
-	CHECK_EQ(send_filter(&p, refused, 1, TRAP, ALLOW), 0);
+	REQUIRE(runtime_start_ready(&p, "thread"));
+	CHECK_EQ(runtime_send_filter(&p, refused, 1, TRAP, ALLOW), 0);
 	REQUIRE(call_text(&p, 1, "fault"));
 	expect_fault(&p, 1, SYS_openat);
 }
-
-/* docs/channel.md has this list: what the runtime needs of a policy that comes after init. */
-static const int needed[] = {
-	SYS_read,         SYS_write,          SYS_writev,       SYS_getpid,     SYS_gettid,
-	SYS_rt_sigaction, SYS_rt_sigprocmask, SYS_rt_sigreturn, SYS_exit_group, SYS_tgkill,
-	SYS_brk,          SYS_mmap,           SYS_munmap,       SYS_futex,      SYS_clock_gettime,
-};
 
 TEST(under_a_filter_with_only_what_is_documented_calls_of_all_kinds_work)
 {
@@ -676,8 +563,8 @@ TEST(under_a_filter_with_only_what_is_documented_calls_of_all_kinds_work)
 		CHAN_PEER(p);
 
 		tap_note("function '%s'", functions[i]);
-		REQUIRE(start_ready(&p, functions[i]));
-		CHECK_EQ(send_filter(&p, needed, sizeof needed / sizeof needed[0], ALLOW, TRAP), 0);
+		REQUIRE(runtime_start_ready(&p, functions[i]));
+		CHECK_EQ(runtime_send_filter(&p, runtime_needed, RUNTIME_NEEDED, ALLOW, TRAP), 0);
 		for (uint64_t number = 1; number <= 2; number++) {
 			REQUIRE(call_text(&p, number, ""));
 			do
@@ -688,8 +575,8 @@ TEST(under_a_filter_with_only_what_is_documented_calls_of_all_kinds_work)
 		CHECK_EQ(chan_peer_send(&p, &shutdown, sizeof shutdown), 0);
 		expect_exit(&p, 0);
 	}
-	REQUIRE(event && start_ready(&big, "echo"));
-	CHECK_EQ(send_filter(&big, needed, sizeof needed / sizeof needed[0], ALLOW, TRAP), 0);
+	REQUIRE(event && runtime_start_ready(&big, "echo"));
+	CHECK_EQ(runtime_send_filter(&big, runtime_needed, RUNTIME_NEEDED, ALLOW, TRAP), 0);
 	CHECK_EQ(chan_peer_call(&big, 1, event, CHAN_MAX_PAYLOAD), 0);
 	CHECK_EQ(chan_peer_next(&big, &f), 1);
 	CHECK_EQ(f.head.len, CHAN_MAX_PAYLOAD);
@@ -705,7 +592,7 @@ TEST(a_filter_that_the_kernel_refuses_is_an_init_error)
 	} bad = {.head = {.len = 8, .type = CHAN_FILTER}, .insn = BPF_STMT(BPF_LD | BPF_W | BPF_IND, 4)};
 	CHAN_PEER(p);
 
-	REQUIRE(start_ready(&p, "echo"));
+	REQUIRE(runtime_start_ready(&p, "echo"));
 	CHECK_EQ(chan_peer_send(&p, &bad, sizeof bad), 0);
 	CHECK(expect_error(&p, CHAN_INIT_ERROR, "Runtime.InitError", "filter cannot be installed: Invalid argument"));
 	expect_exit(&p, 1);
@@ -716,9 +603,9 @@ TEST(a_filter_after_the_first_call_is_refused)
 	static const int refused[] = {SYS_openat};
 	CHAN_PEER(p);
 
-	REQUIRE(start_ready(&p, "echo"));
+	REQUIRE(runtime_start_ready(&p, "echo"));
 	REQUIRE(call_and_expect(&p, 1, "x", "x"));
-	CHECK_EQ(send_filter(&p, refused, 1, TRAP, ALLOW), 0);
+	CHECK_EQ(runtime_send_filter(&p, refused, 1, TRAP, ALLOW), 0);
 	expect_exit(&p, 1);
 }
 
@@ -728,8 +615,8 @@ TEST(a_sigsys_that_somebody_sends_names_no_system_call)
 	struct chan_peer_frame f;
 	CHAN_PEER(p);
 
-	REQUIRE(start_ready(&p, "echo"));
-	CHECK_EQ(send_filter(&p, refused, 1, TRAP, ALLOW), 0);
+	REQUIRE(runtime_start_ready(&p, "echo"));
+	CHECK_EQ(runtime_send_filter(&p, refused, 1, TRAP, ALLOW), 0);
 	REQUIRE(call_and_expect(&p, 1, "x", "x"));
 	CHECK_EQ(kill(p.pid, SIGSYS), 0);
 	CHECK_EQ(chan_peer_wait(&p) & ~0x80, SIGSYS);

@@ -80,6 +80,19 @@ void call_setup(void)
 	self = getpid();
 }
 
+void call_set_memory(unsigned mb)
+{
+	config.memory_mb = mb;
+}
+
+void call_end_child(const char *function)
+{
+	if (getpid() == self)
+		return;
+	(void)dprintf(STDERR_FILENO, "fsbox: a forked child returned from %s; it ends here\n", function);
+	_exit(1);
+}
+
 /* ---- The frames of an answer ---- */
 
 static void out_add(const void *data, size_t len)
@@ -354,13 +367,7 @@ int call_run(const struct chan_head *head, int (*handler)(fsbox_call *))
 	call.sent = call.refused = call.out_len = 0;
 	fault_set_call(call.number);
 	r = handler(&call);
-	if (getpid() != self) {
-		/* It must not answer, nor take the next event away from the runtime. */
-		static const char text[] = "fsbox: a forked child returned from fsbox_handler(); it ends here\n";
-
-		(void)!write(STDERR_FILENO, text, sizeof text - 1);
-		_exit(1);
-	}
+	call_end_child("fsbox_handler()"); /* nor take the next event away from the runtime */
 	r = finish(r);
 	fault_set_call(0);
 	event_free();

@@ -12,12 +12,6 @@
 #include <string.h>
 #include <unistd.h>
 
-struct function {
-	int (*handler)(fsbox_call *);
-	int (*init)(void);
-	void (*shutdown)(void);
-};
-
 /* What a failure of the runtime itself says, in the function's log. */
 static int broken(const char *doing, int r)
 {
@@ -72,6 +66,8 @@ static int load(const char *path, struct function *f)
 	find(object, "fsbox_handler", &f->handler);
 	find(object, "fsbox_init", &f->init);
 	find(object, "fsbox_shutdown", &f->shutdown);
+	find(object, "fsbox_before_snapshot", &f->before_snapshot);
+	find(object, "fsbox_after_restore", &f->after_restore);
 	if (!f->handler)
 		return init_error("Runtime.HandlerNotFound", "%s defines no function 'fsbox_handler'", base_name(path));
 	r = f->init ? f->init() : 0;
@@ -80,11 +76,64 @@ static int load(const char *path, struct function *f)
 	return 0;
 }
 
+/* What has been, and so what may come: docs/channel.md, "Order". */
+enum phase { PHASE_READY, PHASE_PARKED, PHASE_RESTORED, PHASE_CALLED };
+
+static bool is_in_order(enum phase phase, uint16_t type)
+{
+	switch (type) {
+	case CHAN_SNAPSHOT:
+		return phase == PHASE_READY;
+	case CHAN_RESTORE:
+		return phase == PHASE_READY || phase == PHASE_PARKED;
+	case CHAN_DRAW:
+		return phase == PHASE_READY || phase == PHASE_RESTORED;
+	case CHAN_FILTER:
+		return phase != PHASE_CALLED;
+	case CHAN_CALL:
+		return phase != PHASE_PARKED;
+	default:
+		return true;
+	}
+}
+
+static int install_filter(const struct chan_head *head)
+{
+	int code = 0, r = fault_install(head, &code);
+
+	return r <= 0 ? r
+		      : init_error("Runtime.InitError", "the policy's filter cannot be installed: %s", strerror(code));
+}
+
+/* One frame. 0; 1 after INIT_ERROR was sent; -errno when the channel broke. */
+static int take(const struct chan_head *head, const struct function *f, enum phase *phase)
+{
+	if (!is_in_order(*phase, head->type))
+		return -EPROTO;
+	switch (head->type) {
+	case CHAN_FILTER:
+		return install_filter(head);
+	case CHAN_SNAPSHOT:
+		*phase = PHASE_PARKED;
+		return restore_park(f);
+	case CHAN_RESTORE:
+		*phase = PHASE_RESTORED;
+		return restore_run(head, f);
+	case CHAN_DRAW:
+		return restore_draw();
+	default:
+		if (*phase != PHASE_CALLED)
+			restore_close();
+		*phase = PHASE_CALLED;
+		return call_run(head, f->handler);
+	}
+}
+
 static int serve(const struct function *f)
 {
-	bool called = false;
+	enum phase phase = PHASE_READY;
 	struct chan_head head;
-	int r, code = 0;
+	int r;
 
 	for (;;) {
 		r = link_next(&head);
@@ -97,21 +146,13 @@ static int serve(const struct function *f)
 				f->shutdown();
 			return 0;
 		}
-		if (head.type == CHAN_FILTER) {
-			r = called ? -EPROTO : fault_install(&head, &code);
-			if (r > 0)
-				return init_error("Runtime.InitError", "the policy's filter cannot be installed: %s",
-						  strerror(code));
-		} else if (head.type != CHAN_CALL) {
-			r = -EPROTO;
-		} else {
-			called = true;
-			r = call_run(&head, f->handler);
-		}
+		r = take(&head, f, &phase);
 		if (r == -EPIPE)
 			return 1; /* nobody is there to be told */
 		if (r < 0)
 			return broken("serving the channel", r);
+		if (r > 0)
+			return 1;
 	}
 }
 
@@ -159,7 +200,7 @@ int main(int argc, char **argv)
 	r = load(argv[1], &f);
 	if (r != 0)
 		return r;
-	ready.flags = f.shutdown ? CHAN_HAS_SHUTDOWN : 0;
+	ready.flags = CHAN_CAN_SNAPSHOT | (f.shutdown ? CHAN_HAS_SHUTDOWN : 0);
 	(void)fflush(stdout);
 	r = link_send(CHAN_READY, 0, &ready, sizeof ready);
 	if (r < 0)

@@ -13,6 +13,15 @@
 #include <sys/types.h>
 #include <sys/uio.h>
 
+/* What the loaded object defines. */
+struct function {
+	int (*handler)(fsbox_call *);
+	int (*init)(void);
+	void (*shutdown)(void);
+	int (*before_snapshot)(void);
+	int (*after_restore)(const struct fsbox_restore *);
+};
+
 /* ---- link.c: the two pipes ---- */
 
 /* Makes descriptors 3 and 4 close-on-exec. -errno when they are not there. */
@@ -47,6 +56,12 @@ int call_run(const struct chan_head *head, int (*handler)(fsbox_call *));
 /* Writes "TYPE: message" as INIT_ERROR. */
 int call_init_error(const char *type, const char *message);
 
+/* What fsbox_memory_mb() says from now on. */
+void call_set_memory(unsigned mb);
+
+/* Ends a child that the function forked in @function and that came back from it: it must not speak for the runtime. */
+void call_end_child(const char *function);
+
 /* ---- fault.c: filters that come after init ---- */
 
 /* Reads a FILTER's body and installs it in all threads; a system call that it refuses with SIGSYS is named to the host.
@@ -55,3 +70,46 @@ int fault_install(const struct chan_head *head, int *ret_errno);
 
 /* The number of the call that is running, for FAULT. */
 void fault_set_call(uint64_t number);
+
+/* ---- restore.c: hooks, and the life between READY and the first call ---- */
+
+/* From now on no hook can be registered. */
+void restore_close(void);
+
+/* All three: 0; 1 after INIT_ERROR was sent; -errno when the channel broke. */
+int restore_park(const struct function *f);
+int restore_run(const struct chan_head *head, const struct function *f);
+int restore_draw(void);
+
+/* ---- reseed.c: randomness that lies in memory, and would be the same in every clone ---- */
+
+/* Before a dump: wipes what the kernel would wipe for a child of fork(2), and starts what reseed() would otherwise have to
+ * start in each clone. */
+void reseed_prepare(void);
+
+/* After a restore. 0 or -errno. */
+int reseed(bool keep_seeds);
+
+/* @len random bytes from the kernel, past every buffer. 0 or -errno. */
+int reseed_bytes(void *dst, size_t len);
+
+/* ---- loaded.c: the objects of the process ---- */
+
+/* Calls @fn for every loaded object but the program itself, however it was loaded. The handle is good for dlsym(3) while
+ * @fn runs. 0 or -ENOMEM. */
+int loaded_each(void (*fn)(void *handle, void *arg), void *arg);
+
+/* Functions that were met already: different objects lead to the same ones. */
+struct loaded_seen {
+	void *at[16];
+	size_t n;
+};
+
+/* dlsym(3) of a function. NULL when there is none, or when @seen, which may be NULL, has it already. */
+void *loaded_symbol(void *handle, const char *name, struct loaded_seen *seen);
+
+/* ---- draw.c ---- */
+
+/* Draws from every source that the process has. Writes a body of DRAWN to @dst, which has room for CHAN_MAX_DRAWN bytes,
+ * and returns its length. */
+size_t draw_all(uint8_t *dst, bool keep_seeds);
