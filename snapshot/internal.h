@@ -7,14 +7,27 @@
 
 /* ---- digest.c: SHA-256 ---- */
 
-struct snap_digest; /* a running one */
-NODISCARD int digest_new(struct snap_digest **ret, struct err *e);
+struct snap_digest {
+	uint64_t state[14]; /* libcrypto's context */
+};
+void digest_begin(struct snap_digest *d);
 void digest_add(struct snap_digest *d, const void *data, size_t len);
-void digest_end(struct snap_digest *d, char hex[SNAP_ID_LEN + 1]); /* frees it */
+/* The length first, so that what is added next cannot be taken for a part of it. */
+void digest_add_text(struct snap_digest *d, const void *data, size_t len);
+void digest_end(struct snap_digest *d, char hex[SNAP_ID_LEN + 1]);
 /* The whole content of an open file, wherever its offset stands. */
 NODISCARD int digest_fd(int fd, const char *name, char hex[SNAP_ID_LEN + 1], uint64_t *ret_size, struct err *e);
-/* A directory and everything below it. */
-NODISCARD int digest_tree(const char *path, char hex[SNAP_ID_LEN + 1], struct err *e);
+
+/* ---- walk.c: a directory and everything below it ---- */
+
+enum walk_what {
+	WALK_CONTENTS,   /* names, kinds, modes, link targets, contents */
+	WALK_IDENTITIES, /* the same, but of each entry its identity instead of the content: no file is opened */
+};
+/* Links are not followed, but @path itself may be one. @ret_newest_ns: the latest change of any entry, by the wall
+ * clock. */
+NODISCARD int walk_tree(const char *path, enum walk_what what, char hex[SNAP_ID_LEN + 1], uint64_t *ret_newest_ns,
+			struct err *e);
 
 /* ---- manifest.c: manifest.json ---- */
 

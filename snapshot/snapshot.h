@@ -45,27 +45,43 @@ enum { SNAP_ID_LEN = 64, SNAP_MAX_PARTS = 40, SNAP_MAX_FILES = 512, SNAP_MAX_PIP
 
 enum snap_part_kind {
 	SNAP_TEXT, /* `text` itself */
-	SNAP_FILE, /* content of the file `text`, or of `fd` when that is valid */
+	SNAP_FILE, /* content of the file `text`, or of `fd` when there is one */
 	SNAP_TREE, /* the directory `text` with everything below it: names, kinds, modes, link targets, contents */
 };
 
 struct snap_part {
-	const char *name; /* "code", "layer 1", "kernel": the word in `inspect` and in the reasons of a miss */
+	const char
+		*name; /* borrowed; "code", "layer 1", "kernel": the word in `inspect` and in the reasons of a miss */
 	enum snap_part_kind kind;
 	const char *text; /* borrowed */
 	size_t len;       /* SNAP_TEXT: bytes of text; it need not be terminated */
-	int fd;           /* SNAP_FILE: read instead of the name; borrowed, its offset is not used; FD_NONE: by name */
+	int fd;           /* SNAP_FILE: read instead of the name; borrowed, its offset is not used; below 3: by name */
 };
 
-/* Parts in a fixed order. Filled by whoever knows the cell; see snap_key_add_host() for what every key has. */
+/* Parts in a fixed order, zero-initialised to start. Filled by whoever knows the cell; see snap_key_add_host() for what
+ * every key has. */
 struct snap_key {
+	const char *target, *function; /* borrowed: whose last snapshot explains a miss; not in the id; may be NULL */
 	struct snap_part parts[SNAP_MAX_PARTS];
 	size_t n;
 	struct arena arena; /* for texts that the key makes itself */
+
+	/* Made by snap_key_fix(). */
+	char id[SNAP_ID_LEN + 1]; /* "" until then */
+	bool settled;             /* no file was so new that a later change could leave its times alone */
+	struct snap_fixed {
+		const char *value;    /* as in the manifest */
+		const char *identity; /* of file or tree when it was read; NULL for a text */
+	} fixed[SNAP_MAX_PARTS];
 };
 NODISCARD int snap_key_add(struct snap_key *k, const struct snap_part *part, struct err *e);
-/* Kernel (release and build), CPU (vendor, family, model, feature flags), vdso (digest), CRIU's version, format of the store. */
+/* Kernel (release and build), CPU (vendor, family, model), its feature flags, vdso (digest), CRIU's version, format of the
+ * store. */
 NODISCARD int snap_key_add_host(struct snap_key *k, const struct snap_engine *en, struct err *e);
+/* Reads files and trees and computes the id; no part may be added afterwards. Whoever makes a snapshot without having
+ * looked for one calls it before the cell loads anything: snap_draft_commit() refuses when a file has changed since.
+ * snap_find() does it on a miss. Idempotent. */
+NODISCARD int snap_key_fix(struct snap_key *k, struct err *e);
 void snap_key_done(struct snap_key *k);
 
 /* ---- Store ---- */
@@ -89,7 +105,7 @@ struct snap_clock {
 NODISCARD int snap_clock_now(struct snap_clock *ret, struct err *e);
 
 struct snap_file {
-	char *name; /* of a file below the images, or path of a file on the host */
+	char *name; /* "img/core-1.img", "tmp.tree": in the snapshot's directory; or path of a file on the host */
 	uint64_t size;
 	char sha256[SNAP_ID_LEN + 1];
 };
@@ -111,11 +127,12 @@ struct snap_manifest {
 	uint32_t features;              /* enum snap_feature */
 	struct snap_value {
 		const char *name, *value;
-	} parts[SNAP_MAX_PARTS]; /* of the key: text itself, or digest of file or tree */
+	} parts[SNAP_MAX_PARTS]; /* of the key: text itself; "sha256-file:HEX", "sha256-tree:HEX"; "sha256-text:HEX" of a
+				  * text that is long, not printable, or looks like one of these */
 	size_t n_parts;
-	struct snap_file *files; /* of the image */
+	struct snap_file *files; /* of the snapshot, sorted */
 	size_t n_files;
-	struct snap_file *deps; /* files of the host that are mapped in the image (libraries) */
+	struct snap_file *deps; /* files of the host that are mapped in the image (libraries), sorted */
 	size_t n_deps;
 };
 enum snap_feature {
@@ -128,39 +145,43 @@ void snap_manifest_done(struct snap_manifest *m);
 /* A snapshot in use: a shared lock keeps it from being removed while this is open. */
 struct snap {
 	struct snap_manifest m;
-	int dir;    /* of this snapshot, locked */
-	int images; /* its directory of images, for a bind mount */
-	char images_path[400];
+	int dir;               /* of this snapshot, locked */
+	int images;            /* its directory of images, for a bind mount */
+	char images_path[400]; /* good until somebody replaces the snapshot; the descriptor stays good */
 };
 void snap_init(struct snap *s);
 void snap_close(struct snap *s);
 
 /* Finds by key. 1: *ret is open and may be used: its files are the ones that were written (identity of each since the last
  * full check of this boot; after a boot, or when an identity differs, digests), its dependencies unchanged. 0: a miss,
- * and @reason (at least 200 bytes) says why: nothing there, or what has changed. Negative: *e (ERR_SNAPSHOT_MISMATCH names the
- * damaged file). */
+ * and @reason (at least 200 bytes) says why: nothing there, or what has changed. Negative: *e (ERR_SNAPSHOT_MISMATCH names
+ * the damaged file; a commit of the same key replaces it). */
 NODISCARD int snap_find(const struct snap_store *st, struct snap_key *k, struct snap *ret, char *reason,
 			size_t reason_size, struct err *e);
-/* Opens by id or by a unique beginning of one of at least 6 digits, checked in the same way. ERR_NOT_FOUND; ERR_SPEC when it
- * is ambiguous. */
+/* Opens by id or by a unique beginning of one of at least 6 digits, checked in the same way; a changed dependency is
+ * ERR_SNAPSHOT_MISMATCH here. ERR_NOT_FOUND; ERR_SPEC when it is ambiguous. Below, @id may be such a beginning, too. */
 NODISCARD int snap_open(const struct snap_store *st, const char *id, struct snap *ret, struct err *e);
 /* Does @s belong to this key? False: @reason names the first part that differs. */
 NODISCARD int snap_matches(const struct snap *s, struct snap_key *k, bool *ret_same, char *reason, size_t reason_size,
 			   struct err *e);
 
-/* A snapshot in the making, in a directory of its own that nobody finds. */
+/* A snapshot in the making, in a directory of its own that nobody finds. Its lock says that this process lives. */
 struct snap_draft {
 	const struct snap_store *store; /* borrowed */
 	char name[64];
-	int dir, images;
+	int dir, images; /* files of the image go into the latter, tmp.tree into the former */
 	char images_path[400];
 	struct snap_manifest m; /* to be filled in */
 };
+/* Also removes what dead processes have left. */
 NODISCARD int snap_draft_begin(const struct snap_store *st, struct snap_draft *ret, struct err *e);
-/* Digests every file of the image and each dependency, computes the id from @k, writes the manifest, syncs, renames. An
- * older snapshot of the same id is replaced; who uses it goes on. On success *ret is open, as from snap_find(). */
+/* Digests every file of the image and each dependency (of which only the names are given), computes the id from @k, writes
+ * the manifest, syncs, renames. `files`, `parts`, `id` and SNAP_HAS_TMP are filled in; so is `reason` when it is NULL. An
+ * older snapshot of the same id is replaced; who uses it goes on. On success *ret is open, as from snap_find().
+ * ERR_BUSY when a part of the key has changed since it was fixed. */
 NODISCARD int snap_draft_commit(struct snap_draft *d, struct snap_key *k, struct snap *ret, struct err *e);
-/* As far as possible before the commit: makes *ret usable for a trial restore, without lock and digests. Close with snap_close(). */
+/* As far as possible before the commit: makes *ret usable for a trial restore, without digests. Its texts are the draft's.
+ * Close with snap_close() before the draft. */
 NODISCARD int snap_draft_peek(struct snap_draft *d, struct snap *ret, struct err *e);
 void snap_draft_abort(struct snap_draft *d); /* idempotent; also after a commit */
 
@@ -169,9 +190,11 @@ struct snap_info {
 	uint64_t bytes; /* on disk */
 	uint64_t created_wall_ns, used_wall_ns;
 	bool in_use;
-	bool damaged; /* its manifest cannot be read: only id and bytes are valid */
+	bool damaged; /* its manifest cannot be read: @m is empty */
 	struct snap_manifest m;
 };
+/* What is known of one, without a look at its images. Free it with snap_manifest_done(&ret->m). */
+NODISCARD int snap_info_get(const struct snap_store *st, const char *id, struct snap_info *ret, struct err *e);
 /* One after the other, oldest use first; stops at the first non-zero result of @fn and returns it. */
 NODISCARD int snap_each(const struct snap_store *st, int (*fn)(const struct snap_info *info, void *arg, struct err *e),
 			void *arg, struct err *e);
@@ -180,7 +203,8 @@ NODISCARD int snap_verify(const struct snap_store *st, const char *id, struct er
 /* ERR_BUSY while it is in use. */
 NODISCARD int snap_remove(const struct snap_store *st, const char *id, struct err *e);
 /* Removes what was last used more than @max_age_ns ago (0: no limit), then the least recently used until at most @max_bytes
- * (UINT64_MAX: no limit) are left; drafts of dead processes always; nothing that is in use. @fn, which may be NULL, is told of each. */
+ * (UINT64_MAX: no limit) are left; drafts of dead processes always; nothing that is in use. @fn, which may be NULL, is told
+ * of each snapshot. */
 NODISCARD int snap_gc(const struct snap_store *st, uint64_t max_age_ns, uint64_t max_bytes,
 		      void (*fn)(const char *id, uint64_t bytes, void *arg), void *arg, struct err *e);
 

@@ -2,7 +2,7 @@
 #include "rootfs/rootfs.h"
 
 #include "base/fd.h"
-#include "rootfs/tree.h"
+#include "base/removal.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -59,6 +59,6 @@ int root_dev_dir(const char *state_dir)
 		r = -errno;
 	else if (r == 0 && faccessat(state, tmp, F_OK, 0) < 0)
 		return 0;
-	(void)!root_tree_remove(state, tmp);
+	(void)!tree_remove(state, tmp);
 	return r;
 }

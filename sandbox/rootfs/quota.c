@@ -8,7 +8,7 @@
 #include "rootfs/rootfs.h"
 
 #include "base/fd.h"
-#include "rootfs/tree.h"
+#include "base/removal.h"
 
 #include <fcntl.h>
 #include <linux/dqblk_xfs.h>
@@ -298,11 +298,11 @@ static int remove_at(int parent, const char *path, uint32_t project, struct err 
 	if (r == 0 && project == 0 && get_project(parent, &above) == 0 && own == above)
 		own = 0;
 	if (r == 0 && fd_valid(fd))
-		r = root_tree_empty(fd);
+		r = tree_empty(fd);
 	if ((r == -EDQUOT || r == -ENOSPC) && own != 0) {
 		/* Moving directories up can need a block. Nobody is left who could use the freedom. */
 		(void)!set_limits(parent, own, 0);
-		r = root_tree_empty(fd);
+		r = tree_empty(fd);
 	}
 	if (r == 0 && own != 0)
 		r = set_limits(parent, own, 0);

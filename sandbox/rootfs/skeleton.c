@@ -6,7 +6,7 @@
 #include "rootfs/rootfs.h"
 
 #include "base/fd.h"
-#include "rootfs/tree.h"
+#include "base/removal.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -99,7 +99,7 @@ static void collect(int state, const char *name)
 		return;
 	(void)snprintf(gone, sizeof gone, "making-%d-gone", getpid());
 	if (renameat(state, name, state, gone) == 0)
-		(void)!root_tree_remove(state, gone);
+		(void)!tree_remove(state, gone);
 }
 
 /* Best effort: a skeleton that stays is only a few files. */
@@ -142,7 +142,7 @@ static int make(int state, const struct cell_plan *plan, int *ret_fd, struct err
 		if (r != -EEXIST && r != -ENOTEMPTY)
 			(void)err_sys(e, r, "finishing skeleton '%s'", plan->skel_name);
 	}
-	(void)!root_tree_remove(state, tmp);
+	(void)!tree_remove(state, tmp);
 	return r;
 }
 
@@ -178,5 +178,5 @@ void root_skeleton_sweep(const char *state_dir, const char *id)
 
 	(void)snprintf(tmp, sizeof tmp, "making-%s", id);
 	if (state >= 0)
-		(void)!root_tree_remove(state, tmp);
+		(void)!tree_remove(state, tmp);
 }

@@ -5,7 +5,7 @@
 
 #include "base/fd.h"
 #include "base/mem.h"
-#include "rootfs/tree.h"
+#include "base/removal.h"
 #include "tests/lib/tap.h"
 
 #include <dirent.h>
@@ -224,9 +224,9 @@ TEST(a_mount_point_inside_a_tree_is_not_entered)
 	CHECK_EQ(mkdir(TOP "/tree", 0755) | mkdir(TOP "/tree/a", 0755) | mkdir(TOP "/tree/a/mount", 0755), 0);
 	CHECK_EQ(mkdir(TOP "/other", 0755) | mkdir(TOP "/other/precious", 0755), 0);
 	CHECK_EQ(mount(TOP "/other", TOP "/tree/a/mount", NULL, MS_BIND, NULL), 0);
-	CHECK_EQ(root_tree_remove(top, "tree"), -EBUSY);
+	CHECK_EQ(tree_remove(top, "tree"), -EBUSY);
 	CHECK_EQ(umount2(TOP "/tree/a/mount", MNT_DETACH), 0);
-	CHECK_EQ(root_tree_remove(top, "tree"), 0);
+	CHECK_EQ(tree_remove(top, "tree"), 0);
 	CHECK_EQ(rmdir(TOP "/other/precious") | rmdir(TOP "/other"), 0); /* still there */
 }
 

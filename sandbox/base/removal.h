@@ -1,4 +1,4 @@
-/* Private to rootfs/: removing trees that somebody else has filled.
+/* Removing trees that somebody else has filled.
  *
  * The tree is taken for hostile: any depth, any number of entries, names of any bytes, links to anywhere. Links are
  * never followed, mount points are refused (-EBUSY), descriptors and memory have a fixed bound, and no path is ever
@@ -9,8 +9,8 @@
 #include "base/err.h"
 
 /* Removes everything below @dirfd, which stays. O_PATH will do. Stops with -errno at the first entry that refuses. */
-NODISCARD int root_tree_empty(int dirfd);
+NODISCARD int tree_empty(int dirfd);
 
 /* Removes the directory @name (one component) of @dirfd with everything in it. Success when there is none; -ENOTDIR
  * when it is something else. */
-NODISCARD int root_tree_remove(int dirfd, const char *name);
+NODISCARD int tree_remove(int dirfd, const char *name);

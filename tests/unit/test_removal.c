@@ -1,5 +1,5 @@
-/* root_tree_remove() on trees that were made to resist: depth, names, links, no permission to read, few descriptors. */
-#include "rootfs/tree.h"
+/* tree_remove() on trees that were made to resist: depth, names, links, no permission to read, few descriptors. */
+#include "base/removal.h"
 
 #include "base/fd.h"
 #include "base/mem.h"
@@ -27,7 +27,7 @@ static bool begin(void)
 static void end(void)
 {
 	CHECK_EQ(faccessat(base, "tree", F_OK, AT_SYMLINK_NOFOLLOW), -1);
-	(void)!root_tree_remove(base, "tree");
+	(void)!tree_remove(base, "tree");
 	fd_closep(&base);
 	CHECK_EQ(rmdir(base_path), 0);
 }
@@ -74,14 +74,14 @@ static unsigned count_fds(void)
 TEST(absent_is_success_and_a_file_or_a_link_is_refused)
 {
 	REQUIRE(begin());
-	CHECK_EQ(root_tree_remove(base, "nothing"), 0);
+	CHECK_EQ(tree_remove(base, "nothing"), 0);
 	CHECK_EQ(make_file(base, "file"), 0);
-	CHECK_EQ(root_tree_remove(base, "file"), -ENOTDIR);
+	CHECK_EQ(tree_remove(base, "file"), -ENOTDIR);
 	CHECK_EQ(symlinkat("tree", base, "link"), 0);
-	CHECK_EQ(root_tree_remove(base, "link"), -ENOTDIR);
+	CHECK_EQ(tree_remove(base, "link"), -ENOTDIR);
 	CHECK_EQ(unlinkat(base, "file", 0), 0);
 	CHECK_EQ(unlinkat(base, "link", 0), 0);
-	CHECK_EQ(root_tree_remove(base, "tree"), 0);
+	CHECK_EQ(tree_remove(base, "tree"), 0);
 	end();
 }
 
@@ -100,7 +100,7 @@ TEST(links_are_removed_and_what_they_point_to_stays)
 	CHECK_EQ(symlinkat("..", tree, "up"), 0);
 	CHECK_EQ(symlinkat("nowhere", tree, "dangling"), 0);
 	CHECK_EQ(linkat(victim, "precious", tree, "hard", 0), 0);
-	CHECK_EQ(root_tree_remove(base, "tree"), 0);
+	CHECK_EQ(tree_remove(base, "tree"), 0);
 	CHECK_EQ(unlinkat(victim, "precious", 0), 0); /* still there */
 	CHECK_EQ(unlinkat(base, "victim", AT_REMOVEDIR), 0);
 	end();
@@ -129,7 +129,7 @@ TEST(names_of_any_bytes_and_files_of_any_kind)
 	CHECK_EQ(make_file(tree, name), 0);
 	CHECK_EQ(mkfifoat(tree, "fifo", 0600), 0);
 	CHECK_EQ(mknodat(tree, "socket", S_IFSOCK | 0600, 0), 0);
-	CHECK_EQ(root_tree_remove(base, "tree"), 0);
+	CHECK_EQ(tree_remove(base, "tree"), 0);
 	end();
 }
 
@@ -146,7 +146,7 @@ TEST(depth_beyond_any_path_with_few_descriptors)
 	unsigned before = count_fds();
 	few = (struct rlimit){.rlim_cur = before + 40, .rlim_max = old.rlim_max};
 	CHECK_EQ(setrlimit(RLIMIT_NOFILE, &few), 0);
-	CHECK_EQ(root_tree_remove(base, "tree"), 0);
+	CHECK_EQ(tree_remove(base, "tree"), 0);
 	CHECK_EQ(setrlimit(RLIMIT_NOFILE, &old), 0);
 	CHECK_EQ(count_fds(), before);
 	end();
@@ -173,7 +173,7 @@ TEST(somebody_who_knows_our_names_gains_nothing)
 		(void)snprintf(name, sizeof name, "deep-%u", i);
 		CHECK(make_chain(tree, 80, name));
 	}
-	CHECK_EQ(root_tree_remove(base, "tree"), 0);
+	CHECK_EQ(tree_remove(base, "tree"), 0);
 	end();
 }
 
@@ -188,7 +188,7 @@ TEST(many_entries_in_one_directory)
 		(void)snprintf(name, sizeof name, "%u", i);
 		CHECK(i % 4 ? make_file(tree, name) == 0 : mkdirat(tree, name, 0) == 0);
 	}
-	CHECK_EQ(root_tree_remove(base, "tree"), 0);
+	CHECK_EQ(tree_remove(base, "tree"), 0);
 	end();
 }
 
@@ -201,7 +201,7 @@ TEST(emptying_keeps_the_directory_and_takes_a_path_descriptor)
 
 	CHECK(tree >= 0 && sub >= 0);
 	CHECK_EQ(make_file(sub, "file"), 0);
-	CHECK_EQ(root_tree_empty(tree), 0);
+	CHECK_EQ(tree_empty(tree), 0);
 	CHECK_EQ(unlinkat(base, "tree", AT_REMOVEDIR), 0); /* empty, and there */
 	end();
 }

@@ -1,4 +1,4 @@
-#include "rootfs/tree.h"
+#include "base/removal.h"
 
 #include "base/fd.h"
 #include "base/mem.h"
@@ -107,21 +107,21 @@ static int empty_take(struct removal *rm, int fd, unsigned levels)
 	return r;
 }
 
-int root_tree_empty(int dirfd)
+int tree_empty(int dirfd)
 {
 	struct removal rm = {.top = open_dir(dirfd, ".")};
 
 	return rm.top < 0 ? rm.top : empty_take(&rm, rm.top, LEVELS);
 }
 
-int root_tree_remove(int dirfd, const char *name)
+int tree_remove(int dirfd, const char *name)
 {
 	AUTO_FD int fd = open_dir(dirfd, name);
 	int r;
 
 	if (fd < 0)
 		return fd == -ENOENT ? 0 : fd == -ELOOP ? -ENOTDIR : fd; /* ELOOP: a link; open(2), O_NOFOLLOW */
-	r = root_tree_empty(fd);
+	r = tree_empty(fd);
 	if (r == 0 && unlinkat(dirfd, name, AT_REMOVEDIR) < 0 && errno != ENOENT)
 		r = -errno;
 	return r;
