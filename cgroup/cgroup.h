@@ -52,7 +52,8 @@ struct cg_limits {
 	uint32_t pids;
 	struct cg_cpu cpu;
 	bool boost; /* start with at least one whole CPU; cg_end_boost() sets the real share */
-	/* Beyond the limits until cg_end_extra(): for the program that restores the cell's runtime and lives in its group. */
+	/* Beyond the limits until cg_end_extra(): for the program that restores the cell's runtime and lives in its
+	 * group. */
 	uint64_t extra_memory_bytes;
 	uint32_t extra_pids;
 };
@@ -128,8 +129,9 @@ NODISCARD int cg_end_boost(struct cgroup *cg, struct err *e);
 /* And back, for an init that runs again. */
 NODISCARD int cg_begin_boost(struct cgroup *cg, struct err *e);
 
-/* The limits without extra, and a memory peak that counts from now on. v2 before Linux 6.12 cannot set its peak back: there
- * cg_peak() answers with what is in use, sampled when asked, until that peak is passed. On v1 -EBUSY when more is in use. */
+/* The limits without extra, and a memory peak that counts from now on. v2 before Linux 6.12 cannot set its peak back:
+ * there cg_peak() answers with what is in use, sampled when asked, until that peak is passed. On v1 -EBUSY when more is
+ * in use. */
 NODISCARD int cg_end_extra(struct cgroup *cg, struct err *e);
 
 struct cg_usage {

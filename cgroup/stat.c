@@ -133,8 +133,8 @@ int cg_usage(const struct cgroup *cg, struct cg_usage *ret, struct err *e)
 	return 0;
 }
 
-/* The file that holds the peak; before Linux 5.19 v2 has none, and the present usage has to stand for it. Opened for writing
- * where that is possible: v2's peak can be set back from 6.12 on, for the descriptor that wrote. */
+/* The file that holds the peak; before Linux 5.19 v2 has none, and the present usage has to stand for it. Opened for
+ * writing where that is possible: v2's peak can be set back from 6.12 on, for the descriptor that wrote. */
 static int open_peak(const struct cgroup *cg)
 {
 	const bool v2 = cg->mode == CG_V2;

@@ -32,16 +32,6 @@ enum {
 	MAPS_MAX = 16 << 20,
 };
 
-int snap_clock_now(struct snap_clock *ret, struct err *e)
-{
-	if (fd_read_file_at(AT_FDCWD, "/proc/sys/kernel/random/boot_id", ret->boot_id, sizeof ret->boot_id) < 0)
-		return err_sys(e, errno, "reading the boot's id");
-	ret->boottime_ns = clock_ns(CLOCK_BOOTTIME);
-	ret->monotonic_ns = clock_mono_ns();
-	ret->wall_ns = clock_wall_ns();
-	return 0;
-}
-
 /* ---- what is known before ---- */
 
 static int read_table(const char *name, size_t max, char **ret, struct err *e)
@@ -297,8 +287,8 @@ static int enter(pid_t pid, const char *ns, int type)
 	return fd < 0 || setns(fd, type) < 0 ? -errno : 0;
 }
 
-/* CRIU's look at the kernel connects to itself, and does not start where it cannot. With --net none lo is down; the cell does
- * not outlive the dump. */
+/* CRIU's look at the kernel connects to itself, and does not start where it cannot. With --net none lo is down; the cell
+ * does not outlive the dump. */
 static int raise_loopback(void)
 {
 	AUTO_FD int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);

@@ -25,7 +25,7 @@ static int look_at(const char *dir, struct snap_engine *en)
 	/* Cells get it by its own name: a link or ".." in the way would be resolved anew by each mount. */
 	if (!realpath(dir, here) || strlen(here) >= sizeof en->dir)
 		return -ENOENT;
-	(void)snprintf(en->dir, sizeof en->dir, "%s", here);
+	memcpy(en->dir, here, strlen(here) + 1);
 	(void)snprintf(en->loader, sizeof en->loader, "%s/" LOADER, en->dir);
 	n = snprintf(path, sizeof path, "%s/version", en->dir);
 	if (n < 0 || fd_read_file_at(AT_FDCWD, path, en->version, sizeof en->version) < 0)

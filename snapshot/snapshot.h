@@ -272,7 +272,7 @@ size_t snap_seccomp_image(const void *insns, size_t len, void *buf, size_t size)
  * 1,048,576 entries; ERR_UNSUPPORTED for a mount or an owner that is not the cell's. The tree must not change meanwhile;
  * names are opened without following links, and nothing in it can make this wait. */
 NODISCARD int snap_tree_pack(int dir, int out, uint32_t id_base, uint64_t *ret_entries, struct err *e);
-/* Makes it all below @dir, which is empty, as uid 0 of the cell's user namespace. System calls on fixed buffers, some 40 KiB
- * of stack: for a child after clone3. -errno; -EBADMSG on bytes that are no archive, or one that was cut. On failure a part
- * of the tree is there, all of it below @dir. */
+/* Makes it all below @dir, which is empty, as uid 0 of the cell's user namespace. System calls on fixed buffers, some 40
+ * KiB of stack: for a child after clone3. -errno; -EBADMSG on bytes that are no archive, or one that was cut. On failure
+ * a part of the tree is there, all of it below @dir. */
 NODISCARD int snap_tree_unpack(int in, int dir);

@@ -1,7 +1,7 @@
-/* What is said to a CRIU that waits in a prepared cell, and what it answers: a writer of the few fields that a request has
- * and a reader of the few that an answer has (the wire format is protobuf's: a key of field number and wire type, then a
- * varint or a length and bytes). The worker runs in the cell's namespaces, on images that hold a function's memory: what comes
- * from it is foreign. */
+/* What is said to a CRIU that waits in a prepared cell, and what it answers: a writer of the few fields that a request
+ * has and a reader of the few that an answer has (the wire format is protobuf's: a key of field number and wire type,
+ * then a varint or a length and bytes). The worker runs in the cell's namespaces, on images that hold a function's
+ * memory: what comes from it is foreign. */
 #include "snapshot/internal.h"
 
 #include <stdio.h>

@@ -31,14 +31,15 @@ int fsbox_handler(fsbox_call *call)
 {
 	const char *p = fsbox_event(call, NULL);
 	char text[512];
-	unsigned long n;
+	unsigned n = 0;
 	int len;
 
 	p += strcspn(p, "0123456789");
-	n = strtoul(p, NULL, 10);
+	for (; *p >= '0' && *p <= '9' && n <= LIMIT; p++)
+		n = n * 10 + (unsigned)(*p - '0');
 	if (n < 2 || n > LIMIT)
 		return fsbox_fail(call, "Factors.OutOfRange", "a number from 2 to 8,000,000 is expected");
-	len = snprintf(text, sizeof text, "{\"number\":%lu,\"factors\":[", n);
+	len = snprintf(text, sizeof text, "{\"number\":%u,\"factors\":[", n);
 	for (const char *comma = ""; n > 1; comma = ",") {
 		len += snprintf(text + len, sizeof text - (size_t)len, "%s%u", comma, factor[n]);
 		n /= factor[n];

@@ -120,7 +120,8 @@ int barrier_send_bytes(int fd, struct barrier_msg *m)
 	return send(fd, m, BARRIER_MSG_SIZE(m->len), MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
-/* One message of the child into @from; 0 at end of file, 1 when there was one. A descriptor that came beside it is *ret_fd. */
+/* One message of the child into @from; 0 at end of file, 1 when there was one. A descriptor that came beside it is
+ * *ret_fd. */
 static int receive(int fd, struct barrier_msg *from, int *ret_fd, struct err *e)
 {
 	int fds[BARRIER_MAX_FDS], n_fds = 0;

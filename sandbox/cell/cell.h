@@ -3,10 +3,12 @@
  *   build.h    cell_host, cell: from plan to release, by stages
  *   session.h  the conversation with the runtime of one cell
  *   invoke.h   calls with Lambda's rules, over one cell at a time
+ *   publish.h  snapshots: making one, and the first word to its clones
  *
  * Each layer uses only those above it in this list. Nothing in this folder prints. */
 #pragma once
 
 #include "cell/build.h"
 #include "cell/invoke.h"
+#include "cell/publish.h"
 #include "cell/session.h"

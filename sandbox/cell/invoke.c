@@ -238,8 +238,8 @@ static void start_call(struct invoker *inv, const struct call_result *ret, uint6
 	*deadline = *begin + inv->spec->timeout_ns;
 }
 
-/* By the snapshot. *ret_restored is false when a cold start has to do. A function whose hooks fail has been restored all the
- * same: the call is over with what they said. */
+/* By the snapshot. *ret_restored is false when a cold start has to do. A function whose hooks fail has been restored all
+ * the same: the call is over with what they said. */
 static int make_restored(struct invoker *inv, struct call_result *ret, uint64_t *begin, uint64_t *deadline,
 			 bool *ret_ready, bool *ret_restored, struct outcome *out, struct err *e)
 {

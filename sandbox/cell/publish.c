@@ -148,13 +148,15 @@ static int find_runtime(pid_t init, pid_t *ret, struct err *e)
 	for (char *word = strtok_r(list, " ", &save); word; word = strtok_r(NULL, " ", &save)) {
 		char status[4096];
 		const char *ns;
+		uint64_t pid;
 
 		(void)snprintf(path, sizeof path, "/proc/%s/status", word);
 		if (fd_read_file_at(AT_FDCWD, path, status, sizeof status) < 0)
 			continue;
 		ns = strstr(status, "\nNSpid:");
-		if (ns && strncmp(ns + strcspn(ns + 1, "\n") - 1, "\t2", 2) == 0) {
-			*ret = (pid_t)strtoul(word, NULL, 10);
+		if (ns && strncmp(ns + strcspn(ns + 1, "\n") - 1, "\t2", 2) == 0 &&
+		    parse_u64(word, 1, INT32_MAX, &pid)) {
+			*ret = (pid_t)pid;
 			return 0;
 		}
 	}

@@ -20,8 +20,8 @@ struct publisher {
 };
 
 /* Makes a snapshot of a cell of its own. On success *ret is open. ERR_FUNCTION when the function's init or hooks failed,
- * ERR_UNSUPPORTED when an image cannot hold what the function holds or its clones would not differ, ERR_CANCELLED. Nothing is
- * left in the store then. */
+ * ERR_UNSUPPORTED when an image cannot hold what the function holds or its clones would not differ, ERR_CANCELLED.
+ * Nothing is left in the store then. */
 NODISCARD int publish(struct publisher *p, struct snap *ret, struct err *e);
 
 /* Makes the host able to restore: its engine, and what earlier workers of this boot found out about the kernel. @en is

@@ -1,7 +1,7 @@
 /* The host's side of a restore. By now the cell is complete but for its runtime, and a CRIU waits in it. It is told to
- * restore; when the runtime is there, whole but stopped, the cell's PID 1 takes away what the restore needed, becomes what it
- * is in any cell and executes init; then the runtime is let go. So no instruction of the function runs in a cell that is not
- * finished. */
+ * restore; when the runtime is there, whole but stopped, the cell's PID 1 takes away what the restore needed, becomes
+ * what it is in any cell and executes init; then the runtime is let go. So no instruction of the function runs in a cell
+ * that is not finished. */
 #include "base/clock.h"
 #include "base/fd.h"
 #include "cell/host.h"
@@ -60,15 +60,16 @@ int restore_inputs(struct cell *c, struct err *e)
 	return c->filter_image.len > 0 ? 0 : err_set(e, ERR_BUG, EMSGSIZE, "the filter's image does not fit");
 }
 
-/* Why CRIU failed, in its words: the answer's own are often empty, its log's first error seldom. */
-static int explain_worker(struct cell *c, const struct snap_answer *a, struct err *e)
+/* Why CRIU failed, in the words of its log: those of its answer are the first that it said, which need not be the
+ * reason. */
+static int explain_worker(struct cell *c, int code, struct err *e)
 {
 	char text[4096], why[200];
 	ssize_t n = read(c->worker_log, text, sizeof text - 1);
 
 	text[n > 0 ? n : 0] = '\0';
 	snap_engine_complaint(text, why, sizeof why);
-	return err_set(e, ERR_SYSTEM, a->cr_errno, "CRIU cannot restore the snapshot: %s", a->text[0] ? a->text : why);
+	return err_set(e, ERR_SYSTEM, code, "CRIU cannot restore the snapshot: %s", why);
 }
 
 static int send_to_worker(struct cell *c, const void *bytes, size_t len, struct err *e)
@@ -95,10 +96,10 @@ static int receive(struct cell *c, uint64_t deadline_ns, struct snap_answer *a, 
 	n = p[0].revents ? recv(c->worker, bytes, sizeof bytes, 0) : 0;
 	*a = (struct snap_answer){0};
 	if (n <= 0)
-		return explain_worker(c, a, e);
+		return explain_worker(c, 0, e);
 	snap_worker_parse(bytes, (size_t)n, a);
 	if (a->word == SNAP_WORD_FAILED)
-		return explain_worker(c, a, e);
+		return explain_worker(c, a->cr_errno, e);
 	return a->word == SNAP_WORD_NONSENSE ? err_set(e, ERR_SYSTEM, EPROTO, "CRIU's answer is none") : 0;
 }
 

@@ -1,7 +1,6 @@
 #include "cli/cli.h"
 
 #include "base/fd.h"
-#include "cell/publish.h"
 
 #include <stdio.h>
 
@@ -97,6 +96,8 @@ static int fill_key(struct snap_key *k, const struct snap_engine *en, const stru
 	const char *function = arena_strdup(&k->arena, spec_function_name(s, name));
 	int r = native && function ? 0 : err_oom(e);
 
+	k->target = s->target;
+	k->function = function;
 	if (r == 0)
 		r = add_file(k, "code", s->target, inv->host->target_fd, e);
 	if (r == 0)

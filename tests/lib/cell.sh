@@ -265,7 +265,7 @@ world_lines() {
 		for world_state in /run/fsbox "$T/xdg/fsbox"; do
 			[ -d "$world_state" ] || continue
 			find "$world_state" -mindepth 1 -maxdepth 1 ! -name 'root-*' ! -name dev ! -name cells \
-				! -name '*.lock' -printf 'state %p\n'
+				! -name '*.lock' ! -name 'criu-*.kdat' -printf 'state %p\n'
 			tr -s '\000' '\n' 2>/dev/null <"$world_state/cells" | grep '^cell-' | sed "s|^|record $world_state |"
 		done
 	} | sort -u

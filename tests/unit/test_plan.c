@@ -155,7 +155,8 @@ static void check_plan(const struct cell_plan *p)
 	CHECK_EQ(p->mounts[0].target[0], '\0');
 	for (size_t i = 0; i < p->n_mounts; i++) {
 		const struct plan_mount *m = &p->mounts[i];
-		bool scratch = strcmp(m->target, "tmp") == 0;
+		/* /run becomes read-only when its files are there */
+		bool scratch = strcmp(m->target, "tmp") == 0 || m->kind == MOUNT_OWN;
 		bool device = strncmp(m->target, "dev", 3) == 0 || (m->source && strcmp(m->source, "/dev/null") == 0);
 
 		if (!CHECK(m->set & MOUNT_ATTR_NOSUID))

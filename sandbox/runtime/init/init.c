@@ -1,9 +1,9 @@
 /* PID 1 of a cell: init PROGRAM [ARG...], or init --adopt PID
  *
- * Starts the runtime, or takes over one that was restored and becomes our child when CRIU, which restored it, ends. Reaps what is orphaned, hands signals on, and when the runtime has ended kills the rest and
- * writes the EXIT record (runtime/channel.h) as the last bytes of the channel. So the host learns how the runtime
- * ended even when it died in the middle of a frame, and abort(), alarms, double forks and wait() behave as they do
- * anywhere.
+ * Starts the runtime, or takes over one that was restored and becomes our child when CRIU, which restored it, ends.
+ * Reaps what is orphaned, hands signals on, and when the runtime has ended kills the rest and writes the EXIT record
+ * (runtime/channel.h) as the last bytes of the channel. So the host learns how the runtime ended even when it died in
+ * the middle of a frame, and abort(), alarms, double forks and wait() behave as they do anywhere.
  *
  * The function has the same user id and must not get a hold of this process. Against it stand:
  *   - not dumpable: no ptrace(2), no /proc/1/mem, /proc/1/fd or pidfd_getfd(2) (prctl(2), PR_SET_DUMPABLE);
@@ -13,8 +13,8 @@
  * What it can still do (prlimit(2), sched_setscheduler(2) on PID 1) ends in a cell without an EXIT record, which the
  * host reports as a crash: it harms the cell only.
  *
- * The parent-death signal that the host's child set before execve(2) stays: execve keeps it unless ids or
- * capabilities change (PR_SET_PDEATHSIG(2const)). */
+ * The parent-death signal that the host's child set before execve(2) stays: execve keeps it unless ids or capabilities
+ * change (PR_SET_PDEATHSIG(2const)). */
 #include "runtime/channel.h"
 #include "runtime/init/nolibc.h"
 
