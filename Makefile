@@ -71,7 +71,7 @@ LIB_OBJ  := $(call obj,$(LIB_SRC)) $(if $(POLICYC_SRC),$(B)/obj/gen/policies.o)
 POLICYC_OBJ := $(call obj,$(POLICYC_SRC) $(filter sandbox/base/% sandbox/sys/% sandbox/json/% sandbox/spec/% \
 	sandbox/confine/filter%,$(LIB_SRC)))
 POLICYC  ?= $(B)/tools/policyc
-RUNTIME  := $(if $(INIT_SRC),$(B)/runtime/init) $(if $(NATIVE_SRC),$(B)/runtime/native)
+RUNTIME  := $(if $(INIT_SRC),$(B)/runtime/init) $(if $(NATIVE_SRC),$(B)/runtime/native $(B)/runtime/probe.so)
 PROGRAMS := $(if $(CLI_SRC),$(B)/fsbox) $(RUNTIME)
 EXAMPLE_SO  := $(patsubst contrib/examples/%.c,$(B)/examples/%.so,$(EXAMPLES)) \
 	$(if $(shell command -v $(CXX)),$(patsubst contrib/examples/%.cpp,$(B)/examples/%-cpp.so,$(wildcard contrib/examples/*.cpp)))
@@ -144,6 +144,8 @@ define BUILD_FUNCTION
 		-fPIC -Isandbox/runtime $(if $(FUNCTION_LIBS),$(shell pkg-config --cflags $(FUNCTION_LIBS))) \
 		-MMD -MP -MF $@.d -o $@ $< $(if $(FUNCTION_LIBS),$(shell pkg-config --libs $(FUNCTION_LIBS))) $(FUNCTION_LINK)
 endef
+$(B)/runtime/probe.so: sandbox/runtime/probe/probe.c # for `fsbox check`
+	$(BUILD_FUNCTION)
 $(B)/examples/%.so: contrib/examples/%.c
 	$(BUILD_FUNCTION)
 $(B)/examples/%-cpp.so: contrib/examples/%.cpp
@@ -216,33 +218,12 @@ criu:  ## fetch or collect a CRIU for snapshots into build/criu
 demo:  ## build and run the example functions
 	$(Q)sh contrib/demo.sh
 
-# ---- Installation ----
-D = $(DESTDIR)$(PREFIX)
-MAN := $(wildcard docs/man/*.[1-8])
-install: all  ## install below DESTDIR and PREFIX (/usr/local)
-	install -d $(D)/bin $(D)/libexec/fsbox $(D)/include $(D)/lib/pkgconfig $(D)/share/fsbox/policies
-	$(if $(wildcard $(B)/fsbox) $(CLI_SRC),install -m 755 $(B)/fsbox $(D)/bin/fsbox)
-	for p in init native; do [ ! -f $(B)/runtime/$$p ] || install -m 755 $(B)/runtime/$$p $(D)/libexec/fsbox/; done
-	rm -rf $(D)/libexec/fsbox/criu; [ ! -f build/criu/source ] || cp -R --preserve=mode build/criu $(D)/libexec/fsbox/criu
-	install -m 644 sandbox/runtime/fsbox.h $(D)/include/fsbox.h
-	$(if $(POLICY_JSON),install -m 644 $(POLICY_JSON) $(D)/share/fsbox/policies/)
-	for m in $(MAN); do install -D -m 644 "$$m" "$(D)/share/man/man$${m##*.}/$${m##*/}"; done
-	[ ! -f contrib/completions/fsbox.bash ] || install -D -m 644 contrib/completions/fsbox.bash \
-		$(D)/share/bash-completion/completions/fsbox
-	[ ! -f contrib/completions/_fsbox ] || install -D -m 644 contrib/completions/_fsbox $(D)/share/zsh/site-functions/_fsbox
-	printf 'prefix=%s\nincludedir=$${prefix}/include\n\nName: fsbox\nDescription: header of the functions that fsbox runs\n'\
-	'Version: %s\nCflags: -I$${includedir}\n' '$(PREFIX)' '$(VERSION)' \
-		>$(D)/lib/pkgconfig/fsbox.pc
-uninstall:  ## remove what install put there
-	rm -rf $(D)/bin/fsbox $(D)/libexec/fsbox $(D)/include/fsbox.h $(D)/lib/pkgconfig/fsbox.pc $(D)/share/fsbox \
-		$(foreach m,$(notdir $(MAN)),$(D)/share/man/man$(subst .,,$(suffix $(m)))/$(m)) \
-		$(D)/share/bash-completion/completions/fsbox $(D)/share/zsh/site-functions/_fsbox
-
+include tools/install.mk
 clean:  ## remove build/
 	rm -rf build
 help:  ## this list
 	@echo 'make TARGET [VARIANT=asan|ubsan|fault|fuzz] [DEV=1] [STD=gnu23] [STATIC=0] [V=1]'
-	@awk -F ':.*## ' '/^[a-z-]+[^:=]*:.*## / { printf "  %-18s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+[^:=]*:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo '  check-SUITE        run one suite: lint fuzz $(SUITES)'
 
 .PHONY: docs check-docs all functions runtime check check-all check-fuzz fuzz-short fuzz bench lint lint-all format deps criu demo install uninstall clean help \

@@ -359,6 +359,28 @@ static int try_clones(struct publisher *p, struct snap_draft *d, struct err *e)
 	return r;
 }
 
+static int draft(struct publisher *p, struct snap_draft *d, struct err *e)
+{
+	int r = make_draft(p, d, e);
+
+	if (r == 0)
+		r = try_clones(p, d, e);
+	publish_keep_kdat(p->host);
+	return r;
+}
+
+int publish_try(struct publisher *p, struct err *e)
+{
+	struct snap_draft d;
+	int r = snap_draft_begin(p->store, &d, e);
+
+	if (r < 0)
+		return r;
+	r = draft(p, &d, e);
+	snap_draft_abort(&d);
+	return r;
+}
+
 int publish(struct publisher *p, struct snap *ret, struct err *e)
 {
 	struct snap_draft d;
@@ -366,10 +388,7 @@ int publish(struct publisher *p, struct snap *ret, struct err *e)
 
 	if (r < 0)
 		return r;
-	r = make_draft(p, &d, e);
-	if (r == 0)
-		r = try_clones(p, &d, e);
-	publish_keep_kdat(p->host);
+	r = draft(p, &d, e);
 	if (r == 0)
 		r = snap_draft_commit(&d, p->key, ret, e);
 	snap_draft_abort(&d);

@@ -24,6 +24,9 @@ struct publisher {
  * Nothing is left in the store then. */
 NODISCARD int publish(struct publisher *p, struct snap *ret, struct err *e);
 
+/* The same without a result: dumps and restores, and leaves nothing. */
+NODISCARD int publish_try(struct publisher *p, struct err *e);
+
 /* Makes the host able to restore: its engine, and what earlier workers of this boot found out about the kernel. @en is
  * borrowed. */
 void publish_use_engine(struct cell_host *h, const struct snap_engine *en);

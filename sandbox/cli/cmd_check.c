@@ -9,7 +9,7 @@
  *   reason      string   why run is not "yes"; absent when it is
  *   cellMs      number   time to build a cell, hear from its runtime and remove it; absent when run is "no"
  *   checks      array    of objects, in the order of the text:
- *     group     string   "namespaces", "cgroups", "kernel", "host"
+ *     group     string   "namespaces", "cgroups", "kernel", "host", "snapshots"
  *     name      string   unique within its group
  *     state     string   "yes", "no", "unknown" (could not be looked at)
  *     need      string   "required", "limits" (required unless --no-limits), "optional"
@@ -227,6 +227,31 @@ static void look_cell(const struct check *c, const struct selftest *t, struct fi
 	}
 }
 
+static void look_engine(const struct check *c, const struct selftest *t, struct finding *f)
+{
+	(void)c;
+	if (t->result == SELFTEST_NO) {
+		f->state = UNKNOWN;
+		return; /* not reached */
+	}
+	from_err(f, &t->engine_err);
+	if (f->state == YES)
+		(void)snprintf(f->detail, sizeof f->detail, "CRIU %s in %.400s", t->engine.version, t->engine.dir);
+}
+
+static void look_snapshot(const struct check *c, const struct selftest *t, struct finding *f)
+{
+	(void)c;
+	if (!t->snapshot_tried) {
+		(void)snprintf(f->detail, sizeof f->detail, "not tried, for the reasons above");
+		return;
+	}
+	from_err(f, &t->snapshot_err);
+	if (f->state == YES)
+		(void)snprintf(f->detail, sizeof f->detail, "dumped, and two clones restored, in %.1f ms",
+			       (double)t->snapshot_ns / 1e6);
+}
+
 /* ---- The table ---- */
 
 #define IN_USER(more) (CLONE_NEWUSER | CLONE_NEWNS | (more))
@@ -311,6 +336,11 @@ static const struct check checks[] = {
 	  "run as root", look_ids },
 	{ "host", "cell", REQUIRED, "the whole of it, tried", NULL,
 	  NULL, look_cell },
+
+	{ "snapshots", "criu", OPTIONAL, "dumps functions after init, restores them", "every start is a cold one",
+	  NULL, look_engine },
+	{ "snapshots", "dump and restore", OPTIONAL, "the whole of it, tried", "every start is a cold one",
+	  NULL, look_snapshot },
 };
 /* clang-format on */
 

@@ -381,7 +381,7 @@ const struct command cmd_snapshot = {
 		"A snapshot is a function after its init. `create` takes the options of `fsbox run` that describe a cell,\n"
 		"runs the function's init and its hooks, dumps it with CRIU, tries two clones and prints the id.\n"
 		"`fsbox run --snapshot` does the same when there is none yet, and restores from then on. A snapshot is\n"
-		"for one code, environment, policy, kernel, processor …: `inspect` shows all of it, and why it was made.\n\n"
+		"for one code, environment, policy, kernel, processor …: `inspect` shows all of it, and why it is.\n\n"
 		"  create TARGET    make one; prints its id\n"
 		"  ls               a line each: id, function, size, when made and last used\n"
 		"  inspect ID...    all that is known, as JSON\n"

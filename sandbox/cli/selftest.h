@@ -1,6 +1,5 @@
 /* What `fsbox check` finds out by doing: the host as `fsbox run` would open it, and a cell that is built, answers
- * over its channel and is removed again. Its program is the runtime itself, which is no function and says so: that
- * answer proves namespaces, mounts, cgroup, filter, exec and channel.
+ * over its channel and is removed again; where there is a CRIU, also one that is dumped and restored.
  *
  * Leaves what every start leaves (the state directory, the parent of the cells' cgroups) and nothing else. */
 #pragma once
@@ -22,10 +21,15 @@ struct selftest {
 	char parent[256];       /* of the cells' cgroups, "" when there is none */
 	struct err runtime_err; /* each ERR_NONE when all is well */
 	struct err cg_err;
-	struct err limits_err; /* why cells cannot have limits here */
-	struct err host_err;   /* why the host cannot be opened even without limits */
-	struct err cell_err;   /* why the cell failed */
-	uint64_t cell_ns;      /* building, answering, removing */
+	struct err limits_err;     /* why cells cannot have limits here */
+	struct err host_err;       /* why the host cannot be opened even without limits */
+	struct err cell_err;       /* why the cell failed */
+	uint64_t cell_ns;          /* building, answering, removing */
+	struct snap_engine engine; /* valid when engine_err is ERR_NONE */
+	struct err engine_err;     /* why there is none, or why it does not work on this kernel */
+	struct err snapshot_err;   /* why dump or restore failed; ERR_NONE when both went well or were not tried */
+	bool snapshot_tried;
+	uint64_t snapshot_ns; /* init, dump, two restores */
 	/* Of the cell's own group, when it had one. */
 	bool has_group, has_peak, has_swap_limit;
 };

@@ -368,7 +368,7 @@ check_tty() {
 	in_mode script -qec "'$FSBOX' run $(mode_options) '$FUNCTIONS/inspect.so' 2>/dev/null" /dev/null >"$T/raw" </dev/null
 	tr -d '\r' <"$T/raw" | grep '^{' >"$T/out"
 	check_ask '[.fds[] | select(test("tty|pts"))] | length' 0
-	check_true '.sid == 1'
+	check_true '.sid == 2'
 }
 test_started_from_a_terminal_the_function_has_none_of_it() {
 	command -v script >/dev/null 2>&1 || skip "script(1) is missing: install bsdutils"

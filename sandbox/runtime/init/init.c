@@ -116,7 +116,10 @@ static int wait_for_runtime(long runtime)
 	uint64_t wanted = FORWARDED | MASK(SIGCHLD);
 	int status = 0;
 
-	/* SIGCHLD is blocked, so one that came before the first wait is pending and not lost. */
+	/* SIGCHLD is blocked, so one that came before the first wait is pending and not lost: but for one that came before
+	 * this program ran, from a runtime that was there already. */
+	if (reap(runtime, WNOHANG, &status))
+		return status;
 	for (;;) {
 		long sig = SYS(__NR_rt_sigtimedwait, &wanted, NULL, NULL, KERNEL_SIGSET_BYTES);
 
