@@ -2,11 +2,12 @@
 # shellcheck shell=bash
 
 # gencli: begin bash
-_fsbox_commands='run check help'
+_fsbox_commands='run snapshot check help'
 
 _fsbox_options() { # COMMAND
 	case $1 in
-	run) echo --help --mem -m --timeout -t --env -e --layer --tmp --tmp-dir --rootfs --name --net --policy --pids --cgroup-parent --no-init-boost --no-limits --event --env-file --json --log-format --spec --trace ;;
+	run) echo --help --mem -m --timeout -t --env -e --layer --tmp --tmp-dir --rootfs --name --net --policy --pids --cgroup-parent --no-init-boost --secret --keep-seeds --no-limits --event --env-file --json --log-format --snapshot --spec --trace ;;
+	snapshot) echo --help --json --max-age --max-size --mem -m --timeout -t --env -e --layer --tmp --tmp-dir --rootfs --name --net --policy --pids --cgroup-parent --no-init-boost --secret --keep-seeds --no-limits ;;
 	check) echo --help --json ;;
 	help) echo --help ;;
 	esac
@@ -26,11 +27,28 @@ _fsbox_value() { # COMMAND OPTION: the kind of its value, then fixed words
 	"run --policy") echo file default none strict ;;
 	"run --pids") echo word ;;
 	"run --cgroup-parent") echo word ;;
+	"run --secret") echo event ;;
 	"run --event") echo event ;;
 	"run --env-file") echo file ;;
 	"run --log-format") echo word text json ;;
+	"run --snapshot") echo word ;;
 	"run --spec") echo file ;;
 	"run --trace") echo file ;;
+	"snapshot --max-age") echo word ;;
+	"snapshot --max-size") echo word ;;
+	"snapshot --mem" | "snapshot -m") echo word ;;
+	"snapshot --timeout" | "snapshot -t") echo word ;;
+	"snapshot --env" | "snapshot -e") echo word ;;
+	"snapshot --layer") echo dir ;;
+	"snapshot --tmp") echo word ;;
+	"snapshot --tmp-dir") echo dir ;;
+	"snapshot --rootfs") echo dir ;;
+	"snapshot --name") echo word ;;
+	"snapshot --net") echo word none loopback host ;;
+	"snapshot --policy") echo file default none strict ;;
+	"snapshot --pids") echo word ;;
+	"snapshot --cgroup-parent") echo word ;;
+	"snapshot --secret") echo event ;;
 	esac
 }
 # gencli: end

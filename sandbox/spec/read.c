@@ -76,7 +76,7 @@ struct members {
 	const struct json_path *at;
 };
 
-static int env_member(const char *key, const struct json *v, void *arg)
+static int pair_member(const char *key, const struct json *v, void *arg)
 {
 	struct members *m = arg;
 	struct json_path here = {.up = m->at, .key = key};
@@ -90,11 +90,13 @@ static int env_member(const char *key, const struct json *v, void *arg)
 
 static int read_many(struct reading *rd, const struct opt *o, const struct json *v, const struct json_path *at)
 {
-	if (json_type_of(v) == JSON_OBJECT && strcmp(o->name, "env") == 0)
-		return json_each(v, env_member, &(struct members){rd, o, at});
+	const bool pairs = o->arg && strchr(o->arg, '='); /* KEY=VALUE, NAME=@FILE */
+
+	if (json_type_of(v) == JSON_OBJECT && pairs)
+		return json_each(v, pair_member, &(struct members){rd, o, at});
 	if (json_type_of(v) != JSON_ARRAY)
-		return json_err(rd->e, rd->doc, at, "expected an %sarray, got %s",
-				strcmp(o->name, "env") == 0 ? "object or an " : "", json_type_name(json_type_of(v)));
+		return json_err(rd->e, rd->doc, at, "expected an %sarray, got %s", pairs ? "object or an " : "",
+				json_type_name(json_type_of(v)));
 	for (size_t i = 0; i < json_length(v); i++) {
 		struct json_path here = {.up = at, .index = i};
 		const char *text = text_of(rd, json_at(v, i), &here);
@@ -140,6 +142,8 @@ static int member(const char *key, const struct json *v, void *arg)
 	if (!o || (o->flags & OPT_NO_SPEC))
 		return json_err(rd->e, rd->doc, &at,
 				"unknown key; the keys are 'target' and the options' names (fsbox help run)");
+	if (o->flags & OPT_MAYBE_VALUE && json_type_of(v) == JSON_BOOL)
+		return json_bool_get(v) ? apply(rd, o, NULL, &at) : 0;
 	if (o->flags & OPT_FLAG) {
 		if (json_type_of(v) != JSON_BOOL)
 			return json_err(rd->e, rd->doc, &at, "expected true or false, got %s",
