@@ -474,6 +474,15 @@ static int check_namespace_objects(struct walk *w, struct err *e)
 	return r;
 }
 
+static bool holds_sockets(const struct look *l)
+{
+	for (size_t i = 0; i < l->n; i++) {
+		if (l->nodes[i].kind == LOOK_HELD)
+			return true;
+	}
+	return false;
+}
+
 /* /proc/PID/net is that of the process's network namespace (proc_pid_net(5)). */
 static int add_inet(struct walk *w, struct err *e)
 {
@@ -482,7 +491,7 @@ static int add_inet(struct walk *w, struct err *e)
 		enum look_kind kind;
 	} tables[] = {{"net/tcp", LOOK_TCP}, {"net/tcp6", LOOK_TCP}, {"net/udp", LOOK_UDP}, {"net/udp6", LOOK_UDP}};
 
-	if (w->look.host_net) /* judged without */
+	if (w->look.host_net || !holds_sockets(&w->look)) /* judged without; the kernel walks large tables for each */
 		return 0;
 	for (size_t i = 0; i < ARRAY_LEN(tables); i++) {
 		AUTO_FREE char *text = NULL;
