@@ -185,7 +185,7 @@ check-all:  ## everything on all tiers, long fuzzing, lint-all, a bare Debian ro
 check-guest:  ## the guest's subset alone; TIER=guest-6.1, guest-6.12, guest-systemd: everything there
 	$(Q)sh tests/run.sh $(or $(TIER),guest)
 kernel-table:  ## run tests/kernel here and in the guests, make docs/kernel-requirements.md
-	$(Q)sh tests/kernel/table.sh
+	$(Q)sh tests/guest/kernel-table.sh
 check-fuzz fuzz-short:
 	$(Q)sh tests/run.sh fuzz
 FUZZ_SECONDS ?= 600

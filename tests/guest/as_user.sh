@@ -55,7 +55,7 @@ test_without_delegation_a_cell_without_limits_can_be_asked_for() {
 }
 
 test_with_delegation_the_limits_stand_in_a_group_of_the_users() {
-	EXEC=exec in_scope run --mem 256 --pids 77 --timeout 60 "$FUNCTIONS/sleep_forever.so" >"$T/out" 2>"$T/err" </dev/null &
+	EXEC="exec" in_scope run --mem 256 --pids 77 --timeout 60 "$FUNCTIONS/sleep_forever.so" >"$T/out" 2>"$T/err" </dev/null &
 	pid=$!
 	wait_for_cell
 	memory=$(cat "$cell/memory.max") pids=$(cat "$cell/pids.max") group=$(cat "$cell/memory.oom.group")

@@ -3,7 +3,7 @@
 # others, each with the answer of the kernel that this runs on.
 # shellcheck source=tests/lib/tap.sh
 . "$(dirname "$0")/../lib/tap.sh"
-again="make it anew: sh tests/kernel/table.sh"
+again="make it anew: sh tests/guest/kernel-table.sh"
 document=$FSBOX_SRC/docs/kernel-requirements.md
 
 rows() { # feature, used for, without it, answer here

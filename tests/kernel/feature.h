@@ -10,9 +10,9 @@
  *
  *     # row<TAB>FEATURE<TAB>USED FOR<TAB>FALLBACK<TAB>yes|no|elsewhere<TAB>RELEASE
  *
- * from which tests/kernel/table.sh makes docs/kernel-requirements.md. ELSEWHERE: what it is needed for goes another way on
- * this kind of host (cgroup2's files where the controllers are on v1, and the reverse). A feature is not looked for by
- * version or configuration but used, and its effect looked at. */
+ * from which tests/guest/kernel-table.sh makes docs/kernel-requirements.md. ELSEWHERE: what it is needed for goes
+ * another way on this kind of host (cgroup2's files where the controllers are on v1, and the reverse). A feature is not
+ * looked for by version or configuration but used, and its effect looked at. */
 #pragma once
 
 #include "tests/lib/tap.h"

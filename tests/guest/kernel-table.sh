@@ -2,10 +2,10 @@
 # Makes docs/kernel-requirements.md from what the programs of tests/kernel print on each tier: this machine, which has to
 # have hybrid cgroups for the column of that name, and the guests. kernel/document compares it in every run of the tests.
 #
-#   sh tests/kernel/table.sh              runs them and writes the document
-#   sh tests/kernel/table.sh --logs       prints it from the logs of earlier runs in build/test-logs
+#   sh tests/guest/kernel-table.sh              runs them and writes the document
+#   sh tests/guest/kernel-table.sh --logs       prints it from the logs of earlier runs in build/test-logs
 #
-# A tier without logs keeps the column that the document has.
+# A tier without logs, and this machine if its cgroups are not hybrid, keeps the column that the document has.
 set -eu
 cd "$(dirname "$0")/../.."
 logs=build/test-logs
@@ -16,7 +16,7 @@ if [ "${1-}" != --logs ]; then
 		set -- "$@" "$program" "guest-6.1/$program" "guest-6.12/$program"
 	done
 	sh tests/run.sh "$@"
-	sh tests/kernel/table.sh --logs >build/kernel-requirements.md
+	sh tests/guest/kernel-table.sh --logs >build/kernel-requirements.md
 	mv build/kernel-requirements.md $old
 	exit
 fi
@@ -33,14 +33,15 @@ rows() { # TIER LOG...
 }
 {
 	for program in processes mounts cgroups; do
-		rows host "$logs/kernel.$program.log"
+		! grep -q '^[^ ]* [^ ]* cgroup ' /proc/mounts ||
+			rows host "$logs/kernel.$program.log"
 		for kernel in 6.1 6.12; do
 			rows "$kernel" "$logs/guest-$kernel.kernel.$program.log"
 		done
 	done
 } >"$work/rows"
 [ -s "$work/rows" ] || {
-	echo "table.sh: no rows in $logs: run it without --logs" >&2
+	echo "kernel-table.sh: no rows in $logs: run it without --logs" >&2
 	exit 1
 }
 [ ! -f "$old" ] || cp "$old" "$work/old"
@@ -51,7 +52,7 @@ cat <<'END'
 
 The floor is Linux 6.1. The programs in `tests/kernel/` use each feature and look at its effect; they run on the machine that
 builds (`make check`), and in the guest tier on Debian's kernels 6.1 and 6.12 with pure cgroup v2 (`make check-guest`, `make
-check-all`). This table is what they printed; `sh tests/kernel/table.sh` makes it anew, and `kernel/document` fails where a run
+check-all`). This table is what they printed; `sh tests/guest/kernel-table.sh` makes it anew, and `kernel/document` fails where a run
 shows something else. `fsbox check` says the same of the host it runs on.
 
 "Elsewhere" means that the feature is one of cgroup2's controllers and this machine has them on v1, or the reverse. The hybrid
