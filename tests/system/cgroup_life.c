@@ -1,7 +1,59 @@
 /* Making and removing cells' groups on the hierarchies of this host: failures, leftovers of a dead run, and the price. */
 #include "tests/system/cgroup_live.h"
 
+#include <sys/inotify.h>
+
 /* ---- Removing ---- */
+
+/* The signal to each process would end them just as well, but not when they fork faster than we read. */
+TEST(ending_a_group_of_cgroup2_is_one_write_to_cgroup_kill)
+{
+	AUTO(cg_close) struct cgroup cg = CGROUP_INIT;
+	AUTO_FD int watch = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	struct err e = {0};
+	char path[600], events[512];
+
+	SETUP();
+	if (!host.v2_root[0])
+		SKIP_HOST("no cgroup2");
+	REQUIRE(create("once", 64, 8, &cg));
+	(void)snprintf(path, sizeof path, "%s%s/once/cgroup.kill", host.v2_root, parent.path);
+	CHECK_GE(inotify_add_watch(watch, path, IN_MODIFY), 0);
+	pid_t pid = spawn(&cg, work_sleep);
+
+	CHECK_OK(cg_kill(&cg, &e), &e);
+	CHECK_GT(read(watch, events, sizeof events), 0);
+	int status = reap(pid);
+	CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	end_group(&cg, 0);
+}
+
+TEST(a_freeze_has_ended_when_it_returns)
+{
+	AUTO(cg_close) struct cgroup cg = CGROUP_INIT;
+	struct err e = {0};
+	char path[600], events[256];
+	pid_t pids[20];
+
+	SETUP();
+	if (!host.v2_root[0])
+		SKIP_HOST("no cgroup2");
+	REQUIRE(create("settled", 128, 64, &cg));
+	(void)snprintf(path, sizeof path, "%s%s/settled/cgroup.events", host.v2_root, parent.path);
+	for (size_t i = 0; i < ARRAY_LEN(pids); i++)
+		pids[i] = spawn(&cg, work_busy);
+	for (int round = 0; round < 10; round++) {
+		bool frozen = round % 2 == 0;
+
+		CHECK_OK(cg_freeze(&cg, frozen, 5000, &e), &e);
+		CHECK_GT(fd_read_file_at(AT_FDCWD, path, events, sizeof events), 0);
+		CHECK_CONTAINS(events, frozen ? "frozen 1" : "frozen 0");
+	}
+	CHECK_OK(cg_kill(&cg, &e), &e);
+	for (size_t i = 0; i < ARRAY_LEN(pids); i++)
+		(void)reap(pids[i]);
+	end_group(&cg, 0);
+}
 
 TEST(removal_waits_for_processes_that_still_exit)
 {
