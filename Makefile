@@ -181,10 +181,14 @@ programs-fuzz: $(FUZZERS)
 functions: $(FUNCTION_SO)
 runtime: $(RUNTIME)
 
-check:  ## build with DEV=1 and run all tests
+check:  ## build with DEV=1 and run all tests, the guest's subset on pure cgroup v2 too
 	$(Q)sh tests/run.sh
-check-all:  ## the same, then long fuzzing, lint-all and a build in a bare Debian root
+check-all:  ## everything on all tiers, long fuzzing, lint-all, a bare Debian root
 	$(Q)sh tests/run.sh --all
+check-guest:  ## the guest's subset alone; TIER=guest-6.1, guest-6.12, guest-systemd: everything there
+	$(Q)sh tests/run.sh $(or $(TIER),guest)
+kernel-table:  ## run tests/kernel here and in the guests, make docs/kernel-requirements.md
+	$(Q)sh tests/guest/kernel-table.sh
 check-fuzz fuzz-short:
 	$(Q)sh tests/run.sh fuzz
 FUZZ_SECONDS ?= 600
@@ -212,7 +216,7 @@ format:  ## run clang-format over the sources
 lint-all:  ## lint, clang-tidy and cppcheck
 	$(Q)sh tests/lint/run.sh --all
 deps:  ## install the Debian packages that are missing
-	$(Q)sh tools/deps.sh build test bench
+	$(Q)sh tools/deps.sh build test guest bench
 criu:  ## fetch or collect a CRIU for snapshots into build/criu
 	$(Q)sh tools/criu.sh
 demo:  ## build and run the example functions
@@ -226,6 +230,7 @@ help:  ## this list
 	@awk -F ':.*## ' '/^[a-z-]+[^:=]*:.*## / { printf "  %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo '  check-SUITE        run one suite: lint fuzz $(SUITES)'
 
-.PHONY: docs check-docs all functions runtime check check-all check-fuzz fuzz-short fuzz bench lint lint-all format deps criu demo install uninstall clean help \
+.PHONY: docs check-docs all functions runtime check check-all check-guest kernel-table check-fuzz fuzz-short fuzz bench lint lint-all format deps \
+	criu demo install uninstall clean help \
 	FORCE programs-fuzz $(foreach s,$(SUITES),programs-$(s) check-$(s))
 -include $(shell find $(B)/obj $(B)/examples $(B)/tests -name "*.d" 2>/dev/null)

@@ -96,14 +96,17 @@ static int step_aside(struct cg_attempt *a, const char *at, int group, const cha
 	return 0;
 }
 
-static int enable_failed(const struct cg_attempt *a, const char *at, int group, int r, struct err *e)
+static int enable_failed(const struct cg_attempt *a, const char *at, int r, struct err *e)
 {
 	const char *root = a->host->v2_root, *sub = strcmp(at, "/") == 0 ? "" : at;
+	AUTO_FD int wanted = cg_open_dir(root, a->path);
 	char have[512], lacks[64];
 
-	if (r == -ENOENT && cg_read_at(group, "cgroup.controllers", have, sizeof have) >= 0 &&
+	/* -ENOENT: it does not have them itself; -EACCES: it keeps them, and is not ours to change */
+	if ((r == -ENOENT || r == -EACCES) && fd_valid(wanted) &&
+	    cg_read_at(wanted, "cgroup.controllers", have, sizeof have) >= 0 &&
 	    list_missing(have, "", lacks, sizeof lacks) > 0) {
-		(void)err_set(e, ERR_DENIED, ENOENT, "cgroup '%s%s' was not given the controllers: %s", root, sub,
+		(void)err_set(e, ERR_DENIED, -r, "cgroup '%s%s' was not given the controllers: %s", root, a->path,
 			      lacks);
 		return err_hint(e, r,
 				"as root: put 'Delegate=cpu memory pids' under [Service] in /etc/systemd/system/"
@@ -139,7 +142,7 @@ static int enable_at(struct cg_attempt *a, const char *at, struct err *e)
 	r = cg_write_at(group, CG_CONTROL, want, len);
 	if (r == -EBUSY || r == -EOPNOTSUPP)
 		r = step_aside(a, at, group, want, len);
-	return r < 0 ? enable_failed(a, at, group, r, e) : 0;
+	return r < 0 ? enable_failed(a, at, r, e) : 0;
 }
 
 /* A group can enable only what the one above handed to it, so from the root down; mostly the last one has all, which

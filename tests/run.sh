@@ -2,9 +2,15 @@
 # Sets up, builds and runs the tests of the project.
 #
 #   sh tests/run.sh                everything that `make check` means
-#   sh tests/run.sh SUITE...       lint unit policy kernel system fault escape fuzz
-#   sh tests/run.sh --all          also long fuzzing, clang-tidy, cppcheck and a build in a bare Debian root
+#   sh tests/run.sh SUITE...       lint unit policy kernel fuzz fault escape system guest
+#   sh tests/run.sh --all          also everything in the guest on both kernels and under systemd, long fuzzing, clang-tidy,
+#                                  cppcheck and a build in a bare Debian root
 #   sh tests/run.sh system/run_answers unit/test_str   single programs
+#   sh tests/run.sh guest-6.12/system/run_limits       one on another tier
+#
+# A tier is a machine that programs run on: this one, or a guest with pure cgroup v2 (tests/guest/run.sh): guest-6.1,
+# guest-6.12, guest-systemd. `guest` is the subset of tests/guest/subset on the first of them; a tier's name is everything
+# on it; TIER/PROGRAM and TIER/SUITE are parts.
 #
 # FSBOX_MUST_RUN=1 makes a skip a failure; FSBOX_NO_DEPS=1 leaves the packages alone; FSBOX_TEST_JOBS is the number of
 # unprivileged programs run at once (system tests run one at a time). Logs: build/test-logs/.
@@ -17,17 +23,7 @@ export SRC
 LC_ALL=C
 export LC_ALL
 
-time_limit() { # of a program, in seconds: "time-limit: N" in its source, or by its suite
-	limit=
-	for source in "tests/$1.c" "tests/$1.sh"; do
-		[ ! -f "$source" ] || limit=$(sed -n 's/.*time-limit: \([0-9][0-9]*\).*/\1/p' "$source" | head -n 1)
-		[ -z "$limit" ] || break
-	done
-	case $1 in
-	system/* | fault/* | escape/*) echo "${limit:-300}" ;;
-	*) echo "${limit:-120}" ;;
-	esac
-}
+. tests/lib/time_limit.sh
 
 # One program: its output goes to LOG, its counts to LOG.sum. Called as `sh tests/run.sh --one BUILD NAME LOG`.
 run_one() {
@@ -71,12 +67,18 @@ for arg in "$@"; do
 	*) suites="$suites $arg" ;;
 	esac
 done
-default_suites="lint unit policy kernel fuzz fault escape system"
-suites=${suites:-$default_suites}
+default_suites="lint unit policy kernel fuzz fault escape system guest"
+tiers="guest-6.1 guest-6.12 guest-systemd"
+suites=${suites:-$default_suites${all:+ $tiers}}
 
 # ---- Set-up ----
 if [ "${FSBOX_NO_DEPS-}" != 1 ]; then
-	sh tools/deps.sh build test guest ${all:+bench fresh} || {
+	groups="build test guest"
+	case " $suites " in
+	*" guest-systemd"*) groups="$groups fresh" ;; # mmdebstrap
+	esac
+	# shellcheck disable=SC2086 # words
+	sh tools/deps.sh $groups ${all:+bench fresh} || {
 		echo "0 passed, 1 failed"
 		exit 1
 	}
@@ -85,7 +87,15 @@ jobs=${FSBOX_TEST_JOBS:-$(nproc)}
 logs=build/test-logs
 work=build/test-logs/run.$$
 mkdir -p "$work" || exit 1
-trap 'rm -rf "$work"' EXIT
+guest=
+finish() {
+	[ -z "$guest" ] || {
+		kill "$guest"
+		wait "$guest"
+	} 2>/dev/null
+	rm -rf "$work"
+}
+trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 # Two runs in one tree build one after the other.
@@ -93,6 +103,7 @@ exec 9>build/.lock
 flock 9
 
 : >"$work/list" # lines: BUILD NAME
+: >"$work/tiers" # lines: TIER WHAT, as tests/guest/run.sh takes it
 : >"$work/sums" # lines: NAME PASSED FAILED SKIPPED
 
 note() { # a result that is not a program's: NAME ok|FAIL MESSAGE
@@ -148,8 +159,32 @@ programs_of() { # SUITE
 	done
 }
 
+build_suites() { # SUITE...: their programs
+	for suite in "$@"; do
+		build "$(variant_of "$suite")" "programs-$suite"
+	done
+}
+
 for item in $suites; do
 	case $item in
+	guest)
+		build "" all functions
+		build_suites unit kernel fault escape system
+		echo "guest-6.1 subset" >>"$work/tiers"
+		;;
+	guest-*)
+		tier=${item%%/*} what=${item#"$tier"}
+		case " $tiers " in
+		*" $tier "*) ;;
+		*)
+			echo "run.sh: no tier '$tier'; there are: $tiers" >&2
+			exit 2
+			;;
+		esac
+		build "" all functions
+		build_suites unit policy kernel fault escape system
+		echo "$tier ${what:-/all}" | sed 's| /| |' >>"$work/tiers"
+		;;
 	lint)
 		printf 'build lint/tap\nbuild lint/selftest\n' >>"$work/list"
 		;;
@@ -187,23 +222,14 @@ flock -u 9
 exec 9>&-
 
 # ---- A kernel that cannot install filters ----
-# There every cell hangs, and so does each test that installs a filter of its own (docs/decisions/012). These run in the
-# guest then, on its kernel; what only this machine's hybrid cgroups could show is not run, and that is said.
+# There every cell hangs, and so does each test that installs a filter of its own (docs/decisions/012). The guest's kernel
+# takes them over; what only this machine's hybrid cgroups could show is not run, and that is said.
 mkdir -p "$work/logs"
-: >"$work/guest"
-guest_kernel=6.1
 needs_filters='^build(/[a-z]*)? (kernel|fault|escape|system|unit/test_runtime|policy/on_this_kernel)(/|$)'
 if grep -qE "$needs_filters" "$work/list" && build "" build/tools/canfilter &&
 	! build/tools/canfilter >"$work/canfilter" 2>&1; then
 	printf '\n%s. Cells cannot run on it: what needs them runs in the guest.\n' "$(cat "$work/canfilter")"
-	grep -E "$needs_filters" "$work/list" | sed 's/^[^ ]* //' >"$work/wanted"
-	# What measures shares, deadlines or a hundred starts at once says nothing about an emulated processor.
-	by_the_clock='^system/run_(limits|many|signals|isolation|outcomes)$'
-	grep -vE "$by_the_clock" "$work/wanted" >"$work/guest"
-	grep -E "$by_the_clock" "$work/wanted" | while read -r name; do
-		echo "skip  $name: not on an emulated processor"
-		echo "$name 0 0 1" >>"$work/sums"
-	done
+	grep -E "$needs_filters" "$work/list" | sed 's/^[^ ]* /guest-6.1 /' >>"$work/tiers"
 	grep -vE "$needs_filters" "$work/list" >"$work/rest"
 	mv "$work/rest" "$work/list"
 fi
@@ -243,11 +269,23 @@ if [ -s "$work/serial" ]; then
 	exec 9>&-
 fi
 
-if [ -s "$work/guest" ]; then
+# One guest at a time, each with its own limit: twenty minutes for the subset, two hours for everything.
+for tier in $tiers; do
+	sed -n "s/^$tier //p" "$work/tiers" | sort -u >"$work/what"
+	[ -s "$work/what" ] || continue
+	limit=7200
+	[ "$(cat "$work/what")" != subset ] || limit=1200
+	# In the background, where a signal to us does not have to wait for its end, and killed with us whatever ends us.
 	# shellcheck disable=SC2046 # words
-	sh tests/guest/run.sh --limit "${FSBOX_GUEST_SECONDS:-3000}" --sums "$work/guest.sums" $guest_kernel $(cat "$work/guest")
+	setpriv --pdeathsig TERM sh tests/guest/run.sh --limit "${FSBOX_GUEST_SECONDS:-$limit}" --sums "$work/guest.sums" \
+		"${tier#guest-}" $(cat "$work/what") &
+	guest=$!
+	wait "$guest"
+	guest=
+	[ -s "$work/guest.sums" ] || echo "$tier/run 0 1 0" >"$work/guest.sums"
 	cat "$work/guest.sums" >>"$work/sums"
-fi
+	rm -f "$work/guest.sums"
+done
 
 case " $suites " in
 *" fuzz "*)
@@ -281,7 +319,7 @@ awk '
 	{ p[s] += $(NF - 2); f[s] += $(NF - 1); k[s] += $NF; P += $(NF - 2); F += $(NF - 1); K += $NF }
 	END {
 		for (i = 1; i <= n; i++)
-			printf "%-8s %5d passed %5d failed %5d skipped\n", order[i], p[order[i]], f[order[i]], k[order[i]]
+			printf "%-13s %5d passed %5d failed %5d skipped\n", order[i], p[order[i]], f[order[i]], k[order[i]]
 		printf "%d passed, %d failed%s\n", P, F, K ? ", " K " skipped" : ""
 		exit F > 0 || P == 0
 	}' "$work/sums"

@@ -63,7 +63,7 @@ list() {
 			echo bubblewrap runc crun busybox-static
 			;;
 		guest)
-			echo qemu-system-x86 busybox-static cpio zstd xz-utils kmod
+			echo qemu-system-x86 busybox-static debian-archive-keyring zstd xz-utils util-linux
 			;;
 		fresh)
 			echo mmdebstrap

@@ -8,8 +8,8 @@
 #   KERNEL    6.1 (Debian 12's, the floor) or 6.12 (Debian 13's); or systemd: a Debian 13 of its own, with systemd as
 #             PID 1, instead of this machine's root
 #   WHAT      a suite (system, unit, …), a program (system/cgroup_live), a program and as whom it runs
-#             (system/cgroup_live@user; see programs.sh), or "subset" for the lines of tests/guest/subset (the default; in
-#             the systemd tier the suite systemd)
+#             (system/cgroup_live@user; see programs.sh), "subset" for the lines of tests/guest/subset (the default), or
+#             "all" for every suite. The systemd tier has one suite: systemd
 #   --sums F  writes one line per program to F: NAME PASSED FAILED SKIPPED
 #   --shell COMMAND      runs this as root in the guest and shows what it prints, instead of tests
 #   --limit SECONDS      for the whole run (600)
@@ -20,7 +20,8 @@
 # breaks off is a failure, with the end of its console's log. Logs: build/test-logs/guest-KERNEL.*
 #
 # FSBOX_MUST_RUN=1 makes a skip a failure. Tests get FSBOX_SLOWER, the factor by which time limits are stretched (8 without
-# hardware virtualisation, else 1). Nothing is left running: the machine ends with this script, whatever ends it.
+# hardware virtualisation, else 1). Nothing is left running: the machine ends with this script, whatever ends it. Without
+# root, who alone can show the guest all of his files, or on another processor the tier is one skipped test.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 SRC=$(pwd)
@@ -40,7 +41,7 @@ while :; do
 	esac
 done
 [ $# -gt 0 ] && [ "${1#-}" = "$1" ] || {
-	sed -n '5,16s/^# \{0,1\}//p' tests/guest/run.sh >&2
+	sed -n '5,18s/^# \{0,1\}//p' tests/guest/run.sh >&2
 	exit 2
 }
 kernel=$1
@@ -49,7 +50,6 @@ tier=guest-$kernel
 root=/ guest_src=$SRC init="/bin/sh /run/guest/job/guest.sh"
 [ "$tier" != guest-systemd ] || {
 	kernel=6.12 root=$SRC/build/guest/systemd guest_src=/srv/fsbox init=/sbin/init
-	[ $# -gt 0 ] || set -- systemd
 }
 [ -z "$sums" ] || : >"$sums"
 logs=$SRC/build/test-logs
@@ -65,7 +65,18 @@ fail_all() { # MESSAGE: the tier as one failed test
 	exit 1
 }
 
+why=
+[ "$(id -u)" = 0 ] || why="needs root"
+[ "$(uname -m)" = x86_64 ] || why="needs an x86-64 processor"
+[ -z "$why" ] || {
+	[ "${FSBOX_MUST_RUN-}" != 1 ] || fail_all "$why"
+	printf 'skip  %s/run: %s\n' "$tier" "$why"
+	[ -z "$sums" ] || echo "$tier/run 0 0 1" >>"$sums"
+	exit 0
+}
+
 # ---- The list ----
+. tests/lib/time_limit.sh
 names_of() { # SUITE
 	for f in tests/"$1"/*.c tests/"$1"/*.sh; do
 		name=${f#tests/}
@@ -75,61 +86,80 @@ names_of() { # SUITE
 		unit/*) continue ;;
 		esac
 		[ -f "tests/${name%.*}.sh" ] || grep -qE '^(TEST|FEATURE)\(' "$f" || continue
-		echo "${name%.*} root"
+		modes_of "${name%.*}"
 	done
 }
+modes_of() { # NAME: with each mode that the program is made for
+	case $1 in
+	guest/as_user) printf '%s user\n%s delegated\n' "$1" "$1" ;;
+	guest/*) ;; # the machinery of this folder
+	*) echo "$1 root" ;;
+	esac
+}
 list() {
-	for what in "${@:-subset}"; do
-		case $what in
-		subset) sed 's/#.*//' tests/guest/subset | awk 'NF == 1 { $2 = "root" } NF' ;;
+	for what in "$@"; do
+		case $tier:$what in
+		guest-systemd:subset | guest-systemd:all) names_of systemd ;;
+		*:subset) sed 's/#.*//' tests/guest/subset | awk 'NF == 1 { $2 = "root" } NF' ;;
+		*:all)
+			for suite in kernel unit policy fault escape system guest; do
+				names_of $suite
+			done
+			;;
 		*/*@*) echo "${what%@*} ${what##*@}" ;;
-		*/*) echo "$what root" ;;
+		*/*) modes_of "$what" ;;
 		*) names_of "$what" ;;
 		esac
 	done
 }
-seconds() { # NAME: "time-limit: N" in the source, or by the suite, as tests/run.sh has it
-	n=
-	for source in "tests/$1.c" "tests/$1.sh"; do
-		[ ! -f "$source" ] || n=$(sed -n 's/.*time-limit: \([0-9][0-9]*\).*/\1/p' "$source" | head -n 1)
-		[ -z "$n" ] || break
-	done
-	echo "${n:-120}"
+# Each once; some tests of a program are no more to be said where the whole program is in the list.
+once() {
+	awk '{ line[NR] = $0; key[NR] = $1 " " $2; n[NR] = NF; if (NF == 2) whole[$1 " " $2] = 1 }
+		END { for (i = 1; i <= NR; i++) if (!seen[line[i]]++ && (n[i] == 2 || !(key[i] in whole))) print line[i] }'
 }
 
 # ---- The machine ----
-sh tests/guest/kernel.sh "$kernel" >"$logs/$tier.kernel.log" 2>&1 7>&- 8>&- || {
-	tail -n 20 "$logs/$tier.kernel.log"
-	fail_all "there is no kernel to boot"
+job='' child=''
+finish() {
+	[ -z "$child" ] || {
+		kill "$child"
+		wait "$child"
+	} 2>/dev/null
+	[ -z "$job" ] || rm -rf "$job"
 }
-[ "$root" = / ] || sh tests/guest/root.sh >"$logs/$tier.root.log" 2>&1 7>&- 8>&- || {
-	tail -n 20 "$logs/$tier.root.log"
-	fail_all "there is no Debian with systemd to boot"
+trap finish EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM HUP
+
+prepare() { # LOG COMMAND...: in the background, where a signal to us does not have to wait
+	log=$logs/$tier.$1.log
+	shift
+	setpriv --pdeathsig TERM "$@" >"$log" 2>&1 </dev/null 7>&- 8>&- &
+	child=$!
+	wait "$child" && child= && return 0
+	child=
+	tail -n 20 "$log"
+	return 1
 }
+prepare kernel timeout 900 sh tests/guest/kernel.sh "$kernel" || fail_all "there is no kernel to boot"
+[ "$root" = / ] || prepare root timeout 900 sh tests/guest/root.sh || fail_all "there is no Debian with systemd to boot"
 command -v qemu-system-x86_64 >/dev/null 2>&1 || fail_all "qemu-system-x86_64 is missing: sh tools/deps.sh guest"
 # The workarounds for faults of real processors cost an emulated one a fifth of its time.
 accel=tcg,thread=multi slower=8 cpu=max append=mitigations=off
 [ -n "$force_tcg" ] || ! sh tests/guest/kvm.sh "$SRC/build/guest/$kernel" || accel=kvm slower=1 cpu=host append=
 
-job=$(mktemp -d "$SRC/build/guest/job.XXXXXX") || exit 1
+rm -rf "$SRC/build/guest/job.$tier".* # of a run that was killed
+job=$(mktemp -d "$SRC/build/guest/job.$tier.XXXXXX") || exit 1
 chmod 755 "$job"
-qemu=
-finish() {
-	[ -z "$qemu" ] || kill "$qemu" 2>/dev/null && wait "$qemu" 2>/dev/null
-	rm -rf "$job"
-}
-trap finish EXIT
-trap 'exit 130' INT
-trap 'exit 143' TERM HUP
 
 if [ -n "$shell" ]; then
 	printf '%s\n' "$shell" >"$job/command"
 	echo "1 $total root shell" >"$job/programs"
 else
 	number=0
-	list "$@" | awk '!seen[$0]++' | while read -r name mode tests; do
+	list "${@:-subset}" | once | while read -r name mode tests; do
 		number=$((number + 1))
-		echo "$number $(($(seconds "$name") * slower)) $mode $name${tests:+ $tests}"
+		echo "$number $(($(time_limit "$name") * slower)) $mode $name${tests:+ $tests}"
 	done >"$job/programs"
 fi
 [ -s "$job/programs" ] || fail_all "nothing to run"
@@ -160,7 +190,7 @@ setpriv --pdeathsig KILL qemu-system-x86_64 -name "fsbox-$tier" -machine q35 -ac
 	-fsdev local,id=src,path="$SRC",security_model=none,readonly=on,multidevs=remap \
 	-device virtio-9p-pci,fsdev=src,mount_tag=src \
 	>"$logs/$tier.qemu.log" 2>&1 </dev/null 7>&- 9>&- &
-qemu=$!
+child=$!
 
 # ---- Results ----
 failed=0
@@ -195,7 +225,7 @@ while [ "$next" -le "$count" ]; do
 		next=$((next + 1))
 		continue
 	fi
-	if ! kill -0 "$qemu" 2>/dev/null; then
+	if ! kill -0 "$child" 2>/dev/null; then
 		[ -f "$job/$next.status" ] && continue
 		why="the guest ended too early"
 		break
@@ -211,9 +241,9 @@ while [ "$next" -le "$count" ]; do
 	sleep 0.2
 done
 if [ -n "$why" ]; then
-	kill "$qemu" 2>/dev/null
-	wait "$qemu" 2>/dev/null
-	qemu=
+	kill "$child" 2>/dev/null
+	wait "$child" 2>/dev/null
+	child=
 	[ ! -f "$job/$next.log" ] || tail -n 40 "$job/$next.log" | sed 's/^/      /'
 	echo "      the end of the console's log:"
 	tail -n 40 "$console" | tr -d '\r' | sed 's/^/      /'
@@ -222,7 +252,7 @@ if [ -n "$why" ]; then
 fi
 # It powers itself off; it has had its time.
 for _ in 1 2 3 4 5 6 7 8 9 10; do
-	kill -0 "$qemu" 2>/dev/null || break
+	kill -0 "$child" 2>/dev/null || break
 	sleep 0.2
 done
 head -n 1 "$job/booted" | sed "s|^|$tier: |; s|\$| ($accel, $(($(now) - start)) s)|"

@@ -40,7 +40,7 @@ static bool make_group(void)
 /* Removal waits for processes that are still on their way out. */
 static void remove_group(const char *root)
 {
-	for (int i = 0; i < 200 && rmdir(in_group(root, NULL)) < 0 && errno == EBUSY; i++)
+	for (int i = 0; i < slow(200) && rmdir(in_group(root, NULL)) < 0 && errno == EBUSY; i++)
 		nap_ms(10);
 }
 
@@ -154,7 +154,7 @@ static bool holds_and_kills_frozen(void)
 
 	if (pid < 0 || !put_file(v2("cgroup.freeze"), "1"))
 		return false;
-	for (int i = 0; i < 500 && !frozen; i++) {
+	for (int i = 0; i < slow(500) && !frozen; i++) {
 		frozen = number("cgroup.events", "frozen ") == 1;
 		nap_ms(2);
 	}
@@ -361,7 +361,7 @@ static bool limits_processes(void)
 	if (!put_file(v2("pids.max"), "4"))
 		return false;
 	pid = born_in_group(fork_too_many);
-	for (int i = 0; i < 500 && !denied; i++) {
+	for (int i = 0; i < slow(500) && !denied; i++) {
 		uint64_t n = number("pids.events", "max ");
 
 		denied = n != UINT64_MAX && n >= 5 && number("pids.current", NULL) == 4;

@@ -8,13 +8,11 @@
  *
  * Without a fallback (NULL) the feature is required, and not to have it is a failure. Each prints a row
  *
- *     # row<TAB>FEATURE<TAB>USED FOR<TAB>FALLBACK<TAB>yes|no|elsewhere
+ *     # row<TAB>FEATURE<TAB>USED FOR<TAB>FALLBACK<TAB>yes|no|elsewhere<TAB>RELEASE
  *
- * from which tests/guest/kernel-table.sh makes docs/kernel-requirements.md. ELSEWHERE: what it is needed for
- * goes another way
- * on
- * this kind of host (cgroup2's files where the controllers are on v1, and the reverse). A feature is not looked for by
- * version or configuration but used, and its effect looked at. */
+ * from which tests/guest/kernel-table.sh makes docs/kernel-requirements.md. ELSEWHERE: what it is needed for goes
+ * another way on this kind of host (cgroup2's files where the controllers are on v1, and the reverse). A feature is not
+ * looked for by version or configuration but used, and its effect looked at. */
 #pragma once
 
 #include "tests/lib/tap.h"
@@ -35,6 +33,7 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -43,10 +42,12 @@ enum has { HAS_NOT, HAS, ELSEWHERE, NO_ROOT };
 static void feature_report(enum has has, const char *name, const char *used_for, const char *fallback)
 {
 	static const char *const words[] = {"no", "yes", "elsewhere"};
+	struct utsname u = {0};
 
 	if (has == NO_ROOT)
 		SKIP("needs root");
-	printf("# row\t%s\t%s\t%s\t%s\n", name, used_for, fallback ? fallback : "required", words[has]);
+	(void)uname(&u);
+	printf("# row\t%s\t%s\t%s\t%s\t%s\n", name, used_for, fallback ? fallback : "required", words[has], u.release);
 	if (!fallback && has == HAS_NOT)
 		FAIL("this kernel lacks what fsbox cannot do without: %s", name);
 }

@@ -124,6 +124,17 @@ TAP_MAY_UNUSED static bool tap_contains(const char *hay, const char *needle)
 	return hay && needle && strstr(hay, needle);
 }
 
+/* How many times longer things may take here than on a machine of one's own: tests/guest sets FSBOX_SLOWER. */
+TAP_MAY_UNUSED static int slow(int n)
+{
+	const char *text = getenv("FSBOX_SLOWER");
+	int factor = 0;
+
+	for (; text && *text >= '0' && *text <= '9' && factor < 100; text++)
+		factor = factor * 10 + (*text - '0');
+	return factor > 0 ? n * factor : n;
+}
+
 #define CHECK(x) tap_check(!!(x), __FILE__, __LINE__, #x)
 
 /* Numbers of any integer type, and pointers. */

@@ -163,7 +163,7 @@ static bool set_quota_above(const char *file, const char *value)
 	char above[600];
 
 	(void)snprintf(above, sizeof above, "%s%s", root_of(CG_V1_CPU), parent.path);
-	for (int i = 0; i < 100; i++) {
+	for (int i = 0; i < slow(100); i++) {
 		if (write_path(above, file, value) == 0)
 			return true;
 		nap_ms(10);
@@ -327,7 +327,7 @@ TEST(a_group_made_in_two_steps_can_be_entered_from_inside)
 	n = cg_open_tasks(&cg, tasks, false, &e);
 	CHECK_EQ(n, host.mode == CG_V2 ? 0 : CG_V1_COUNT);
 	pid_t pid = enter_by_tasks(&cg, tasks, n);
-	for (int i = 0; i < 200 && !in; i++) {
+	for (int i = 0; i < slow(200) && !in; i++) {
 		in = is_in(pid, "steps");
 		nap_ms(5);
 	}
@@ -349,7 +349,7 @@ TEST(a_fork_bomb_is_bounded_counted_and_killed)
 	REQUIRE(create("bomb", 256, 20, &cg));
 	pid_t pid = spawn(&cg, work_fork_bomb);
 
-	for (int i = 0; i < 200; i++) {
+	for (int i = 0; i < slow(200); i++) {
 		u = usage_of(&cg);
 		if (u.pids_denied > 0)
 			break;
@@ -372,7 +372,7 @@ TEST(a_double_forked_process_that_blocks_signals_is_killed)
 	REQUIRE(create("stubborn", 64, 20, &cg));
 	pid_t pid = spawn(&cg, work_stubborn);
 
-	for (int i = 0; i < 100 && usage_of(&cg).pids < 2; i++)
+	for (int i = 0; i < slow(100) && usage_of(&cg).pids < 2; i++)
 		nap_ms(5);
 	CHECK_GE(usage_of(&cg).pids, 2);
 	end_group(&cg, pid);
@@ -401,7 +401,7 @@ TEST(without_cgroup_kill_each_process_gets_the_signal)
 static void start_bomb(struct cgroup *cg, pid_t *ret_pid)
 {
 	*ret_pid = spawn(cg, work_fork_bomb);
-	for (int i = 0; i < 200 && usage_of(cg).pids_denied == 0; i++)
+	for (int i = 0; i < slow(200) && usage_of(cg).pids_denied == 0; i++)
 		nap_ms(10);
 	CHECK_GT(usage_of(cg).pids_denied, 0);
 }
@@ -461,18 +461,19 @@ TEST(a_frozen_group_uses_no_cpu_thaws_and_can_be_killed)
 	pid_t pid = spawn(&cg, work_busy);
 
 	nap_ms(50);
-	CHECK_OK(cg_freeze(&cg, true, 1000, &e), &e);
+	CHECK_OK(cg_freeze(&cg, true, slow(1000), &e), &e);
 	frozen_at = usage_of(&cg).cpu_us;
 	CHECK_GT(frozen_at, 0);
 	nap_ms(100);
 	CHECK_EQ(usage_of(&cg).cpu_us, frozen_at);
-	CHECK_OK(cg_freeze(&cg, false, 1000, &e), &e);
+	CHECK_OK(cg_freeze(&cg, false, slow(1000), &e), &e);
 	nap_ms(100);
 	CHECK_GT(usage_of(&cg).cpu_us, frozen_at);
-	CHECK_OK(cg_freeze(&cg, true, 1000, &e), &e);
+	CHECK_OK(cg_freeze(&cg, true, slow(1000), &e), &e);
 	CHECK_OK(cg_kill(&cg, &e), &e); /* while frozen */
 	(void)reap(pid);
-	CHECK_EQ(cg_wait_event(cg.v2, "frozen", 0, clock_mono_ns() + NS_PER_S), 0); /* thawed, and usable */
+	CHECK_EQ(cg_wait_event(cg.v2, "frozen", 0, clock_mono_ns() + (uint64_t)slow(1) * NS_PER_S),
+		 0); /* thawed, and usable */
 	pid = fork();
 	if (pid == 0) {
 		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -520,11 +521,15 @@ TEST(memory_within_the_limit_is_counted_and_kills_nobody)
 {
 	AUTO(cg_close) struct cgroup cg = CGROUP_INIT;
 	struct cg_usage u;
+	struct err e = {0};
+	uint64_t peak = 0;
 
 	SETUP();
 	REQUIRE(create("peak", 128, 8, &cg));
 	pid_t pid = spawn(&cg, work_touch_64);
 	CHECK_EQ(reap(pid), 0);
+	CHECK_OK(cg_peak(&cg, &peak, &e), &e);
+	CHECK_GE(peak, 64 * MIB);
 	u = usage_of(&cg);
 	CHECK_GE(u.memory_peak_bytes, 64 * MIB);
 	CHECK_LE(u.memory_peak_bytes, 72 * MIB);

@@ -228,6 +228,65 @@ TEST(a_users_own_delegated_group_is_found_and_left_as_it_was)
 	(void)munmap(r, sizeof *r);
 }
 
+TEST(another_group_below_keeps_its_controllers_when_we_leave)
+{
+	struct report *r = report_new();
+	char own[600], aside[640];
+
+	SETUP();
+	delegate("crowded");
+	delegate("crowded/other"); /* a second fsbox's, for instance */
+	(void)snprintf(own, sizeof own, "%s/crowded", parent.path);
+	(void)snprintf(aside, sizeof aside, "%s/supervisor", own);
+	run_as_user("crowded", NULL, r);
+	check_used(r);
+	CHECK_STREQ(r->parent.path, own);
+	CHECK_STREQ(r->self, host.mode == CG_V2 ? aside : own);
+	if (host.mode == CG_V2)
+		CHECK_CONTAINS(read_in(CG_V1_MEMORY, "crowded", "cgroup.subtree_control"), "memory");
+	undelegate("crowded");
+	(void)munmap(r, sizeof *r);
+}
+
+/* As for users of a systemd that hands them memory and pids, and not cpu. */
+TEST(a_delegated_group_without_a_controller_names_it_and_the_remedy)
+{
+	struct report *r = report_new();
+	char path[600];
+
+	SETUP();
+	if (host.mode != CG_V2)
+		SKIP_HOST("v1 hands down every controller");
+	(void)snprintf(path, sizeof path, "%s%s/poor", host.v2_root, parent.path);
+	CHECK(mkdir(path, 0755) == 0);
+	CHECK_EQ(write_path(path, "cgroup.subtree_control", "+memory +pids"), 0);
+	delegate("poor/own");
+	run_as_user("poor/own", NULL, r);
+	CHECK(r->find < 0);
+	CHECK_EQ(r->e.kind, ERR_DENIED);
+	tap_note("%s\nhint: %s", r->e.msg, r->e.hint);
+	CHECK_CONTAINS(r->e.msg, "was not given the controllers: cpu");
+	CHECK_CONTAINS(r->e.hint, "Delegate=cpu memory pids");
+	undelegate("poor");
+	(void)munmap(r, sizeof *r);
+}
+
+TEST(controllers_are_handed_down_along_the_whole_path)
+{
+	struct cg_parent deep;
+	struct err e = {0};
+	char wanted[600];
+
+	SETUP();
+	(void)snprintf(wanted, sizeof wanted, "%s/deep/deeper", parent.path);
+	REQUIRE_OK(cg_parent_find(&host, wanted, &deep, &e), &e);
+	if (host.mode == CG_V2) {
+		CHECK_STREQ(read_in(CG_V1_MEMORY, "deep", "cgroup.subtree_control"), "cpu memory pids");
+		CHECK_STREQ(read_in(CG_V1_MEMORY, "deep/deeper", "cgroup.subtree_control"), "cpu memory pids");
+	}
+	undelegate("deep");
+}
+
 TEST(a_delegated_group_with_other_processes_in_it_is_not_touched)
 {
 	struct report *r = report_new();
