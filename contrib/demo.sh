@@ -5,11 +5,24 @@
 #   sh contrib/demo.sh             FSBOX_NO_DEPS=1 leaves the packages alone
 set -u
 cd "$(dirname "$0")/.." || exit 1
-[ "${FSBOX_NO_DEPS-}" = 1 ] || sh tools/deps.sh build || exit 1
+if [ "${FSBOX_NO_DEPS-}" != 1 ]; then
+	sh tools/deps.sh build criu demo || exit 1
+	# Where there is none to be had the steps with snapshots are left out.
+	[ "$(id -u)" != 0 ] || sh tools/criu.sh || [ $? = 3 ] || exit 1
+fi
 make -s -j"$(nproc)" || exit 1
+# shellcheck source=tests/lib/redis.sh
+. tests/lib/redis.sh
 
 out=$(mktemp -d "${TMPDIR:-/tmp}/fsbox-demo.XXXXXX") || exit 1
-trap 'rm -rf "$out"' EXIT
+XDG_STATE_HOME=$out # the demo's snapshots go with it
+export XDG_STATE_HOME
+finish() {
+	redis_stop
+	rm -rf "$out"
+}
+redis_pid=
+trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 printf abc >"$out/abc"
@@ -71,6 +84,21 @@ have hello-cpp && show 0 'b 2' "The same contract in C++." \
 	$ex/hello-cpp.so --event 'a b b'
 have hello && show 0 ada "The strict policy: after its init a function may compute and answer, nothing else." \
 	--policy strict $ex/hello.so --event '{"name":"ada"}'
+if [ "$(id -u)" = 0 ] && [ -d build/criu ]; then
+	have heavy-init && show 0 '[3,7,11,13]' "An init that takes its time: every cold start pays for it." \
+		--mem 512 $ex/heavy-init.so --event 3003
+	have heavy-init && show 0 '[3,7,11,13]' "The same with a snapshot: this once it is made, after init …" \
+		--mem 512 --snapshot $ex/heavy-init.so --event 3003
+	have heavy-init && show 0 '[3,7,11,13]' "… and from then on restored: compare Restore Duration with Init Duration." \
+		--mem 512 --snapshot $ex/heavy-init.so --event 3003
+	if have redis-counter && redis_start "$out"; then
+		show 0 '"count":1' "A connection does not survive a snapshot: closed in a hook before, opened in a hook after." \
+			--net host --env "REDIS_ADDRESS=$REDIS_ADDRESS" --snapshot $ex/redis-counter.so --event '"visits"'
+		show 0 '"count":2' "Each clone has its own." \
+			--net host --env "REDIS_ADDRESS=$REDIS_ADDRESS" --snapshot $ex/redis-counter.so --event '"visits"'
+		redis_stop
+	fi
+fi
 have hello && show 0 '"calls"' "--json prints one document with the numbers instead." \
 	--json $ex/hello.so --event '{"name":"ada"}'
 show 2 "" "What cannot work is refused in a sentence that names the thing." \

@@ -73,12 +73,17 @@ suites=${suites:-$default_suites${all:+ $tiers}}
 
 # ---- Set-up ----
 if [ "${FSBOX_NO_DEPS-}" != 1 ]; then
-	groups="build test guest"
+	groups="build test guest criu"
 	case " $suites " in
 	*" guest-systemd"*) groups="$groups fresh" ;; # mmdebstrap
 	esac
 	# shellcheck disable=SC2086 # words
 	sh tools/deps.sh $groups ${all:+bench fresh} || {
+		echo "0 passed, 1 failed"
+		exit 1
+	}
+	# Where there is none to be had the tests of snapshots are skipped, and say so.
+	sh tools/criu.sh || [ $? = 3 ] || {
 		echo "0 passed, 1 failed"
 		exit 1
 	}
