@@ -11,8 +11,9 @@ case $FSBOX_BUILD in
 *) FSBOX=$FSBOX_BUILD/fault/fsbox ;;
 esac
 
-HOST_STAGES="slot plan cgroup netns rootfs pipes spawn budget handover"
-CHILD_STAGES="namespaces net ids mounts pivot session limits caps filter exec"
+HOST_STAGES="slot plan cgroup netns rootfs pipes spawn budget handover restore"
+CHILD_STAGES="namespaces net ids mounts pivot files session limits caps filter exec"
+RESTORE_STAGES="tmp worker settle user" # of the child, between session and limits
 
 need_faults() {
 	need_root
@@ -23,10 +24,10 @@ need_faults() {
 
 test_the_stages_listed_here_are_all_that_the_source_has() {
 	awk '/^const struct (host|child)_stage .*\[\] = \{/ { in_table = 1; next } /^\};/ { in_table = 0 }
-		in_table && match($0, /\{ "[a-z]+"/) { print substr($0, RSTART + 3, RLENGTH - 4) }' \
-		"$FSBOX_SRC/sandbox/cell/stages.c" "$FSBOX_SRC/sandbox/cell/child.c" >"$T/source"
+		in_table && match($0, /"[a-z]+"/) { print substr($0, RSTART + 1, RLENGTH - 2) }' \
+		"$FSBOX_SRC/sandbox/cell/stages.c" "$FSBOX_SRC/sandbox/cell/child.c" | sort >"$T/source"
 	# shellcheck disable=SC2086 # words
-	printf '%s\n' $HOST_STAGES $CHILD_STAGES >"$T/here"
+	printf '%s\n' $HOST_STAGES $CHILD_STAGES $RESTORE_STAGES | sort >"$T/here"
 	diff "$T/source" "$T/here" >"$T/out" || {
 		show
 		fail "the tables of stages have changed"
@@ -133,6 +134,66 @@ test_a_second_cell_that_cannot_be_built_is_an_error_after_the_first_call() {
 	FSBOX_FAULT=none cell --event 1 --event 2 "$FUNCTIONS/crash_abort.so"
 	check_eq "$status" 134
 	check_world
+}
+
+# ---- Restores ----
+
+with_snapshot() {
+	need_faults
+	[ -d "$FSBOX_SRC/build/criu" ] || skip "there is no CRIU: sh tools/criu.sh"
+	XDG_STATE_HOME=$T/state
+	export XDG_STATE_HOME
+	cell_status 0 --snapshot=require "$FUNCTIONS/echo.so"
+	watch_world
+}
+
+test_a_stage_of_a_restore_that_fails_is_named_and_leaves_nothing() {
+	with_snapshot
+	for stage in $HOST_STAGES $CHILD_STAGES $RESTORE_STAGES; do
+		FSBOX_FAULT=$stage cell --snapshot=require "$FUNCTIONS/echo.so"
+		check_eq "$status" 125
+		check_contains "$T/err" "(stage $stage)"
+		check_contains "$T/err" "injected fault"
+		check_lacks "$T/err" REPORT
+		note "$stage"
+		check_world
+	done
+	cell_status 0 --snapshot=require "$FUNCTIONS/echo.so"
+	check_contains "$T/err" RESTORE_REPORT
+}
+
+test_a_child_that_dies_in_a_restore_is_125_and_leaves_nothing() {
+	with_snapshot
+	for stage in $CHILD_STAGES $RESTORE_STAGES; do
+		FSBOX_FAULT="$stage!" cell --snapshot=require "$FUNCTIONS/echo.so"
+		check_eq "$status" 125
+		check_lacks "$T/err" REPORT
+		note "$stage"
+		check_world
+	done
+}
+
+test_a_restore_that_fails_is_a_cold_start_unless_it_is_required() {
+	with_snapshot
+	for stage in $RESTORE_STAGES; do
+		FSBOX_FAULT=$stage cell --snapshot "$FUNCTIONS/echo.so" --event x
+		check_eq "$status" 0
+		check_eq "$(cat "$T/out")" x
+		check_contains "$T/err" 'no snapshot is used'
+		check_contains "$T/err" 'Init Duration'
+	done
+	check_world
+}
+
+test_after_fsbox_died_in_a_restore_nothing_runs_and_the_next_start_removes_the_rest() {
+	with_snapshot
+	for stage in $HOST_STAGES; do
+		FSBOX_FAULT="$stage!" cell --snapshot=require "$FUNCTIONS/echo.so"
+		check_eq "$status" 99
+		wait_for 20 gone || fail "something of the cell runs on after a death in '$stage'"
+		cell_status 0 --snapshot=require "$FUNCTIONS/echo.so"
+		check_world
+	done
 }
 
 run_tests "$@"
