@@ -226,7 +226,8 @@ void store_last_name(const struct snap_key *k, char hex[static SNAP_ID_LEN + 1])
 
 /* ---- Locks ---- */
 
-int store_lock(int store, const char *name, int how)
+/* -ESTALE when the name became another directory's before the lock was ours. */
+static int lock_once(int store, const char *name, int how)
 {
 	AUTO_FD int dir = openat(store, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	struct stat opened, named;
@@ -237,12 +238,31 @@ int store_lock(int store, const char *name, int how)
 	do
 		r = flock(dir, how);
 	while (r < 0 && errno == EINTR);
-	if (r < 0 || fstat(dir, &opened) < 0)
+	if (r < 0 || fstat(dir, &opened) < 0 || fstatat(store, name, &named, AT_SYMLINK_NOFOLLOW) < 0)
 		return -errno;
-	if (fstatat(store, name, &named, AT_SYMLINK_NOFOLLOW) < 0 || named.st_ino != opened.st_ino ||
-	    named.st_dev != opened.st_dev)
-		return -ENOENT;
-	return take_fd(&dir);
+	return named.st_ino == opened.st_ino && named.st_dev == opened.st_dev ? take_fd(&dir) : -ESTALE;
+}
+
+int store_lock(int store, const char *name, int how)
+{
+	int r = -ESTALE;
+
+	for (int tries = 0; tries < 64 && r == -ESTALE; tries++) /* somebody replaces it again and again */
+		r = lock_once(store, name, how);
+	return r;
+}
+
+int store_turn(const struct snap_store *st, struct err *e)
+{
+	AUTO_FD int dir = openat(st->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* a lock of its own: flock(2) */
+	int r;
+
+	if (dir < 0)
+		return err_sys(e, errno, "opening the store '%s'", st->path);
+	do
+		r = flock(dir, LOCK_EX);
+	while (r < 0 && errno == EINTR);
+	return r < 0 ? err_sys(e, errno, "locking the store '%s'", st->path) : take_fd(&dir);
 }
 
 /* ---- One snapshot ---- */
