@@ -356,6 +356,7 @@ static void touch(const struct snap *s)
 	(void)utimensat(s->dir, "stamp", NULL, AT_SYMLINK_NOFOLLOW);
 }
 
+/* Whoever makes one after a miss or damage has a key that was fixed before his cell loads anything. */
 int snap_find(const struct snap_store *st, struct snap_key *k, struct snap *ret, char *reason, size_t reason_size,
 	      struct err *e)
 {
@@ -367,10 +368,12 @@ int snap_find(const struct snap_store *st, struct snap_key *k, struct snap *ret,
 	reason[0] = '\0';
 	if (store_link_get(st->dir, "index", index, id))
 		opened = open_checked(st, id, false, ret, reason, reason_size, e);
-	if (opened == OPENED_NOTHING) {
+	if (opened != OPENED) {
 		r = snap_key_fix(k, e);
 		if (r < 0)
 			return r;
+	}
+	if (opened == OPENED_NOTHING) {
 		opened = open_checked(st, k->id, false, ret, reason, reason_size, e);
 		if (opened == OPENED && k->settled)
 			store_link_put(st->dir, "index", index, k->id);
