@@ -183,16 +183,25 @@ static void take_old(struct check *c)
 	c->changed = false;
 }
 
-/* Is @identity what the next line says? */
-static bool known(struct check *c, const char *identity)
+/* The old stamp's word for the file that is looked at next; "" when there is none. */
+static const char *next_word(struct check *c)
 {
-	char *line = c->next, *end = line ? strchr(line, '\n') : NULL;
+	char *word = c->next, *end = word ? strchr(word, '\n') : NULL;
 
 	if (!end)
-		return false;
+		return "";
 	*end = '\0';
 	c->next = end + 1;
-	return strcmp(line, identity) == 0;
+	return word;
+}
+
+static void put_word(struct check *c, const char *old, const struct measured *m)
+{
+	size_t at = c->stamp.len;
+
+	stamp_add(&c->stamp, m);
+	c->changed = c->changed || c->stamp.failed || strncmp(c->stamp.data + at, old, strlen(old)) != 0 ||
+		     c->stamp.len != at + strlen(old) + 1;
 }
 
 /* Best effort: without it the next one looks for longer. */
@@ -220,6 +229,7 @@ static bool lacks(const char *name, const char *what, char *reason, size_t size)
 /* 1, 0 with a reason, or negative. */
 static int check_dep(struct check *c, const struct snap_file *f, char *reason, size_t size, struct err *e)
 {
+	const char *old = next_word(c);
 	struct err inner = {0};
 	struct measured m;
 	struct stat st;
@@ -233,8 +243,7 @@ static int check_dep(struct check *c, const struct snap_file *f, char *reason, s
 		return lacks(f->name, "has changed", reason, size);
 	identity_put(&st, m.identity);
 	m.settled = true; /* or there would be no such line */
-	if (!known(c, m.identity)) {
-		c->changed = true;
+	if (strcmp(m.identity, old) != 0) {
 		if (check_measure(AT_FDCWD, f->name, &m, &inner) < 0) {
 			if (inner.code == ENOENT || inner.code == EACCES || inner.code == ELOOP)
 				return lacks(f->name, "has changed", reason, size);
@@ -243,13 +252,13 @@ static int check_dep(struct check *c, const struct snap_file *f, char *reason, s
 		if (m.size != f->size || strcmp(m.sha256, f->sha256) != 0)
 			return lacks(f->name, "has changed", reason, size);
 	}
-	stamp_add(&c->stamp, &m);
+	put_word(c, old, &m);
 	return 1;
 }
 
 static int check_image(struct check *c, const struct snap_file *f, struct err *e)
 {
-	const char *id = c->s->m.id;
+	const char *id = c->s->m.id, *old = next_word(c);
 	struct measured m;
 	struct stat st;
 
@@ -264,17 +273,16 @@ static int check_image(struct check *c, const struct snap_file *f, struct err *e
 		return mismatch(e, id, f->name, "has %lld bytes instead of %llu", (long long)st.st_size,
 				(unsigned long long)f->size);
 	identity_put(&st, m.identity);
-	if (!known(c, m.identity)) {
+	if (strcmp(m.identity, old) != 0) {
 		int r = check_measure(c->s->dir, f->name, &m, e);
 
 		if (r < 0)
 			return err_ctx(e, r, "snapshot %.12s", id);
 		if (strcmp(m.sha256, f->sha256) != 0)
 			return mismatch(e, id, f->name, "is not what was written: its digest differs");
-		c->changed = true;
 	}
 	m.settled = true; /* nobody but us may write to it, and we don't */
-	stamp_add(&c->stamp, &m);
+	put_word(c, old, &m);
 	return 0;
 }
 

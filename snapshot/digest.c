@@ -17,7 +17,8 @@ static SHA256_CTX *context(struct snap_digest *d)
 
 void digest_begin(struct snap_digest *d)
 {
-	(void)SHA256_Init(context(d)); /* these three cannot fail */
+	*d = (struct snap_digest){{0}};
+	(void)SHA256_Init(context(d)); /* this and the two below cannot fail */
 }
 
 void digest_add(struct snap_digest *d, const void *data, size_t len)

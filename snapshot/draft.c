@@ -271,29 +271,41 @@ static int sync_all(const struct commit *c)
 
 /* The exchange has no moment in which there is none; after it the older one bears the draft's name. Where a file system
  * has no exchange, the older one is moved away first: whoever looks in between makes another. */
-static int publish(const struct snap_draft *d, struct err *e)
+static int put_in_place(int store, const char *draft, const char *id)
 {
-	int store = d->store->dir;
 	char old[64];
 
-	for (int tries = 0; tries < 64; tries++) { /* others may publish and remove the same one */
-		if (renameat(store, d->name, store, d->m.id) == 0)
-			return 0;
-		if (errno != EEXIST && errno != ENOTEMPTY)
-			break;
-		if (renameat2(store, d->name, store, d->m.id, RENAME_EXCHANGE) == 0) {
-			gc_sweep(d->store);
-			return 0;
-		}
-		if (errno == EINVAL) {
-			store_fresh_name(".old", old);
-			if (renameat(store, d->m.id, store, old) < 0 && errno != ENOENT)
-				break;
-		} else if (errno != ENOENT) {
-			break;
-		}
-	}
-	return err_sys(e, errno, "publishing '%s/%s'", d->store->path, d->m.id);
+	if (renameat(store, draft, store, id) == 0)
+		return 0;
+	if (errno != EEXIST && errno != ENOTEMPTY)
+		return -errno;
+	if (renameat2(store, draft, store, id, RENAME_EXCHANGE) == 0)
+		return 0;
+	if (errno != EINVAL)
+		return -errno;
+	store_fresh_name(".old", old);
+	return renameat(store, id, store, old) < 0 || renameat(store, draft, store, id) < 0 ? -errno : 0;
+}
+
+static int take_name(struct snap_draft *d, struct err *e)
+{
+	AUTO_FD int turn = store_turn(d->store, e);
+	int r = turn < 0 ? turn : put_in_place(d->store->dir, d->name, d->m.id);
+
+	if (r < 0)
+		return err_sys(e, r, "publishing '%s/%s'", d->store->path, d->m.id);
+	d->name[0] = '\0'; /* what bears it now may be the older one, in use */
+	return 0;
+}
+
+/* When the last sync fails, what is in place is whole all the same; only that it stays there cannot be promised. */
+static int publish(struct snap_draft *d, struct err *e)
+{
+	int r = take_name(d, e);
+
+	if (r == 0 && fsync(d->store->dir) < 0)
+		r = err_sys(e, errno, "syncing '%s'", d->store->path);
+	return r;
 }
 
 static void leave_links(const struct commit *c)
@@ -319,7 +331,6 @@ static void hand_over(struct commit *c, struct snap *ret)
 	ret->images = take_fd(&d->images);
 	ret->m = c->read_back;
 	c->read_back = (struct snap_manifest){.n_parts = 0};
-	d->name[0] = '\0';
 }
 
 int snap_draft_commit(struct snap_draft *d, struct snap_key *k, struct snap *ret, struct err *e)
@@ -342,16 +353,9 @@ int snap_draft_commit(struct snap_draft *d, struct snap_key *k, struct snap *ret
 	if (r == 0)
 		r = publish(d, e);
 	if (r == 0) {
-		bool synced = fsync(d->store->dir) == 0;
-
-		if (!synced)
-			r = err_sys(e, errno, "syncing '%s'", d->store->path);
 		leave_links(&c);
-		if (synced)
-			hand_over(&c, ret);
-		else
-			d->name[0] =
-				'\0'; /* it is whole and in its place; what failed is only the promise that it stays */
+		hand_over(&c, ret);
+		gc_sweep(d->store); /* the one that was replaced */
 	}
 	buf_done(&c.stamp);
 	snap_manifest_done(&c.read_back);

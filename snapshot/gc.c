@@ -54,22 +54,37 @@ static void sweep_links(const struct snap_store *st, const char *folder)
 
 /* ---- Removing ---- */
 
-/* -EBUSY and -ENOENT leave *e alone. */
-static int remove_one(const struct snap_store *st, const char *id, struct err *e)
+/* Takes the name of one that nobody uses. -EBUSY and -ENOENT leave *e alone. */
+static int take_name(const struct snap_store *st, const char *id, const char *gone, int *ret_locked, struct err *e)
 {
-	AUTO_FD int dir = store_lock(st->dir, id, LOCK_EX | LOCK_NB);
-	char gone[64];
-	int r;
+	AUTO_FD int turn = store_turn(st, e);
 
+	if (turn < 0)
+		return turn;
+
+	AUTO_FD int dir = store_lock(st->dir, id, LOCK_EX | LOCK_NB);
 	if (dir == -ENOENT)
 		return -ENOENT;
 	if (dir == -EWOULDBLOCK)
 		return -EBUSY;
 	if (dir < 0)
 		return err_sys(e, dir, "removing snapshot '%s/%s'", st->path, id);
-	store_fresh_name(".gone", gone);
 	if (renameat(st->dir, id, st->dir, gone) < 0)
 		return err_sys(e, errno, "removing snapshot '%s/%s'", st->path, id);
+	*ret_locked = take_fd(&dir);
+	return 0;
+}
+
+static int remove_one(const struct snap_store *st, const char *id, struct err *e)
+{
+	AUTO_FD int locked = FD_NONE;
+	char gone[64];
+	int r;
+
+	store_fresh_name(".gone", gone);
+	r = take_name(st, id, gone, &locked, e);
+	if (r < 0)
+		return r;
 	r = tree_remove(st->dir, gone);
 	return r < 0 ? err_sys(e, r, "removing snapshot %.12s: '%s/%s'", id, st->path, gone) : 0;
 }

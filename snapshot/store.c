@@ -226,7 +226,8 @@ void store_last_name(const struct snap_key *k, char hex[static SNAP_ID_LEN + 1])
 
 /* ---- Locks ---- */
 
-int store_lock(int store, const char *name, int how)
+/* -ESTALE when the name became another directory's before the lock was ours. */
+static int lock_once(int store, const char *name, int how)
 {
 	AUTO_FD int dir = openat(store, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	struct stat opened, named;
@@ -237,12 +238,31 @@ int store_lock(int store, const char *name, int how)
 	do
 		r = flock(dir, how);
 	while (r < 0 && errno == EINTR);
-	if (r < 0 || fstat(dir, &opened) < 0)
+	if (r < 0 || fstat(dir, &opened) < 0 || fstatat(store, name, &named, AT_SYMLINK_NOFOLLOW) < 0)
 		return -errno;
-	if (fstatat(store, name, &named, AT_SYMLINK_NOFOLLOW) < 0 || named.st_ino != opened.st_ino ||
-	    named.st_dev != opened.st_dev)
-		return -ENOENT;
-	return take_fd(&dir);
+	return named.st_ino == opened.st_ino && named.st_dev == opened.st_dev ? take_fd(&dir) : -ESTALE;
+}
+
+int store_lock(int store, const char *name, int how)
+{
+	int r = -ESTALE;
+
+	for (int tries = 0; tries < 64 && r == -ESTALE; tries++) /* somebody replaces it again and again */
+		r = lock_once(store, name, how);
+	return r;
+}
+
+int store_turn(const struct snap_store *st, struct err *e)
+{
+	AUTO_FD int dir = openat(st->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* a lock of its own: flock(2) */
+	int r;
+
+	if (dir < 0)
+		return err_sys(e, errno, "opening the store '%s'", st->path);
+	do
+		r = flock(dir, LOCK_EX);
+	while (r < 0 && errno == EINTR);
+	return r < 0 ? err_sys(e, errno, "locking the store '%s'", st->path) : take_fd(&dir);
 }
 
 /* ---- One snapshot ---- */
@@ -336,6 +356,7 @@ static void touch(const struct snap *s)
 	(void)utimensat(s->dir, "stamp", NULL, AT_SYMLINK_NOFOLLOW);
 }
 
+/* Whoever makes one after a miss or damage has a key that was fixed before his cell loads anything. */
 int snap_find(const struct snap_store *st, struct snap_key *k, struct snap *ret, char *reason, size_t reason_size,
 	      struct err *e)
 {
@@ -347,10 +368,12 @@ int snap_find(const struct snap_store *st, struct snap_key *k, struct snap *ret,
 	reason[0] = '\0';
 	if (store_link_get(st->dir, "index", index, id))
 		opened = open_checked(st, id, false, ret, reason, reason_size, e);
-	if (opened == OPENED_NOTHING) {
+	if (opened != OPENED) {
 		r = snap_key_fix(k, e);
 		if (r < 0)
 			return r;
+	}
+	if (opened == OPENED_NOTHING) {
 		opened = open_checked(st, k->id, false, ret, reason, reason_size, e);
 		if (opened == OPENED && k->settled)
 			store_link_put(st->dir, "index", index, k->id);

@@ -10,8 +10,9 @@
  *     STORE/last/HEX             link to the id that was made last for a function
  *     STORE/.new-… .old-… .gone-…   drafts, replaced and removed ones: rubbish once nobody holds their lock
  *
- * Who uses a snapshot or makes a draft holds a shared flock(2) on its directory; who removes one, an exclusive one. What is
- * published is never changed, but for the stamp. */
+ * Who uses a snapshot or makes a draft holds a shared flock(2) on its directory; who removes one, an exclusive one. Between
+ * the look at that lock and the rename nobody may put another snapshot under the name: so who gives or takes names has the
+ * lock of STORE itself for these few calls. What is published is never changed, but for the stamp. */
 #pragma once
 
 #include "snapshot/internal.h"
@@ -70,8 +71,11 @@ NODISCARD int store_default_path(uid_t uid, char *ret, size_t size, struct err *
 bool store_is_id(const char *name);
 /* A fresh name "PREFIX-PID-RANDOM". */
 void store_fresh_name(const char *prefix, char ret[static 64]);
-/* Opens and locks @name. -ENOENT when it is not there, also when it went away before the lock was ours; -EWOULDBLOCK. */
+/* Opens and locks the directory that is called @name when the lock is ours. -ENOENT when there is none, also when it went
+ * away meanwhile; -EWOULDBLOCK. */
 NODISCARD int store_lock(int store, const char *name, int how);
+/* The turn to give snapshots their names or take them away, until the descriptor is closed. */
+NODISCARD int store_turn(const struct snap_store *st, struct err *e);
 /* The whole id for a beginning of one. ERR_SPEC, ERR_NOT_FOUND. */
 NODISCARD int store_resolve(const struct snap_store *st, const char *text, char ret[static SNAP_ID_LEN + 1],
 			    struct err *e);
