@@ -99,7 +99,12 @@ static int read_secrets(const struct cell *c, struct secrets *s, struct host_fac
 	return 0;
 }
 
-static int plan_role(struct cell *c, struct host_facts *facts, char *generation, size_t size, struct err *e)
+/* What this cell's own facts are made of. */
+struct texts {
+	char target[32], generation[24], images[32];
+};
+
+static int plan_role(struct cell *c, struct host_facts *facts, struct texts *t, struct err *e)
 {
 	facts->role = c->role;
 	if (c->role == PLAN_PLAIN)
@@ -110,11 +115,13 @@ static int plan_role(struct cell *c, struct host_facts *facts, char *generation,
 		if (getrandom(&c->generation, sizeof c->generation, 0) != (ssize_t)sizeof c->generation)
 			return err_sys(e, errno, "drawing the cell's generation");
 	while (c->generation == 0);
-	(void)snprintf(generation, size, "%016llx\n", (unsigned long long)c->generation);
-	facts->generation = generation;
+	(void)snprintf(t->generation, sizeof t->generation, "%016llx\n", (unsigned long long)c->generation);
+	facts->generation = t->generation;
 	if (c->role == PLAN_RESTORED) {
 		facts->engine_dir = c->host->engine->dir;
-		facts->images_dir = c->from->images_path;
+		/* The very directory that was checked, whatever its name means by now. */
+		(void)snprintf(t->images, sizeof t->images, "/proc/self/fd/%d", c->from->images);
+		facts->images_dir = t->images;
 	}
 	return 0;
 }
@@ -123,11 +130,11 @@ int enter_plan(struct cell *c, struct err *e)
 {
 	struct host_facts facts = c->host->facts; /* of the host, and what is this cell's own */
 	AUTO(secrets_done) struct secrets secrets = {0};
-	char source[32], generation[24];
+	struct texts texts = {0};
 	int r = check_files(c, facts.privileged, e);
 
 	if (r == 0)
-		r = plan_role(c, &facts, generation, sizeof generation, e);
+		r = plan_role(c, &facts, &texts, e);
 	if (r == 0)
 		r = read_secrets(c, &secrets, &facts, e);
 
@@ -135,8 +142,8 @@ int enter_plan(struct cell *c, struct err *e)
 	facts.target_path = c->spec->target;
 	/* The very file that was checked, whatever its name means by now. Inside, where the mount of that descriptor
 	 * would be another namespace's, it has to be the name; there it is the caller's own file all the same. */
-	(void)snprintf(source, sizeof source, "/proc/self/fd/%d", c->host->target_fd);
-	facts.target_source = facts.privileged && fd_valid(c->host->target_fd) ? source : c->spec->target;
+	(void)snprintf(texts.target, sizeof texts.target, "/proc/self/fd/%d", c->host->target_fd);
+	facts.target_source = facts.privileged && fd_valid(c->host->target_fd) ? texts.target : c->spec->target;
 	if (r == 0 && c->spec->tmp_dir) {
 		r = make_tmp_dir(c, &facts, e);
 		facts.tmp_source = c->quota.path;

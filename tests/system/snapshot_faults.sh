@@ -22,7 +22,7 @@ await() { # a hundred times a second, at most 20 s, until COMMAND is true
 	await_left=$(slow 2000)
 	until "$@"; do
 		await_left=$((await_left - 1))
-		[ $await_left -gt 0 ] || return 1
+		[ "$await_left" -gt 0 ] || return 1
 		nap 0.01
 	done
 }
@@ -39,11 +39,11 @@ test_criu_killed_in_the_middle_of_a_dump_or_a_restore() {
 		# shellcheck disable=SC2046 # words
 		kill -9 $(cat "$T/criu") 2>/dev/null || :
 		status=0
-		wait $making || status=$?
-		[ $status = 0 ] || check_matches "$T/err" '^fsbox: .*CRIU'
+		wait "$making" || status=$?
+		[ "$status" = 0 ] || check_matches "$T/err" '^fsbox: .*CRIU'
 		check_store
 		snapshot ls --json
-		[ $status = 0 ] || check_ask '.snapshots | length' 0
+		[ "$status" = 0 ] || check_ask '.snapshots | length' 0
 		for id in $(jq -r '.snapshots[].id' "$T/out"); do
 			snapshot_status 0 rm "$id"
 		done
@@ -57,8 +57,8 @@ test_criu_killed_in_the_middle_of_a_dump_or_a_restore() {
 		# shellcheck disable=SC2046 # words
 		kill -9 $(cat "$T/criu") 2>/dev/null || :
 		status=0
-		wait $running || status=$?
-		if [ $status = 0 ]; then
+		wait "$running" || status=$?
+		if [ "$status" = 0 ]; then
 			check_eq "$(cat "$T/out")" whole
 		else
 			check_matches "$T/err" '^fsbox: .*CRIU'
@@ -80,9 +80,9 @@ test_fsbox_killed_at_any_moment_leaves_nothing() {
 	for pause in 0.00 0.02 0.05 0.08 0.12 0.16 0.2 0.3; do
 		"$FSBOX" snapshot create --mem 512 "$T/heavy.so" >"$T/out" 2>"$T/err" &
 		making=$!
-		nap $pause
-		kill -9 $making 2>/dev/null || :
-		wait $making 2>/dev/null || :
+		nap "$pause"
+		kill -9 "$making" 2>/dev/null || :
+		wait "$making" 2>/dev/null || :
 		wait_for 50 gone || fail "something runs on after $pause s: $(ps -e -o comm | sort -u | tr '\n' ' ')"
 		# the next one works, and clears up
 		cell_status 0 --mem 512 --snapshot=require "$T/heavy.so"
@@ -94,9 +94,9 @@ test_fsbox_killed_at_any_moment_leaves_nothing() {
 	for pause in 0.00 0.02 0.03 0.05 0.07 0.09; do
 		"$FSBOX" run --mem 512 --snapshot=require "$T/heavy.so" >"$T/out" 2>"$T/err" &
 		running=$!
-		nap $pause
-		kill -9 $running 2>/dev/null || :
-		wait $running 2>/dev/null || :
+		nap "$pause"
+		kill -9 "$running" 2>/dev/null || :
+		wait "$running" 2>/dev/null || :
 		wait_for 50 gone || fail "something runs on after $pause s"
 		cell_status 0 --mem 512 --snapshot=require "$T/heavy.so"
 		check_store
@@ -109,11 +109,11 @@ test_a_signal_ends_a_publish_in_good_order() {
 	for pause in 0.02 0.1 0.2; do
 		"$FSBOX" snapshot create --mem 512 "$T/heavy.so" >"$T/out" 2>"$T/err" &
 		making=$!
-		nap $pause
-		kill -TERM $making 2>/dev/null || :
+		nap "$pause"
+		kill -TERM "$making" 2>/dev/null || :
 		status=0
-		wait $making || status=$?
-		[ $status = 0 ] || [ $status = 143 ] || fail "status $status"
+		wait "$making" || status=$?
+		[ "$status" = 0 ] || [ "$status" = 143 ] || fail "status $status"
 		check_store
 	done
 }
@@ -150,8 +150,8 @@ test_images_that_vanish_do_not_disturb_running_clones() {
 	rm -rf "$store"
 	exec 8>&-
 	status=0
-	wait $running || status=$?
-	if [ $status = 0 ]; then
+	wait "$running" || status=$?
+	if [ "$status" = 0 ]; then
 		check_eq "$(tr '\n' ' ' <"$T/o")" 'whole whole '
 	else
 		check_matches "$T/e" 'snapshot' # removed before it was opened

@@ -5,7 +5,7 @@
 
 #include "base/fd.h"
 #include "base/mem.h"
-#include "rootfs/tree.h"
+#include "base/removal.h"
 #include "tests/lib/tap.h"
 
 #include <dirent.h>
@@ -56,8 +56,8 @@ static void end(void)
 	CHECK(fstatat(base, "canary", &st, AT_SYMLINK_NOFOLLOW) == 0 && (st.st_mode & 07777) == 0644 &&
 	      st.st_nlink == 1);
 	(void)fchmod(to, 0700);
-	CHECK_EQ(root_tree_remove(base, "from"), 0);
-	CHECK_EQ(root_tree_remove(base, "to"), 0);
+	CHECK_EQ(tree_remove(base, "from"), 0);
+	CHECK_EQ(tree_remove(base, "to"), 0);
 	CHECK_EQ(unlinkat(base, "canary", 0), 0);
 	fd_closep(&from);
 	fd_closep(&to);
@@ -367,10 +367,10 @@ TEST(an_archive_that_is_cut_anywhere_is_refused)
 	REQUIRE(fd_read_all(fd, 1 << 20, &bytes, &len) == 0);
 	for (size_t cut = 0; cut < len; cut++) {
 		CHECK_EQ(unpack_bytes(bytes, cut), -EBADMSG);
-		REQUIRE(root_tree_empty(to) == 0);
+		REQUIRE(tree_empty(to) == 0);
 	}
 	CHECK_EQ(unpack_bytes(bytes, len + 1), -EBADMSG); /* the 0 after it */
-	REQUIRE(root_tree_empty(to) == 0);
+	REQUIRE(tree_empty(to) == 0);
 	CHECK_EQ(unpack_bytes(bytes, len), 0);
 	CHECK_EQ(unpack_bytes(bytes, len), -EBADMSG); /* not empty any more */
 	end();
