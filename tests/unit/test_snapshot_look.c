@@ -44,7 +44,7 @@ TEST(a_sentence_names_process_descriptor_and_remedy)
 	struct err e = {0};
 
 	CHECK_EQ(look_refuse(&odd, &e, "close it", "is '%s'", "/tmp/\x1b[31m"), -EOPNOTSUPP);
-	CHECK_STREQ(e.msg, "process 12 (ev?il\?\?): descriptor 3 is '/tmp/?[31m'");
+	CHECK_STREQ(e.msg, "process 12 (ev?il'?): descriptor 3 is '/tmp/?[31m'");
 	CHECK_STREQ(e.hint, "close it");
 }
 
