@@ -12,20 +12,26 @@ static const char close_it[] = "close it in fsbox_before_snapshot()";
 
 /* ---- Sentences ---- */
 
+/* Foreign text: what is no visible ASCII becomes a question mark. */
+static void clean(char *s)
+{
+	for (; *s; s++) {
+		if (*s < ' ' || *s >= 127)
+			*s = '?';
+	}
+}
+
 int look_refuse(const struct look_who *who, struct err *e, const char *remedy, const char *fmt, ...)
 {
-	char what[200], fd[32] = "", comm[sizeof who->comm];
+	char what[200], fd[32] = "", comm[sizeof who->comm + 1];
 	va_list ap;
-	size_t i = 0;
 
-	for (; i + 1 < sizeof comm && who->comm[i]; i++)
-		comm[i] = who->comm[i] >= ' ' && who->comm[i] < 127 && who->comm[i] != '\'' ? who->comm[i] : '?';
-	comm[i] = '\0';
+	(void)snprintf(comm, sizeof comm, "%.*s", (int)sizeof who->comm, who->comm);
+	clean(comm);
 	va_start(ap, fmt);
 	(void)vsnprintf(what, sizeof what, fmt, ap);
 	va_end(ap);
-	for (char *p = what; *p; p++)
-		*p = *p >= ' ' && *p < 127 ? *p : '?';
+	clean(what);
 	if (who->fd >= 0)
 		(void)snprintf(fd, sizeof fd, "descriptor %d ", who->fd);
 	return err_hint(e,

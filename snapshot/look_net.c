@@ -132,7 +132,9 @@ static void skip(struct reader *r, size_t len)
 static int add_socket(struct look *l, struct reader r, struct err *e)
 {
 	struct look_node node = {.kind = LOOK_UNIX};
+	bool nameless_peer = false;
 	struct unix_diag_msg m;
+	uint8_t shut = 0;
 	struct rtattr a;
 
 	if (r.n < sizeof m)
@@ -152,13 +154,19 @@ static int add_socket(struct look *l, struct reader r, struct err *e)
 			memcpy(&number, data, sizeof number);
 		if (a.rta_type == UNIX_DIAG_PEER) {
 			node.peer = number;
-			node.flags |= number ? 0 : LOOK_WAITING; /* a socket without a file has inode 0 */
+			nameless_peer = number == 0;
 		}
+		if (a.rta_type == UNIX_DIAG_SHUTDOWN && a.rta_len > sizeof a)
+			shut = (uint8_t)data[0];
 		if (a.rta_type == UNIX_DIAG_RQLEN) /* first of two: connections or bytes that wait */
 			node.queue = number;
 		if (a.rta_type == UNIX_DIAG_NAME && a.rta_len > sizeof a && data[0] == '\0')
 			node.flags |= LOOK_ABSTRACT;
 	}
+	/* The other end is a socket without a file: not accepted yet, or closed, which shuts this one in both directions
+	 * (unix_release_sock() in the kernel). */
+	if (nameless_peer && shut != 3)
+		node.flags |= LOOK_WAITING;
 	return look_add(l, &node, e);
 }
 

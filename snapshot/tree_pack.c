@@ -61,11 +61,11 @@ static int put(struct pack *p, const void *data, size_t len, struct err *e)
 /* A name of the tree as a message may show it. */
 static void show(const char *name, char ret[64])
 {
-	size_t i = 0;
-
-	for (; name[i] && i < 60; i++)
-		ret[i] = name[i] > ' ' && name[i] < 127 && name[i] != '\'' ? name[i] : '?';
-	ret[i] = '\0';
+	(void)snprintf(ret, 64, "%.60s", name);
+	for (char *p = ret; *p; p++) {
+		if (*p <= ' ' || *p >= 127 || *p == '\'')
+			*p = '?';
+	}
 }
 
 /* The innermost name says enough: levels above add nothing. */

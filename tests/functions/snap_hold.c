@@ -1,6 +1,6 @@
 /* Holds in init what the environment's HOLD names (several with commas), so that a snapshot of it can be tried: what the
  * look before a dump allows must be dumped and restored, the rest refused with a sentence. A call answers whether what it
- * holds still works: "ok", or what does not; the event "tick" prints that twice a second for ever instead.
+ * holds still works: "ok", or what does not. The event "tick" prints that twice a second for ever instead, "hold" waits.
  *
  * With --net host, HOLD_PORT is a TCP port of loopback and HOLD_NAME an abstract unix socket, both of somebody outside. */
 #include "out.h"
@@ -662,6 +662,11 @@ int fsbox_handler(fsbox_call *call)
 {
 	char text[256];
 
+	if (event_has(call, "hold")) {
+		printf("holding\n");
+		(void)fflush(stdout);
+		(void)forever(NULL);
+	}
 	while (event_has(call, "tick")) {
 		printf("tick %s\n", check(text, sizeof text));
 		(void)fflush(stdout);

@@ -7,7 +7,7 @@
 
 #include "base/fd.h"
 #include "base/mem.h"
-#include "rootfs/tree.h"
+#include "base/removal.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -82,7 +82,7 @@ static void remove_tree(int *tree)
 {
 	(void)fchmod(*tree, 0700);
 	fd_closep(tree);
-	must(root_tree_remove(base, "tree") == 0);
+	must(tree_remove(base, "tree") == 0);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

@@ -44,7 +44,7 @@ TEST(a_sentence_names_process_descriptor_and_remedy)
 	struct err e = {0};
 
 	CHECK_EQ(look_refuse(&odd, &e, "close it", "is '%s'", "/tmp/\x1b[31m"), -EOPNOTSUPP);
-	CHECK_STREQ(e.msg, "process 12 (ev?il\?\?): descriptor 3 is '/tmp/?[31m'");
+	CHECK_STREQ(e.msg, "process 12 (ev?il'?): descriptor 3 is '/tmp/?[31m'");
 	CHECK_STREQ(e.hint, "close it");
 }
 
@@ -164,6 +164,7 @@ TEST(pipes_need_both_ends_inside_but_the_channel)
 /* A message of sock_diag about one socket. */
 static void add_diag(struct buf *b, uint8_t state, uint32_t ino, int64_t peer, uint32_t queue, const char *name)
 {
+	const uint8_t shut[4] = {ino == 29 ? 3 : 0};
 	struct unix_diag_msg m = {.udiag_family = AF_UNIX, .udiag_state = state, .udiag_ino = ino};
 	const size_t at = b->len;
 	struct nlmsghdr h = {.nlmsg_type = SOCK_DIAG_BY_FAMILY};
@@ -189,6 +190,9 @@ static void add_diag(struct buf *b, uint8_t state, uint32_t ino, int64_t peer, u
 	a = (struct rtattr){.rta_len = sizeof a + sizeof queues, .rta_type = UNIX_DIAG_RQLEN};
 	buf_add(b, &a, sizeof a);
 	buf_add(b, queues, sizeof queues);
+	a = (struct rtattr){.rta_len = sizeof a + 1, .rta_type = UNIX_DIAG_SHUTDOWN};
+	buf_add(b, &a, sizeof a);
+	buf_add(b, shut, sizeof shut);
 	h.nlmsg_len = (uint32_t)(b->len - at);
 	memcpy(b->data + at, &h, sizeof h);
 }
@@ -215,11 +219,12 @@ TEST(unix_sockets)
 	add_diag(&b, 1, 26, 0, 0, NULL);       /* waits to be accepted */
 	add_diag(&b, 1, 27, -1, 0, NULL);      /* the other end is closed */
 	add_diag(&b, 10, 28, -1, 0, "\0held");
+	add_diag(&b, 1, 29, 0, 0, NULL); /* the same, and the kernel still has the other socket */
 	CHECK_EQ(look_add_unix(&l, b.data, b.len, &e), 1);
 	b.len = 0;
 	add_done(&b);
 	CHECK_EQ(look_add_unix(&l, b.data, b.len, &e), 0);
-	for (unsigned i = 20; i <= 28; i++) {
+	for (unsigned i = 20; i <= 29; i++) {
 		char link[32];
 
 		(void)snprintf(link, sizeof link, "socket:[%u]", i);
@@ -237,6 +242,7 @@ TEST(unix_sockets)
 	CHECK_CONTAINS(judge(&l, &(struct look_file){.link = "socket:[26]"}), "nobody has accepted");
 	CHECK_STREQ(judge(&l, &(struct look_file){.link = "socket:[27]"}), "");
 	CHECK_STREQ(judge(&l, &(struct look_file){.link = "socket:[28]"}), "");
+	CHECK_STREQ(judge(&l, &(struct look_file){.link = "socket:[29]"}), "");
 	l.host_net = true;
 	CHECK_CONTAINS(judge(&l, &(struct look_file){.link = "socket:[28]"}), "abstract name in the host's network");
 	CHECK_STREQ(judge(&l, &(struct look_file){.link = "socket:[24]"}), "");
