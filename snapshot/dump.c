@@ -4,13 +4,11 @@
  * images afterwards (image.c). */
 #include "snapshot/internal.h"
 
-#include "base/clock.h"
 #include "sys/sys.h"
 
 #include <dirent.h>
 #include <fcntl.h>
 #include <net/if.h>
-#include <poll.h>
 #include <sched.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
@@ -18,7 +16,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 
 #include <linux/capability.h>
 #include <linux/securebits.h>
@@ -322,9 +319,9 @@ static int become(uid_t owner)
 	return 0;
 }
 
-_Noreturn static void run_child(const struct snap_victim *v, const struct command *c)
+static int enter_cell(void *arg)
 {
-	char *const *argv, *const *envp;
+	const struct snap_victim *v = arg;
 	int r = enter(v->pid, "net", CLONE_NEWNET);
 
 	if (r == 0 && !v->host_net)
@@ -333,18 +330,7 @@ _Noreturn static void run_child(const struct snap_victim *v, const struct comman
 		r = enter(v->pid, "uts", CLONE_NEWUTS);
 	if (r == 0)
 		r = enter(v->pid, "ipc", CLONE_NEWIPC);
-	if (r == 0)
-		r = become(v->owner);
-	/* After the change of ids, which forgets it: a dump without its master would stop the cell for good. */
-	if (r == 0 && prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
-		r = -errno;
-	if (r == 0) {
-		memcpy(&argv, &(const char *const *){c->argv}, sizeof argv);
-		memcpy(&envp, &(const char *const *){c->envp}, sizeof envp);
-		(void)execve(argv[0], argv, envp);
-		r = -errno;
-	}
-	_exit(200 - r > 255 ? 255 : 200 - r); /* errno, as far as it fits */
+	return r == 0 ? become(v->owner) : r;
 }
 
 static int explain(const struct snap_draft *d, int status, struct err *e)
@@ -359,45 +345,20 @@ static int explain(const struct snap_draft *d, int status, struct err *e)
 		return err_hint(e, err_set(e, ERR_UNSUPPORTED, 0, "CRIU cannot dump the cell: %s", why),
 				"close what it names in fsbox_before_snapshot(), or run without --snapshot");
 	}
-	if (WIFEXITED(status) && WEXITSTATUS(status) > 200)
-		return err_sys(e, WEXITSTATUS(status) - 200, "starting CRIU's dump");
 	return err_set(e, ERR_SYSTEM, 0, "CRIU's dump ended with status %d and left no log", status);
-}
-
-static bool ends_within(int pidfd, int ms)
-{
-	const uint64_t deadline = clock_mono_ns() + (uint64_t)ms * NS_PER_MS;
-	struct pollfd p = {.fd = pidfd, .events = POLLIN};
-	int n;
-
-	do {
-		uint64_t now = clock_mono_ns();
-
-		n = poll(&p, 1, now < deadline ? (int)((deadline - now) / NS_PER_MS) + 1 : 0);
-	} while (n < 0 && errno == EINTR);
-	return n > 0;
 }
 
 static int run(const struct snap_victim *v, const struct snap_draft *d, const struct command *c, struct err *e)
 {
-	pid_t pid = fork();
-	AUTO_FD int pidfd = FD_NONE;
-	int status = 0;
+	struct snap_victim victim = *v;
+	struct keeper k = {.argv = c->argv, .envp = c->envp, .enter = enter_cell, .arg = &victim, .out = FD_NONE};
+	int status, r = keeper_start(&k, e);
 
-	if (pid < 0)
-		return err_sys(e, errno, "fork");
-	if (pid == 0)
-		run_child(v, c);
-	pidfd = sys_pidfd_open(pid);
-
-	const bool late = !ends_within(pidfd, DUMP_WAIT_MS);
-	if (late)
-		(void)kill(pid, SIGKILL);
-	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		;
-	if (late)
-		return err_set(e, ERR_DEADLINE, ETIMEDOUT, "CRIU's dump took longer than %d s", DUMP_WAIT_MS / 1000);
-	return WIFEXITED(status) && WEXITSTATUS(status) == 0 ? 0 : explain(d, status, e);
+	if (r == 0)
+		r = keeper_wait(&k, DUMP_WAIT_MS, &status, e);
+	if (r < 0)
+		return err_ctx(e, r, "dumping");
+	return status == 0 ? 0 : explain(d, status, e);
 }
 
 /* They are the other user's; the store is ours alone. */

@@ -1,12 +1,9 @@
 #include "snapshot/internal.h"
 
-#include "sys/sys.h"
-
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
 #include <stdio.h>
-#include <sys/wait.h>
 
 /* 4.1 and older dump the vDSO's random state, and 3.17 does not start on Linux 6.13 and newer. */
 enum { ENGINE_MAJOR = 4, ENGINE_MINOR = 2, CHECK_WAIT_MS = 20000 };
@@ -121,12 +118,12 @@ void snap_engine_complaint(char *text, char *ret, size_t size)
 
 int snap_engine_check(const struct snap_engine *en, struct err *e)
 {
+	static const char *const no_environment[] = {NULL};
 	char paths[2 * sizeof en->dir], text[8192], why[200];
 	const char *argv[8];
+	struct keeper k = {.argv = argv, .envp = no_environment};
 	AUTO_FD int from = FD_NONE;
-	AUTO_FD int to = FD_NONE;
-	int p[2], status = 0;
-	pid_t pid;
+	int p[2], status, r;
 
 	engine_argv(en, paths, sizeof paths, argv);
 	argv[5] = "check";
@@ -134,26 +131,15 @@ int snap_engine_check(const struct snap_engine *en, struct err *e)
 	if (pipe2(p, O_CLOEXEC) < 0)
 		return err_sys(e, errno, "making a pipe");
 	from = p[0];
-	to = p[1];
-	pid = fork();
-	if (pid < 0)
-		return err_sys(e, errno, "fork");
-	if (pid == 0) {
-		char *const *args;
-
-		memcpy(&args, &(const char **){argv}, sizeof args);
-		(void)dup2(to, STDOUT_FILENO);
-		(void)dup2(to, STDERR_FILENO);
-		(void)execv(argv[0], args);
-		_exit(127);
-	}
-	fd_closep(&to);
+	k.out = p[1];
+	r = keeper_start(&k, e);
+	fd_closep(&k.out);
+	if (r < 0)
+		return r;
 	listen_to(from, text, sizeof text);
-	(void)kill(pid, SIGKILL); /* one that hangs; else it has ended, and is not reaped yet */
-	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
-		;
-	if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
-		return 0;
+	r = keeper_wait(&k, CHECK_WAIT_MS, &status, e);
+	if (r < 0 || status == 0)
+		return r;
 	snap_engine_complaint(text, why, sizeof why);
 	return err_set(e, ERR_UNSUPPORTED, 0, "CRIU %s does not work on this kernel: %s", en->version, why);
 }

@@ -43,6 +43,20 @@ NODISCARD int manifest_read(const char *file, const char *text, size_t len, stru
  * own; ERR_SYSTEM with the file's name when an image is not what CRIU writes. */
 NODISCARD int image_detach(int images, struct snap_manifest *m, struct err *e);
 
+/* ---- keeper.c: a CRIU on the host, of which nothing is left when it is over ---- */
+
+struct keeper {
+	const char *const *argv, *const *envp;
+	int (*enter)(void *arg); /* before exec, in CRIU's process: system calls only; -errno. May be NULL */
+	void *arg;
+	int out; /* becomes its stdout and stderr; FD_NONE: ours */
+	pid_t pid;
+	int pidfd;
+};
+NODISCARD int keeper_start(struct keeper *k, struct err *e);
+/* After a start: waits, at most so long, and ends whatever is left. *ret_status: exit status, or 128 + signal. */
+NODISCARD int keeper_wait(struct keeper *k, int timeout_ms, int *ret_status, struct err *e);
+
 /* ---- engine.c ---- */
 
 /* The words before CRIU's own arguments. @paths, of at least twice the engine's dir, holds two of them. */

@@ -6,6 +6,7 @@
 #include "base/fd.h"
 #include "cell/host.h"
 #include "cell/internal.h"
+#include "sys/sys.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -15,6 +16,7 @@
 enum {
 	RESTORE_WAIT_MS = 60000, /* some 0.6 ms for each MiB; more only where the machine is far too busy */
 	WORKER_END_MS = 2000,
+	REAP_MS = 200,
 	REQUEST_MAX = 4096,
 	ANSWER_MAX = 8192,
 };
@@ -126,6 +128,9 @@ static int await_end(struct cell *c, struct err *e)
 	do
 		n = poll(&p, 1, WORKER_END_MS);
 	while (n < 0 && errno == EINTR);
+	/* Until PID 1 has reaped it the function could still see it. */
+	for (int i = 0; n == 1 && i < REAP_MS && sys_pidfd_kill(c->worker_pidfd, 0) == 0; i++)
+		(void)poll(NULL, 0, i < REAP_MS / 2 ? 0 : 1);
 	return n == 1 ? 0 : err_set(e, ERR_SYSTEM, ETIMEDOUT, "CRIU has restored and does not end");
 }
 
@@ -157,8 +162,8 @@ int enter_restore(struct cell *c, struct err *e)
 		r = err_set(e, ERR_SYSTEM, EPROTO, "CRIU restored without asking whether it may go on");
 	if (r == 0)
 		r = await_end(c, e);
-	if (r < 0)
-		return r;
+	if (r < 0) /* PID 1 may have failed first, and taken CRIU with it */
+		return fd_valid(c->barrier) ? explain_child(c, r, e) : r;
 	close_worker(c);
 	return c->has_cg ? cg_end_extra(&c->cg, e) : 0;
 }

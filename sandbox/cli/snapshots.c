@@ -155,7 +155,7 @@ int snapshot_publish(struct snapshot_use *u, const struct invoker *inv, struct e
 
 	/* Always printed when a snapshot is made, as Lambda does. */
 	if (p.init_ns > 0)
-		o->init_report(o->arg, "snapshot", r == 0 ? "success" : "error", p.error_type, p.init_ns);
+		o->init_report(o->arg, "snapshot", p.error_type[0] ? "error" : "success", p.error_type, p.init_ns);
 	u->open = r == 0;
 	return r;
 }

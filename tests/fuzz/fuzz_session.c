@@ -61,7 +61,7 @@ struct run {
 	uint8_t plan;
 };
 
-enum { PLAN_CALLS = 1, PLAN_SNAPSHOT = 2, PLAN_RESTORED = 4, PLAN_DRAWS = 8 };
+enum { STEP_CALLS = 1, STEP_SNAPSHOT = 2, STEP_RESTORED = 4, STEP_DRAWS = 8 };
 
 static void pipe_of(int *r, int *w)
 {
@@ -83,7 +83,7 @@ static void start(struct run *r, uint8_t plan)
 	cell_init(&r->cell, &r->host, &r->spec, NULL);
 	pipe_of(&r->hear, &r->cell.in);
 	pipe_of(&r->cell.out, &r->tell);
-	if (plan & PLAN_RESTORED) {
+	if (plan & STEP_RESTORED) {
 		session_init_restored(&r->s, &r->cell, &sink, FD_NONE, true);
 		must(session_restore(&r->s, &restore, env, &e) == 0);
 	} else {
@@ -108,13 +108,13 @@ static void go_on(struct run *r)
 {
 	struct err e = {0};
 
-	if (r->plan & PLAN_SNAPSHOT && r->s.can_snapshot) {
-		r->plan ^= PLAN_SNAPSHOT;
+	if (r->plan & STEP_SNAPSHOT && r->s.can_snapshot) {
+		r->plan ^= STEP_SNAPSHOT;
 		must(session_snapshot(&r->s, &e) == 0 && session_draw(&r->s, &(struct err){0}) < 0);
-	} else if (r->plan & PLAN_DRAWS) {
-		r->plan ^= PLAN_DRAWS;
+	} else if (r->plan & STEP_DRAWS) {
+		r->plan ^= STEP_DRAWS;
 		must(session_draw(&r->s, &e) == 0);
-	} else if (r->plan & PLAN_CALLS) {
+	} else if (r->plan & STEP_CALLS) {
 		next_call(r);
 	}
 }
@@ -154,7 +154,7 @@ static bool take(struct run *r)
 		case SESSION_ENDED:
 			return false;
 		case SESSION_READY:
-			must(r->s.ready && !(r->plan & PLAN_RESTORED));
+			must(r->s.ready && !(r->plan & STEP_RESTORED));
 			go_on(r);
 			break;
 		case SESSION_PARKED:

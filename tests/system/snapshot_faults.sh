@@ -15,7 +15,7 @@ heavy() {
 }
 
 criu_runs() { # as its loader calls it, in this pid namespace
-	pgrep -x 'ld-linux-x86-6|ld-linux-aarch6|criu' >"$T/criu"
+	pgrep 'ld-linux' >"$T/criu"
 }
 
 await() { # a hundred times a second, at most 20 s, until COMMAND is true
@@ -60,8 +60,8 @@ test_criu_killed_in_the_middle_of_a_dump_or_a_restore() {
 		wait "$running" || status=$?
 		if [ "$status" = 0 ]; then
 			check_eq "$(cat "$T/out")" whole
-		else
-			check_matches "$T/err" '^fsbox: .*CRIU'
+		else # the runtime itself, when it has not got its name back yet
+			check_matches "$T/err" '^fsbox: .*CRIU|Error Type: Runtime.ExitError'
 		fi
 		check_world
 	done
@@ -71,7 +71,7 @@ test_criu_killed_in_the_middle_of_a_dump_or_a_restore() {
 }
 
 gone() {
-	! pgrep -x 'native|fsbox-init|ld-linux-x86-6|ld-linux-aarch6|criu' >/dev/null
+	! pgrep '^(native|fsbox-init|ld-linux.*)$' >/dev/null
 }
 
 test_fsbox_killed_at_any_moment_leaves_nothing() {

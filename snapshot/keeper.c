@@ -1,0 +1,141 @@
+/* A CRIU on the host, with whatever it starts. It forks helpers, some of which wait for it for ever: one that is killed
+ * leaves them behind. So it runs under a keeper, a process of ours that its orphans fall to (prctl(2),
+ * PR_SET_CHILD_SUBREAPER). When CRIU has ended, or fsbox has, or it took too long, the keeper ends all that is left
+ * below it, and then itself. */
+#include "snapshot/internal.h"
+
+#include "base/clock.h"
+#include "sys/sys.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+
+enum { CHILDREN_MAX = 4096, ENTER_FAILED = 200, ENTER_ERRNO_MAX = 55 };
+
+static bool wait_for(int pidfd, int ms)
+{
+	const uint64_t deadline = clock_mono_ns() + (uint64_t)ms * NS_PER_MS;
+	struct pollfd p = {.fd = pidfd, .events = POLLIN};
+	int n;
+
+	do {
+		const uint64_t now = clock_mono_ns();
+
+		n = poll(&p, 1, now < deadline ? (int)((deadline - now) / NS_PER_MS) + 1 : 0);
+	} while (n < 0 && errno == EINTR);
+	return n > 0;
+}
+
+_Noreturn static void execute(const struct keeper *k)
+{
+	char *const *argv, *const *envp;
+	sigset_t none;
+	int r;
+
+	(void)sigemptyset(&none);
+	(void)sigprocmask(SIG_SETMASK, &none, NULL);
+	r = k->enter ? k->enter(k->arg) : 0;
+	/* A change of ids forgets it, hence here; the keeper cannot be gone already, or we would be its successor's. */
+	if (r == 0 && prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
+		r = -errno;
+	if (r == 0 && fd_valid(k->out) && (dup2(k->out, STDOUT_FILENO) < 0 || dup2(k->out, STDERR_FILENO) < 0))
+		r = -errno;
+	if (r == 0) {
+		memcpy(&argv, &(const char *const *){k->argv}, sizeof argv); /* execve(2) does not write to them */
+		memcpy(&envp, &(const char *const *){k->envp}, sizeof envp);
+		(void)execve(argv[0], argv, envp);
+		r = -errno;
+	}
+	_exit(ENTER_FAILED + (-r < ENTER_ERRNO_MAX ? -r : ENTER_ERRNO_MAX));
+}
+
+/* All that is below us; what is adopted while we look comes in the next turn. */
+static void end_children(void)
+{
+	char path[64], list[CHILDREN_MAX], *save;
+
+	(void)snprintf(path, sizeof path, "/proc/self/task/%d/children", getpid());
+	while (fd_read_file_at(AT_FDCWD, path, list, sizeof list) > 0) {
+		for (char *word = strtok_r(list, " ", &save); word; word = strtok_r(NULL, " ", &save)) {
+			uint64_t pid;
+
+			if (parse_u64(word, 2, INT32_MAX, &pid))
+				(void)kill((pid_t)pid, SIGKILL);
+		}
+		if (waitpid(-1, NULL, __WALL) < 0 && errno == ECHILD)
+			return;
+	}
+}
+
+_Noreturn static void keep(const struct keeper *k, pid_t master)
+{
+	sigset_t wanted;
+	siginfo_t si;
+	int status = 0;
+	pid_t criu;
+
+	/* Blocked, so none of them is lost: SIGTERM is our master's death or wish, SIGCHLD perhaps CRIU's end. */
+	(void)sigfillset(&wanted);
+	(void)sigprocmask(SIG_SETMASK, &wanted, NULL);
+	(void)sigemptyset(&wanted);
+	(void)sigaddset(&wanted, SIGTERM);
+	(void)sigaddset(&wanted, SIGCHLD);
+	if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0 || prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0) < 0 ||
+	    getppid() != master)
+		_exit(ENTER_FAILED + ECHILD);
+	criu = fork();
+	if (criu == 0)
+		execute(k);
+	if (criu < 0)
+		_exit(ENTER_FAILED + errno);
+	for (;;) {
+		pid_t ended;
+		int how;
+
+		while ((ended = waitpid(-1, &how, WNOHANG | __WALL)) > 0)
+			if (ended == criu) {
+				status = WIFEXITED(how) ? WEXITSTATUS(how) : 128 + WTERMSIG(how);
+				end_children();
+				_exit(status);
+			}
+		if (sigwaitinfo(&wanted, &si) == SIGTERM) {
+			end_children();
+			_exit(128 + SIGTERM);
+		}
+	}
+}
+
+int keeper_start(struct keeper *k, struct err *e)
+{
+	const pid_t master = getpid();
+	pid_t pid = fork();
+
+	if (pid < 0)
+		return err_sys(e, errno, "fork");
+	if (pid == 0)
+		keep(k, master);
+	k->pid = pid;
+	k->pidfd = sys_pidfd_open(pid);
+	return k->pidfd < 0 ? err_sys(e, k->pidfd, "pidfd_open") : 0;
+}
+
+int keeper_wait(struct keeper *k, int timeout_ms, int *ret_status, struct err *e)
+{
+	const bool late = !wait_for(k->pidfd, timeout_ms);
+	int status = 0;
+
+	if (late)
+		(void)kill(k->pid, SIGTERM);
+	while (waitpid(k->pid, &status, 0) < 0 && errno == EINTR)
+		;
+	fd_closep(&k->pidfd);
+	if (late)
+		return err_set(e, ERR_DEADLINE, ETIMEDOUT, "CRIU took longer than %d s", timeout_ms / 1000);
+	*ret_status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+	if (*ret_status > ENTER_FAILED)
+		return err_sys(e, *ret_status - ENTER_FAILED, "starting CRIU");
+	return 0;
+}
