@@ -231,7 +231,8 @@ NODISCARD int snap_dump(const struct snap_engine *en, const struct snap_victim *
 
 enum {
 	SNAP_WORKER_SOCKET = 100, /* descriptor of its end of a SEQPACKET socketpair */
-	SNAP_WORKER_PIPES = 101,  /* and the next three: what becomes 1, 2, 3 and 4 */
+	SNAP_WORKER_ARGS = 9,
+	SNAP_WORKER_PIPES = 101, /* and the next three: what becomes 1, 2, 3 and 4 */
 };
 /* Where its things lie inside the cell: mounts that are detached before the runtime runs. */
 #define SNAP_DIR        "/run/criu"
@@ -240,7 +241,7 @@ enum {
 #define SNAP_DIR_WORK   SNAP_DIR "/work"
 
 /* argv and environment of the worker, inside the cell; static texts. */
-void snap_worker_command(const char *argv[8], const char *envp[4]);
+void snap_worker_command(const char *argv[SNAP_WORKER_ARGS], const char *envp[4]);
 
 /* Encodes the request: restore from SNAP_DIR_IMAGES. Returns its length, at most @size. @m: the pipes. */
 size_t snap_worker_request(const struct snap_manifest *m, void *buf, size_t size);

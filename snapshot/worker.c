@@ -43,7 +43,7 @@ enum {
 	WIRE_32 = 5,
 };
 
-void snap_worker_command(const char *argv[8], const char *envp[4])
+void snap_worker_command(const char *argv[SNAP_WORKER_ARGS], const char *envp[4])
 {
 	static const char *const command[] = {
 #ifdef __aarch64__
@@ -55,9 +55,9 @@ void snap_worker_command(const char *argv[8], const char *envp[4])
 		"--library-path",
 		SNAP_DIR_ENGINE "/lib",
 		SNAP_DIR_ENGINE "/bin/criu",
+		"--no-default-config", /* it would be the one of the cell's root */
 		"swrk",
 		"100", /* SNAP_WORKER_SOCKET */
-		NULL,
 	};
 	static const char *const environment[] = {
 		"XDG_RUNTIME_DIR=" SNAP_DIR_WORK,            /* criu.kdat: what it knows of this kernel */
@@ -67,6 +67,7 @@ void snap_worker_command(const char *argv[8], const char *envp[4])
 	};
 
 	memcpy(argv, command, sizeof command);
+	argv[sizeof command / sizeof command[0]] = NULL;
 	memcpy(envp, environment, sizeof environment);
 }
 

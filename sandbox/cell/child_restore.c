@@ -103,7 +103,7 @@ static int place_fds(const struct cell *c)
 _Noreturn static void worker(const struct cell *c)
 {
 	static const char failed[] = "Error (fsbox): the worker could not be executed\n";
-	const char *argv[8], *envp[4];
+	const char *argv[SNAP_WORKER_ARGS], *envp[4];
 	char *const *args, *const *env;
 
 	snap_worker_command(argv, envp);

@@ -125,7 +125,11 @@ static int plan_skeleton(struct cell_plan *p, const struct cell_spec *spec, cons
 	if (r < 0)
 		return r;
 	r = plan_dev_skeleton(p, host, e);
-	if (r < 0 || spec->rootfs)
+	/* In somebody's root it would be loaded into whatever is started there, CRIU before the cell is confined
+	 * included. */
+	if (r == 0 && spec->rootfs)
+		return skel_add(p, SKEL_TEXT, "etc/ld.so.preload", "", e);
+	if (r < 0)
 		return r;
 	for (size_t i = 0; i < ARRAY_LEN(own_userland); i++)
 		if ((r = skel_add(p, own_userland[i].kind, own_userland[i].path, own_userland[i].text, e)) < 0)

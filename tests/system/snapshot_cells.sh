@@ -217,6 +217,32 @@ test_many_at_once_are_all_different() {
 	check_store
 }
 
+# CRIU is executed in the cell's root before the cell is confined: nothing of that root may be loaded into it or run by it.
+test_a_root_of_somebodys_gets_no_hold_of_criu() {
+	own_store
+	command -v ldd >/dev/null 2>&1 || skip "ldd is missing"
+	mkdir -p "$T/root/etc/criu" "$T/root/usr/lib/criu" "$T/root/tmp"
+	for lib in $(ldd "$FSBOX_BUILD/runtime/native" | grep -o '/[^ ]*'); do
+		mkdir -p "$T/root${lib%/*}"
+		cp -L "$lib" "$T/root$lib"
+	done
+	printf '%s\n' '#include <unistd.h>' '__attribute__((constructor)) static void c(void) { (void)!write(2, "PRELOADED\n", 10); }' >"$T/evil.c"
+	cc -shared -fPIC -o "$T/root/etc/evil.so" "$T/evil.c"
+	cp "$T/root/etc/evil.so" "$T/root/usr/lib/criu/evil.so"
+	echo /etc/evil.so >"$T/root/etc/ld.so.preload"
+	printf '%s\n' 'action-script /etc/evil.sh' 'libdir /usr/lib/criu' >"$T/root/etc/criu/default.conf"
+	printf '%s\n' '#!/bin/sh' 'echo EVIL >&2' >"$T/root/etc/evil.sh"
+	chmod -R a+rX "$T/root"
+	chmod 755 "$TAP_DIR" "$T" "$T/root/etc/evil.sh"
+	for _ in 1 2; do
+		cell_status 0 --snapshot=require --rootfs "$T/root" "$FUNCTIONS/counter.so"
+		check_lacks "$T/err" PRELOADED
+		check_lacks "$T/err" EVIL
+		check_contains "$T/err" RESTORE_START
+	done
+	check_store
+}
+
 # ---- Hooks ----
 
 test_hooks_run_in_order_and_their_failures_have_lambdas_names() {
