@@ -91,6 +91,9 @@ fi
 jobs=${FSBOX_TEST_JOBS:-$(nproc)}
 logs=build/test-logs
 work=build/test-logs/run.$$
+for old in build/test-logs/run.*; do # of runs that were killed
+	kill -0 "${old##*.}" 2>/dev/null || rm -rf "$old"
+done
 mkdir -p "$work" || exit 1
 guest=
 finish() {
@@ -164,21 +167,41 @@ programs_of() { # SUITE
 	done
 }
 
-build_suites() { # SUITE...: their programs
+suites_built=
+build_suites() { # SUITE...: their programs, each once
 	for suite in "$@"; do
-		build "$(variant_of "$suite")" "programs-$suite"
+		case " $suites_built " in
+		*" $suite "*) ;;
+		*)
+			suites_built="$suites_built $suite"
+			case $suite in
+			all | functions) build "" "$suite" ;;
+			*) build "$(variant_of "$suite")" "programs-$suite" ;;
+			esac
+			;;
+		esac
 	done
+}
+
+for_tier() { # TIER[/WHAT]: builds what the guest needs for it
+	case $1 in
+	guest-systemd*) build_suites all functions ;;
+	*/*)
+		part=${1#*/}
+		build_suites all functions "${part%%/*}"
+		;;
+	*) build_suites all functions unit policy kernel fault escape system ;;
+	esac
 }
 
 for item in $suites; do
 	case $item in
 	guest)
-		build "" all functions
-		build_suites unit kernel fault escape system
+		build_suites all functions unit kernel fault escape system
 		echo "guest-6.1 subset" >>"$work/tiers"
 		;;
 	guest-*)
-		tier=${item%%/*} what=${item#"$tier"}
+		tier=${item%%/*}
 		case " $tiers " in
 		*" $tier "*) ;;
 		*)
@@ -186,9 +209,11 @@ for item in $suites; do
 			exit 2
 			;;
 		esac
-		build "" all functions
-		build_suites unit policy kernel fault escape system
-		echo "$tier ${what:-/all}" | sed 's| /| |' >>"$work/tiers"
+		for_tier "$item"
+		case $item in
+		*/*) echo "$tier ${item#*/}" ;;
+		*) echo "$tier all" ;;
+		esac >>"$work/tiers"
 		;;
 	lint)
 		printf 'build lint/tap\nbuild lint/selftest\n' >>"$work/list"
@@ -212,7 +237,7 @@ for item in $suites; do
 		programs=$(programs_of "$item")
 		[ -n "$programs" ] || continue
 		variant=$(variant_of "$item")
-		build "$variant" "programs-$item"
+		build_suites "$item"
 		for name in $programs; do
 			add "$variant" "$name"
 		done

@@ -52,14 +52,15 @@ cat <<'END'
 
 The floor is Linux 6.1. The programs in `tests/kernel/` use each feature and look at its effect; they run on the machine that
 builds (`make check`), and in the guest tier on Debian's kernels 6.1 and 6.12 with pure cgroup v2 (`make check-guest`, `make
-check-all`). This table is what they printed; `sh tests/guest/kernel-table.sh` makes it anew, and `kernel/document` fails where a run
-shows something else. `fsbox check` says the same of the host it runs on.
+check-all`). This table is what they printed; `sh tests/guest/kernel-table.sh` makes it anew, and `kernel/document` fails where
+a run shows something else. `fsbox check` says the same of the host it runs on.
 
 "Elsewhere" means that the feature is one of cgroup2's controllers and this machine has them on v1, or the reverse. The hybrid
 column is a machine with the controllers on v1 and an empty cgroup2 tree beside them.
 
 END
 awk -F '\t' '
+	$1 == "host" { sub(/[^0-9.].*/, "", $6) } # the rest is its builder
 	!($1 in release) { release[$1] = $6 }
 	END {
 		printf "Kernels of the last run: hybrid %s, 6.1 %s, 6.12 %s.\n\n", look("host"), look("6.1"), look("6.12")

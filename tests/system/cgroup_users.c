@@ -267,6 +267,15 @@ TEST(a_delegated_group_without_a_controller_names_it_and_the_remedy)
 	tap_note("%s\nhint: %s", r->e.msg, r->e.hint);
 	CHECK_CONTAINS(r->e.msg, "was not given the controllers: cpu");
 	CHECK_CONTAINS(r->e.hint, "Delegate=cpu memory pids");
+
+	/* What was made for the attempt is gone again. */
+	char below[640];
+	struct report *again = report_new();
+	(void)snprintf(below, sizeof below, "%s/poor/own/new/newer", parent.path);
+	run_as_user("poor/own", below, again);
+	CHECK(again->find < 0);
+	CHECK_EQ(count_groups("poor/own/new"), 0);
+	(void)munmap(again, sizeof *again);
 	undelegate("poor");
 	(void)munmap(r, sizeof *r);
 }
