@@ -188,7 +188,9 @@ int look_add_unix(struct look *l, const void *data, size_t len, struct err *e)
 		if (h.nlmsg_type == NLMSG_ERROR) {
 			if (h.nlmsg_len >= sizeof h + sizeof code)
 				memcpy(&code, r.p + sizeof h, sizeof code);
-			return err_sys(e, code ? code : EPROTO, "reading the kernel's unix sockets");
+			return err_hint(e, err_sys(e, code ? code : EPROTO, "reading the kernel's unix sockets"),
+					"CRIU and this look need the kernel's modules unix_diag, tcp_diag, udp_diag, "
+					"netlink_diag and af_packet_diag: modprobe -a unix_diag tcp_diag …");
 		}
 		if (h.nlmsg_type == SOCK_DIAG_BY_FAMILY) {
 			ok = add_socket(l, (struct reader){r.p + sizeof h, h.nlmsg_len - sizeof h}, e);
