@@ -70,6 +70,9 @@ done
 default_suites="lint unit policy kernel fuzz fault escape system guest"
 tiers="guest-6.1 guest-6.12 guest-systemd"
 suites=${suites:-$default_suites${all:+ $tiers}}
+[ -z "$all" ] || FSBOX_ALL=1
+FSBOX_ALL=${FSBOX_ALL-}
+export FSBOX_ALL
 
 # ---- Set-up ----
 if [ "${FSBOX_NO_DEPS-}" != 1 ]; then

@@ -122,6 +122,20 @@ has_limits() {
 	[ "$MODE" = root ] || [ "$MODE" = delegated ]
 }
 
+# With FSBOX_THROUGH_SNAPSHOT=1 every cell of root's is a clone, where there can be a snapshot of the function: the tests of
+# cold cells hold for restored ones (tests/system/through_snapshot.sh). True when this one is not to be.
+through_snapshot() {
+	[ "$MODE" = root ] || return 0
+	XDG_STATE_HOME=$TAP_DIR/state
+	export XDG_STATE_HOME
+	for through_word in "$@"; do
+		case $through_word in
+		--snapshot | --snapshot=* | --spec | --spec=*) return 0 ;;
+		esac
+	done
+	return 1
+}
+
 # Seven hundredths of an emulated processor do little in three seconds: there a test that names no timeout gets a longer one.
 cell() { # fsbox run's arguments
 	cell_timeout=$((3 * ${FSBOX_SLOWER:-1}))
@@ -131,6 +145,7 @@ cell() { # fsbox run's arguments
 		esac
 	done
 	[ $cell_timeout = 3 ] || set -- --timeout $cell_timeout "$@"
+	[ -z "${FSBOX_THROUGH_SNAPSHOT-}" ] || through_snapshot "$@" || set -- --snapshot "$@"
 	# shellcheck disable=SC2046 # words
 	run in_mode "$FSBOX" run $(mode_options) "$@"
 }
