@@ -18,6 +18,7 @@
 #include <sys/syscall.h>
 
 #include <linux/capability.h>
+#include <linux/mount.h>
 #include <linux/securebits.h>
 
 enum {
@@ -27,7 +28,10 @@ enum {
 	LOG_MAX = 1 << 20,
 	TABLE_MAX = 1 << 20, /* of /proc/PID/mountinfo and maps: a cell has some fifteen mounts */
 	MAPS_MAX = 16 << 20,
+	KDAT_FD = 100,
+	KDAT_MAX = 4096,
 };
+#define KDAT "criu.kdat"
 
 /* ---- what is known before ---- */
 
@@ -160,11 +164,13 @@ struct command {
 	struct arena arena;
 	const char *argv[MAX_ARGS];
 	size_t n;
-	const char *envp[4];
+	const char *envp[5];
+	int kdat_dir; /* a tmpfs: CRIU keeps what it knows of the kernel nowhere else */
 };
 
 static void command_done(struct command *c)
 {
+	fd_closep(&c->kdat_dir);
 	arena_done(&c->arena);
 }
 
@@ -265,11 +271,43 @@ static int make_command(const struct snap_engine *en, const struct snap_victim *
 	c->argv[c->n] = NULL;
 	c->envp[0] = "HOME=/nonexistent";
 	c->envp[1] = arena_printf(&c->arena, "CRIU_LIBS_DIR=%s/plugins", en->dir);
-	c->envp[2] = NULL;
+	c->envp[2] = arena_printf(&c->arena, "XDG_RUNTIME_DIR=/proc/self/fd/%d", KDAT_FD);
+	c->envp[3] = NULL;
 	for (size_t i = 0; r == 0 && i < c->n; i++)
 		if (!c->argv[i])
 			r = err_oom(e);
-	return r;
+	return r == 0 && (!c->envp[1] || !c->envp[2]) ? err_oom(e) : r;
+}
+
+/* A mount that is nowhere: it goes with its last descriptor. */
+static int make_kdat_dir(struct command *c, const struct buf *kdat, struct err *e)
+{
+	AUTO_FD int fs = sys_fsopen("tmpfs"), file = FD_NONE;
+	int r = fs < 0 ? fs : sys_fsconfig_string(fs, "size", "64k");
+
+	if (r == 0)
+		r = sys_fsconfig_create(fs);
+	if (r == 0)
+		r = c->kdat_dir = sys_fsmount(fs, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+	if (r >= 0 && kdat->len > 0) {
+		file = openat(c->kdat_dir, KDAT, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+		r = file < 0 ? -errno : fd_write_all(file, kdat->data, kdat->len);
+	}
+	return r < 0 ? err_sys(e, r, "making a tmpfs for CRIU") : 0;
+}
+
+/* Failing costs time only. */
+static void take_kdat(const struct command *c, struct buf *kdat)
+{
+	AUTO_FD int file = FD_NONE;
+	AUTO_FREE char *data = NULL;
+	size_t len;
+
+	if (kdat->len > 0)
+		return;
+	file = openat(c->kdat_dir, KDAT, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd_valid(file) && fd_read_all(file, KDAT_MAX, &data, &len) == 0)
+		buf_add(kdat, data, len);
 }
 
 /* ---- running it ---- */
@@ -319,9 +357,15 @@ static int become(uid_t owner)
 	return 0;
 }
 
+struct entry {
+	struct snap_victim victim;
+	int kdat_dir;
+};
+
 static int enter_cell(void *arg)
 {
-	const struct snap_victim *v = arg;
+	const struct entry *x = arg;
+	const struct snap_victim *v = &x->victim;
 	int r = enter(v->pid, "net", CLONE_NEWNET);
 
 	if (r == 0 && !v->host_net)
@@ -330,7 +374,9 @@ static int enter_cell(void *arg)
 		r = enter(v->pid, "uts", CLONE_NEWUTS);
 	if (r == 0)
 		r = enter(v->pid, "ipc", CLONE_NEWIPC);
-	return r == 0 ? become(v->owner) : r;
+	if (r == 0)
+		r = become(v->owner);
+	return r == 0 && dup2(x->kdat_dir, KDAT_FD) < 0 ? -errno : r;
 }
 
 static int explain(const struct snap_draft *d, int status, struct err *e)
@@ -350,8 +396,8 @@ static int explain(const struct snap_draft *d, int status, struct err *e)
 
 static int run(const struct snap_victim *v, const struct snap_draft *d, const struct command *c, struct err *e)
 {
-	struct snap_victim victim = *v;
-	struct keeper k = {.argv = c->argv, .envp = c->envp, .enter = enter_cell, .arg = &victim, .out = FD_NONE};
+	struct entry x = {.victim = *v, .kdat_dir = c->kdat_dir};
+	struct keeper k = {.argv = c->argv, .envp = c->envp, .enter = enter_cell, .arg = &x, .out = FD_NONE};
 	int status, r = keeper_start(&k, e);
 
 	if (r == 0)
@@ -385,9 +431,10 @@ static int take_over(const struct snap_draft *d, struct err *e)
 	return r;
 }
 
-int snap_dump(const struct snap_engine *en, const struct snap_victim *v, struct snap_draft *d, struct err *e)
+int snap_dump(const struct snap_engine *en, const struct snap_victim *v, struct buf *kdat, struct snap_draft *d,
+	      struct err *e)
 {
-	AUTO(command_done) struct command c = {0};
+	AUTO(command_done) struct command c = {.kdat_dir = FD_NONE};
 	struct libraries l = {.m = &d->m};
 	char paths[2 * sizeof en->dir];
 	int r = note_pipes(v, &d->m, e);
@@ -396,12 +443,16 @@ int snap_dump(const struct snap_engine *en, const struct snap_victim *v, struct 
 		r = each_task(v->pid, note_libraries, &l, 0, e);
 	if (r == 0)
 		r = make_command(en, v, d, &c, paths, sizeof paths, e);
+	if (r == 0)
+		r = make_kdat_dir(&c, kdat, e);
 	if (r == 0 && fchown(d->images, v->owner, (gid_t)-1) < 0)
 		r = err_sys(e, errno, "handing '%s' to CRIU", d->images_path);
 	if (r == 0)
 		r = snap_clock_now(&d->m.taken, e);
 	if (r == 0)
 		r = run(v, d, &c, e);
+	if (r == 0)
+		take_kdat(&c, kdat);
 	if (r == 0)
 		r = take_over(d, e);
 	return r == 0 ? image_detach(d->images, &d->m, e) : r;

@@ -300,6 +300,17 @@ static int clean(int images, uint64_t *ret_pages, struct err *e)
 	return r;
 }
 
+static int forget_mounts(const struct detach *d, struct err *e)
+{
+	AUTO(image_done) struct image im = {.name = "files.img"};
+	AUTO(buf_done) struct buf out = {0};
+	int r = load(d->images, &im, e);
+
+	if (r == 0)
+		r = told(&im, image_write_files(im.data, im.len, &out), e);
+	return r < 0 ? r : replace(d->images, &im, &out, e);
+}
+
 /* Filters are made afresh by each restore: an empty file to mount that one over. Were the mount forgotten, CRIU would
  * refuse the empty file ("Unexpected EOF") instead of restoring an old filter. Where no process has a filter, none would
  * be installed whatever the file says, so it may be read: an image of no filters.
@@ -330,6 +341,8 @@ static int detach(struct detach *d, uint64_t *ret_pages, struct err *e)
 		r = clean(d->images, ret_pages, e);
 	if (r == 0)
 		r = do_tasks(d, true, e);
+	if (r == 0)
+		r = forget_mounts(d, e);
 	if (r == 0)
 		r = empty_filters(d, e);
 	return r;

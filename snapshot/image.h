@@ -51,3 +51,7 @@ NODISCARD int image_write_no_filters(struct buf *out);
  * that the thread will have the filter: it names one of @f, or is not the leader and all are for all threads. */
 NODISCARD int image_write_core(const void *data, size_t len, const struct image_filters *f, bool leader,
 			       struct buf *out);
+
+/* Appends files.img without the numbers of mounts. They are those of the dumped cell; CRIU looks for them where it makes a
+ * deleted file again, and without one it takes the root that it lives in. */
+NODISCARD int image_write_files(const void *data, size_t len, struct buf *out);

@@ -12,6 +12,7 @@ enum {
 	MAGIC_CORE = 0x55053847,
 	MAGIC_IDS = 0x54432030,
 	MAGIC_SECCOMP = 0x64413049,
+	MAGIC_FILES = 0x56303138,
 };
 
 /* Fields of CRIU's messages, by their numbers. */
@@ -32,6 +33,8 @@ enum {
 	FILTER_CODE = 1,
 	FILTER_PREV = 2,
 	FILTER_FLAGS = 3,
+	FILE_REG = 3,
+	REG_MOUNT = 7,
 };
 
 enum {
@@ -562,4 +565,67 @@ int image_write_core(const void *data, size_t len, const struct image_filters *k
 	if (r < 0)
 		return r;
 	return seen ? put_image(out, MAGIC_CORE, &message) : -EBADMSG;
+}
+
+/* ---- Open files ---- */
+
+static int write_reg(struct span message, struct buf *out)
+{
+	struct field f;
+	int r;
+
+	while ((r = next_field(&message, &f)) > 0) {
+		if (f.number != REG_MOUNT)
+			buf_add(out, f.whole.p, f.whole.n);
+	}
+	return r;
+}
+
+static int write_file(struct span message, struct buf *out)
+{
+	struct field f;
+	int r;
+
+	while ((r = next_field(&message, &f)) > 0) {
+		AUTO(buf_done) struct buf reg = {0};
+
+		if (f.number != FILE_REG) {
+			buf_add(out, f.whole.p, f.whole.n);
+			continue;
+		}
+		if (f.type != WIRE_BYTES)
+			return -EBADMSG;
+		r = write_reg(f.bytes, &reg);
+		if (r < 0)
+			return r;
+		if (reg.failed)
+			return -ENOMEM;
+		put_varint(out, FILE_REG << 3 | WIRE_BYTES);
+		put_varint(out, reg.len);
+		buf_add(out, reg.data, reg.len);
+	}
+	return r;
+}
+
+int image_write_files(const void *data, size_t len, struct buf *out)
+{
+	struct span s, entry;
+	int r = open_image(data, len, MAGIC_FILES, &s);
+
+	if (r < 0)
+		return r;
+	put_le32(out, MAGIC_COMMON);
+	put_le32(out, MAGIC_FILES);
+	while ((r = next_entry(&s, &entry)) > 0) {
+		AUTO(buf_done) struct buf message = {0};
+
+		r = write_file(entry, &message);
+		if (r < 0)
+			return r;
+		if (message.failed)
+			return -ENOMEM;
+		put_le32(out, (uint32_t)message.len);
+		buf_add(out, message.data, message.len);
+	}
+	return r < 0 ? r : out->failed ? -ENOMEM : 0;
 }

@@ -38,9 +38,9 @@ NODISCARD int manifest_read(const char *file, const char *text, size_t len, stru
 /* ---- image.c: what is changed in CRIU's images ---- */
 
 /* Makes the images in @images free of namespaces: each process's user, pid, mount, cgroup … namespace becomes the one
- * that the restoring CRIU lives in; removes the images of namespaces; leaves an empty seccomp.img, over which the filter
- * of each restore is mounted. Fills max_pid and page_bytes of @m. ERR_UNSUPPORTED when a process has namespaces of its
- * own; ERR_SYSTEM with the file's name when an image is not what CRIU writes. */
+ * that the restoring CRIU lives in; removes the images of namespaces, and what open files say of mounts; leaves an empty
+ * seccomp.img, over which the filter of each restore is mounted. Fills max_pid and page_bytes of @m. ERR_UNSUPPORTED when
+ * a process has namespaces of its own; ERR_SYSTEM with the file's name when an image is not what CRIU writes. */
 NODISCARD int image_detach(int images, struct snap_manifest *m, struct err *e);
 
 /* ---- keeper.c: a CRIU on the host, of which nothing is left when it is over ---- */

@@ -365,8 +365,8 @@ static int judge_path(const struct look_who *who, const struct look_file *f, con
 	/* CRIU: "Can't lookup mount". Comes of descriptors from outside, POSIX message queues, secret memory. */
 	if (!look_number(f->fdinfo, "mnt_id", 0, &mount) || !has_mount(mountinfo, mount, &tmp))
 		return look_refuse(who, e, close_it, "is '%s', which lies outside of the cell's mounts", f->link);
-	/* CRIU writes such a file beside where it was, and cannot in a clone: "Can't link … .cr.1.ghost". */
-	if (f->nlink == 0 && !S_ISDIR(f->mode))
+	/* The content of a regular one is in the image, and CRIU makes it again where it was. */
+	if (f->nlink == 0 && !S_ISDIR(f->mode) && !(S_ISREG(f->mode) && tmp))
 		return look_refuse(who, e, close_it, "is '%s', a file without a name", f->link);
 	if ((S_ISCHR(f->mode) || S_ISBLK(f->mode)) && !is_plain_device(f))
 		return look_refuse(who, e, close_it, "is the device '%s'", f->link);
@@ -428,7 +428,7 @@ static const char *judge_mapping(const char *s, size_t len)
 	/* CRIU: "Task … with SysVIPC shmem map … doesn't live in IPC ns". */
 	if (len > 5 && memcmp(s, "/SYSV", 5) == 0)
 		return "System V shared memory, which a snapshot cannot hold";
-	if (ends_in(s, len, " (deleted)"))
+	if (ends_in(s, len, " (deleted)") && !(len > 5 && memcmp(s, "/tmp/", 5) == 0)) /* there its content is held */
 		return "a file without a name";
 	return len > 5 && memcmp(s, "/dev/", 5) == 0 ? "a device" : NULL;
 }

@@ -224,8 +224,10 @@ struct snap_victim {
 NODISCARD int snap_look(const struct snap_victim *v, struct err *e);
 
 /* Dumps into the draft's images and makes them free of namespaces; the runtime is dead then. Fills the manifest's pipes,
- * max_pid, page_bytes, taken, deps. */
-NODISCARD int snap_dump(const struct snap_engine *en, const struct snap_victim *v, struct snap_draft *d, struct err *e);
+ * max_pid, page_bytes, taken, deps. @kdat: what CRIU knows of this kernel from an earlier dump of this boot; empty: it
+ * looks, which takes some 10 ms, and @kdat is filled. Not what a worker knows: that one has other rights. */
+NODISCARD int snap_dump(const struct snap_engine *en, const struct snap_victim *v, struct buf *kdat,
+			struct snap_draft *d, struct err *e);
 
 /* ---- Worker: a CRIU that waits for its request inside a prepared cell ---- */
 

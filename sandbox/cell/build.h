@@ -46,9 +46,9 @@ struct cell_host {
 	bool clone_beside;        /* CLONE_INTO_CGROUP does not work from here: the child enters by itself */
 	struct cell_trace *trace; /* NULL unless wanted */
 	const struct snap_engine *engine; /* borrowed; NULL: no snapshots */
-	bool kdat_kept;
-	struct buf
-		kdat; /* what CRIU knows of this kernel, from an earlier worker of this boot; empty: it has to look */
+	/* What CRIU knows of this kernel, from an earlier worker or dump of this boot; empty: it has to look. */
+	struct buf kdat, dump_kdat;
+	bool kdat_kept, dump_kdat_kept; /* in the state directory */
 };
 
 /* Looks at the host, finds the cgroup parent (unless @spec says no limits), sweeps what dead owners left.

@@ -294,4 +294,5 @@ void cell_host_close(struct cell_host *h)
 		cg_parent_leave(&h->cg, &h->cg_parent);
 	fd_closep(&h->slots);
 	buf_done(&h->kdat);
+	buf_done(&h->dump_kdat);
 }

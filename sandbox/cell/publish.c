@@ -12,20 +12,21 @@
 
 enum { KDAT_MAX = 4096, KDAT_FILE = 128 };
 
-/* ---- What workers find out ---- */
+/* ---- What workers and dumps find out ---- */
 
 /* Another boot may be another kernel, another CRIU asks other questions. */
-static int kdat_name(const struct cell_host *h, char *name, size_t size)
+static int kdat_name(const struct cell_host *h, const char *what, char *name, size_t size)
 {
 	char boot[40];
 
 	if (fd_read_file_at(AT_FDCWD, "/proc/sys/kernel/random/boot_id", boot, sizeof boot) < 0)
 		return -errno;
-	(void)snprintf(name, size, "criu-%s-%s.kdat", h->engine->version, boot);
+	(void)snprintf(name, size, "%s-%s-%s.kdat", what, h->engine->version, boot);
 	return 0;
 }
 
-void publish_use_engine(struct cell_host *h, const struct snap_engine *en)
+/* True when there was something. */
+static bool read_kdat(const struct cell_host *h, const char *what, struct buf *kdat)
 {
 	char name[KDAT_FILE];
 	AUTO_FD int dir = open(h->state_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -33,32 +34,43 @@ void publish_use_engine(struct cell_host *h, const struct snap_engine *en)
 	char *data;
 	size_t len;
 
-	h->engine = en;
-	if (kdat_name(h, name, sizeof name) < 0)
-		return;
+	if (kdat->len > 0 || kdat_name(h, what, name, sizeof name) < 0)
+		return false;
 	fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 	if (!fd_valid(fd) || fd_read_all(fd, KDAT_MAX, &data, &len) < 0)
-		return;
-	buf_add(&h->kdat, data, len);
-	h->kdat_kept = true;
+		return false;
+	buf_add(kdat, data, len);
 	free(data);
+	return true;
 }
 
-void publish_keep_kdat(struct cell_host *h)
+static void keep_kdat(const struct cell_host *h, const char *what, const struct buf *kdat, bool *kept)
 {
-	char name[KDAT_FILE], aside[KDAT_FILE + 8];
+	char name[KDAT_FILE], aside[KDAT_FILE + 12];
 	AUTO_FD int dir = open(h->state_dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	AUTO_FD int fd = FD_NONE;
 
-	if (h->kdat_kept || h->kdat.len == 0 || kdat_name(h, name, sizeof name) < 0)
+	if (*kept || kdat->len == 0 || kdat_name(h, what, name, sizeof name) < 0)
 		return;
-	h->kdat_kept = true;
+	*kept = true;
 	(void)snprintf(aside, sizeof aside, "%s.%d", name, getpid());
 	fd = openat(dir, aside, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (!fd_valid(fd))
 		return;
-	if (fd_write_all(fd, h->kdat.data, h->kdat.len) < 0 || renameat(dir, aside, dir, name) < 0)
+	if (fd_write_all(fd, kdat->data, kdat->len) < 0 || renameat(dir, aside, dir, name) < 0)
 		(void)unlinkat(dir, aside, 0);
+}
+
+void publish_use_engine(struct cell_host *h, const struct snap_engine *en)
+{
+	h->engine = en;
+	h->kdat_kept |= read_kdat(h, "criu", &h->kdat);
+}
+
+void publish_keep_kdat(struct cell_host *h)
+{
+	keep_kdat(h, "criu", &h->kdat, &h->kdat_kept);
+	keep_kdat(h, "criu-dump", &h->dump_kdat, &h->dump_kdat_kept);
 }
 
 /* ---- A clone's first word ---- */
@@ -244,7 +256,8 @@ static int dump(struct publisher *p, struct cell *c, struct session *s, struct s
 		return r;
 
 	int mark = trace_begin(p->host->trace, "dump", false);
-	r = snap_dump(p->host->engine, &v, d, e);
+	p->host->dump_kdat_kept |= read_kdat(p->host, "criu-dump", &p->host->dump_kdat);
+	r = snap_dump(p->host->engine, &v, &p->host->dump_kdat, d, e);
 	trace_end(p->host->trace, mark);
 	return r == 0 ? keep_tmp(c, tmp, d, e) : r;
 }

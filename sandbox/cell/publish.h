@@ -30,7 +30,7 @@ NODISCARD int publish_try(struct publisher *p, struct err *e);
 /* Makes the host able to restore: its engine, and what earlier workers of this boot found out about the kernel. @en is
  * borrowed. */
 void publish_use_engine(struct cell_host *h, const struct snap_engine *en);
-/* Keeps what the last worker found out, if it is news. Failing costs time only. */
+/* Keeps what the last worker and the last dump found out, if it is news. Failing costs time only. */
 void publish_keep_kdat(struct cell_host *h);
 
 /* The first word to a clone of @snap: who it is. */

@@ -1,6 +1,7 @@
 #!/bin/sh
-# The benchmark: fsbox beside its floor, bubblewrap, runc and crun, in turns, in one run. Needs root, for the groups.
-# BENCH_ROUNDS (60), BENCH_CALLS (1000). Prints Markdown. Asserts nothing: times belong to a machine.
+# The benchmark: fsbox beside its floor, bubblewrap, runc and crun, in turns, in one run; then snapshots beside CRIU's command
+# line. Needs root, for the groups. BENCH_ROUNDS (60), BENCH_CALLS (1000). Prints Markdown. Asserts nothing: times belong to a
+# machine.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 rounds=${BENCH_ROUNDS:-60}
@@ -18,7 +19,8 @@ B=$build/tests/bench
 handler=$build/examples/hello.so
 [ -f "$handler" ] || handler=$build/tests/functions/echo.so
 dir=$(mktemp -d "${TMPDIR:-/tmp}/fsbox-bench.XXXXXX") || exit 1
-trap 'rm -rf "$dir"' EXIT
+store=
+trap 'rm -rf "$dir" ${store:+"$store"}' EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM HUP
 chmod 755 "$dir"
@@ -113,3 +115,11 @@ echo
 echo "resident memory: runtime $(of VmRSS "$dir/cell") kB (anonymous $(of RssAnon "$dir/cell") kB)," \
 	"a bare process $(of VmRSS "$dir/bare") kB (anonymous $(of RssAnon "$dir/bare") kB)," \
 	"difference $(($(of VmRSS "$dir/cell") - $(of VmRSS "$dir/bare"))) kB"
+
+# ---- Snapshots ----
+# On the file system of the build: temporary directories may be where a new file costs a millisecond (ext4 looks for an inode
+# that was not in use a moment ago).
+echo
+store=$(mktemp -d "$build/bench.XXXXXX") || exit 1
+chmod 755 "$store"
+"$B/snapshots" "$((rounds / 3 > 5 ? rounds / 3 : 5))" "$store"

@@ -70,6 +70,18 @@ static void check_tree(const uint8_t *data, size_t size)
 	image_tree_done(&t);
 }
 
+static void check_files(const uint8_t *data, size_t size)
+{
+	AUTO(buf_done) struct buf once = {0};
+	AUTO(buf_done) struct buf twice = {0};
+
+	if (!accepted(image_write_files(data, size, &once)))
+		return;
+	must(once.len <= size);
+	must(image_write_files(once.data, once.len, &twice) == 0);
+	must(once.len == twice.len && memcmp(once.data, twice.data, once.len) == 0);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct image_filters f;
@@ -80,6 +92,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	check_core(data, size, true);
 	check_core(data, size, false);
 	check_tree(data, size);
+	check_files(data, size);
 	if (accepted(image_read_filters(data, size, &f)))
 		must(f.n <= size);
 	return 0;

@@ -46,7 +46,14 @@ static void add_le32(struct buf *b, uint32_t v)
 	}
 }
 
-enum { INVENTORY = 0x58313116, PSTREE = 0x50273030, CORE = 0x55053847, IDS = 0x54432030, SECCOMP = 0x64413049 };
+enum {
+	INVENTORY = 0x58313116,
+	PSTREE = 0x50273030,
+	CORE = 0x55053847,
+	IDS = 0x54432030,
+	SECCOMP = 0x64413049,
+	FILES = 0x56303138
+};
 
 static void add_magic(struct buf *b, uint32_t magic)
 {
@@ -151,6 +158,30 @@ static void make_filters(struct buf *b, const struct filter_of *f, size_t n)
 	add_entry(b, &m);
 }
 
+/* A file by its path and a pipe. @mount 0: no mount is named. */
+static void make_files(struct buf *b, uint64_t mount)
+{
+	struct buf m = {0}, reg = {0}, pipe = {0};
+
+	add_number(&reg, 1, 11);
+	add_bytes(&reg, 6, "/tmp/gone", 9);
+	if (mount)
+		add_number(&reg, 7, mount);
+	add_number(&reg, 10, 0100600);
+	add_number(&m, 1, 1);
+	add_number(&m, 2, 11);
+	add_bytes(&m, 3, reg.data, reg.len);
+	add_magic(b, FILES);
+	add_entry(b, &m);
+	m = (struct buf){0};
+	add_number(&pipe, 7, 5);
+	add_number(&m, 1, 2);
+	add_bytes(&m, 10, pipe.data, pipe.len);
+	add_entry(b, &m);
+	buf_done(&reg);
+	buf_done(&pipe);
+}
+
 /* ---- Bytes ---- */
 
 TEST(namespaces_are_replaced_and_nothing_else)
@@ -171,6 +202,36 @@ TEST(namespaces_are_replaced_and_nothing_else)
 	CHECK_MEMEQ(out.data, want.data, want.len);
 	CHECK_EQ(image_read_ids(out.data, out.len, &now), 0);
 	CHECK_MEMEQ(&now, &to, sizeof to);
+}
+
+TEST(open_files_forget_their_mounts_and_nothing_else)
+{
+	AUTO(buf_done) struct buf in = {0};
+	AUTO(buf_done) struct buf want = {0};
+	AUTO(buf_done) struct buf out = {0};
+
+	make_files(&in, 4294967000);
+	make_files(&want, 0);
+	REQUIRE(image_write_files(in.data, in.len, &out) == 0);
+	CHECK_EQ(out.len, want.len);
+	CHECK_MEMEQ(out.data, want.data, want.len);
+}
+
+TEST(a_list_of_files_that_is_none_is_refused)
+{
+	AUTO(buf_done) struct buf in = {0};
+	AUTO(buf_done) struct buf odd = {0};
+	AUTO(buf_done) struct buf out = {0};
+	struct buf m = {0};
+
+	make_files(&in, 5);
+	for (size_t n = in.len - 4; n < in.len; n++) /* within the last entry; between entries a list may end */
+		CHECK_EQ(image_write_files(in.data, n, &out), -EBADMSG);
+	CHECK_EQ(image_write_files(in.data, 7, &out), -EBADMSG);
+	add_number(&m, 3, 1); /* bytes are due */
+	add_magic(&odd, FILES);
+	add_entry(&odd, &m);
+	CHECK_EQ(image_write_files(odd.data, odd.len, &out), -EBADMSG);
 }
 
 TEST(a_task_must_have_the_namespaces_that_the_host_has)
@@ -453,6 +514,8 @@ static bool begin(uint64_t ns_of_the_child)
 	put_taken("core-4.img", &b);
 	make_filters(&b, (struct filter_of[]){{"code", -1, 1}, {"code", -1, 1}}, 2);
 	put_taken("seccomp.img", &b);
+	make_files(&b, 43);
+	put_taken("files.img", &b);
 	put_file("pages-1.img", NULL);
 	put_file("pages-2.img", NULL);
 	return true;
@@ -517,6 +580,8 @@ TEST(a_dump_becomes_free_of_namespaces)
 	CHECK(has_bytes("ids-4.img", &b));
 	make_core(&b, 0);
 	CHECK(has_bytes("core-4.img", &b));
+	make_files(&b, 0);
+	CHECK(has_bytes("files.img", &b));
 	CHECK(has_bytes("seccomp.img", &b)); /* empty */
 	CHECK(fstatat(dir, "ids-2.img", &st, 0) == 0 && (st.st_mode & 0777) == 0640);
 	end();
