@@ -63,7 +63,7 @@ list() {
 			echo bubblewrap runc crun busybox-static
 			;;
 		guest)
-			echo qemu-system-x86 busybox-static debian-archive-keyring zstd xz-utils util-linux
+			echo qemu-system-x86 busybox-static debian-archive-keyring zstd xz-utils kmod util-linux
 			;;
 		fresh)
 			echo mmdebstrap

@@ -33,7 +33,7 @@ modules() { # those for the tests: kept beside the kernel in build/guest, found 
 	[ -x /sbin/modprobe ] || ln -s "$(command -v busybox)" /sbin/modprobe
 	# Without udev nothing makes the nodes by which these are loaded on demand.
 	for m in loop tun fuse virtio_rng unix_diag inet_diag tcp_diag udp_diag netlink_diag af_packet_diag; do
-		/sbin/modprobe "$m" 2>/dev/null
+		/sbin/modprobe "$m" || echo "guest: no module $m" >/dev/console
 	done
 	return 0
 }

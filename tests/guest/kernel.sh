@@ -94,7 +94,6 @@ unpack() { # DEB DIRECTORY
 		return 1
 	}
 	rm -f "$2/tar.log"
-	busybox depmod -b "$2" "$release"
 	echo "$release" >"$2/release"
 }
 
@@ -129,6 +128,10 @@ if [ ! -f "$dir/vmlinuz" ] || [ "${FSBOX_GUEST_REFRESH-}" = 1 ]; then
 	rm -rf "$dir"
 	mv "$new" "$dir"
 	rm -f "$deb"
+fi
+# kmod's modprobe reads its own binary form, which only kmod's depmod writes; busybox's reads the text beside it.
+if [ ! -f "$dir/lib/modules/$(cat "$dir/release")/modules.dep.bin" ]; then
+	PATH=$PATH:/usr/sbin:/sbin depmod -b "$dir" "$(cat "$dir/release")"
 fi
 if [ ! -f "$dir/initramfs" ] || [ "$here/initramfs.sh" -nt "$dir/initramfs" ] || [ "$here/kernel.sh" -nt "$dir/initramfs" ]; then
 	initramfs "$dir"
