@@ -12,13 +12,13 @@
 #include <sched.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
 #include <linux/capability.h>
-#include <linux/mount.h>
 #include <linux/securebits.h>
 
 enum {
@@ -138,6 +138,18 @@ static bool is_of_host(const char *path)
 	return false;
 }
 
+/* The sixth field of a line of /proc/PID/maps, when it is a file's name: "[heap]" and "[anon:…]" are none. */
+static char *name_of(char *line)
+{
+	char *at = line;
+
+	for (int field = 0; field < 5; field++) {
+		at += strcspn(at, " ");
+		at += strspn(at, " ");
+	}
+	return *at == '/' ? at : NULL;
+}
+
 static int note_libraries(pid_t pid, void *arg, struct err *e)
 {
 	AUTO_FREE char *maps = NULL;
@@ -147,7 +159,7 @@ static int note_libraries(pid_t pid, void *arg, struct err *e)
 	(void)snprintf(name, sizeof name, "/proc/%d/maps", pid);
 	r = read_table(name, MAPS_MAX, &maps, e);
 	for (char *line = r < 0 ? NULL : strtok_r(maps, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
-		char *path = strchr(line, '/');
+		char *path = name_of(line);
 
 		if (!path || !is_of_host(path) || strstr(path, " (deleted)"))
 			continue;
@@ -258,12 +270,11 @@ static int make_command(const struct snap_engine *en, const struct snap_victim *
 	add(c, "--manage-cgroups=ignore");
 	add(c, "--network-lock");
 	add(c, "skip");
-	add(c, "--tcp-established"); /* both ends are in the image: look.c */
-	add(c, "--file-locks");
-	add(c, "--link-remap");
+	add(c, "--freeze-cgroup"); /* nothing in the cell runs from before the look until CRIU holds every task */
+	add(c, v->group);
 	add(c, "--ghost-limit");
 	add(c, "1G"); /* deleted files that are still open: bounded by the size of /tmp */
-	(void)snprintf(ns, sizeof ns, "/proc/%d/ns/pid", v->pid);
+	(void)snprintf(ns, sizeof ns, "/proc/%d/ns/pid", v->init_pid);
 	if (stat(ns, &st) < 0)
 		return err_sys(e, errno, "looking at %s", ns);
 	add_external(c, arena_printf(&c->arena, "pid[%llu]:cell", (unsigned long long)st.st_ino));
@@ -272,11 +283,12 @@ static int make_command(const struct snap_engine *en, const struct snap_victim *
 	c->envp[0] = "HOME=/nonexistent";
 	c->envp[1] = arena_printf(&c->arena, "CRIU_LIBS_DIR=%s/plugins", en->dir);
 	c->envp[2] = arena_printf(&c->arena, "XDG_RUNTIME_DIR=/proc/self/fd/%d", KDAT_FD);
-	c->envp[3] = NULL;
+	c->envp[3] = arena_printf(&c->arena, "PATH=%s/plugins", en->dir); /* empty: it has nothing to execute */
+	c->envp[4] = NULL;
 	for (size_t i = 0; r == 0 && i < c->n; i++)
 		if (!c->argv[i])
 			r = err_oom(e);
-	return r == 0 && (!c->envp[1] || !c->envp[2]) ? err_oom(e) : r;
+	return r == 0 && (!c->envp[1] || !c->envp[2] || !c->envp[3]) ? err_oom(e) : r;
 }
 
 /* A mount that is nowhere: it goes with its last descriptor. */
@@ -335,30 +347,78 @@ static int raise_loopback(void)
 	return ioctl(fd, SIOCSIFFLAGS, &lo) < 0 ? -errno : 0;
 }
 
-/* Another user, with all that we may: through exec it goes as ambient capabilities (capabilities(7)). */
+/* What a dump needs: to stop and read the processes, and their filter; to read what is in /proc of another user; to write
+ * the group's freezer; to end the dumped ones; to enter namespaces, and be somebody there. */
+static const unsigned wanted_caps[] = {CAP_SYS_PTRACE,      CAP_SYS_ADMIN,    CAP_CHECKPOINT_RESTORE,
+				       CAP_DAC_READ_SEARCH, CAP_DAC_OVERRIDE, CAP_KILL,
+				       CAP_NET_ADMIN,       CAP_SETUID,       CAP_SETGID};
+
+static bool is_wanted(unsigned cap)
+{
+	for (size_t i = 0; i < ARRAY_LEN(wanted_caps); i++)
+		if (wanted_caps[i] == cap)
+			return true;
+	return false;
+}
+
+/* Another user with these capabilities and no other: through exec they go as ambient ones (capabilities(7)). */
 static int become(uid_t owner)
 {
 	struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
-	struct __user_cap_data_struct data[2];
+	struct __user_cap_data_struct data[2] = {0};
 
-	if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0 || syscall(SYS_setresuid, owner, owner, owner) < 0 ||
-	    syscall(SYS_capget, &head, data) < 0)
+	for (unsigned cap = 0; prctl(PR_CAPBSET_READ, cap, 0, 0, 0) >= 0; cap++)
+		if (!is_wanted(cap) && prctl(PR_CAPBSET_DROP, cap, 0, 0, 0) < 0)
+			return -errno;
+	if (syscall(SYS_setgroups, 0, NULL) < 0 || prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0 ||
+	    syscall(SYS_setresgid, owner, owner, owner) < 0 || syscall(SYS_setresuid, owner, owner, owner) < 0)
 		return -errno;
-	for (int i = 0; i < 2; i++) {
-		data[i].effective = data[i].permitted;
-		data[i].inheritable = data[i].permitted;
+	for (size_t i = 0; i < ARRAY_LEN(wanted_caps); i++) {
+		struct __user_cap_data_struct *d = &data[wanted_caps[i] / 32];
+
+		d->permitted |= 1U << (wanted_caps[i] % 32);
+		d->effective = d->inheritable = d->permitted;
 	}
 	if (syscall(SYS_capset, &head, data) < 0)
 		return -errno;
-	for (unsigned cap = 0; cap < 64; cap++)
-		if (data[cap / 32].permitted & (1U << (cap % 32)) &&
-		    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, cap, 0, 0) < 0)
+	for (size_t i = 0; i < ARRAY_LEN(wanted_caps); i++)
+		if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE, wanted_caps[i], 0, 0) < 0)
 			return -errno;
 	return 0;
 }
 
+/* What lies at @path, as a mount that stays writable. */
+static int keep_writable(int *mount_fd, const char *path)
+{
+	*mount_fd = sys_open_tree(AT_FDCWD, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	return *mount_fd < 0 ? *mount_fd : 0;
+}
+
+/* The host's files, read-only, but for the draft's images, the group, and /proc, where CRIU asks by writing. What hostile
+ * processes could talk a CRIU into writing is not there to be written. */
+static int enter_mounts(const char *images, const char *group)
+{
+	const char *const writable[] = {images, group, "/proc"};
+	int kept[ARRAY_LEN(writable)] = {FD_NONE, FD_NONE, FD_NONE}; /* closed by exec */
+	AUTO_FD int root = FD_NONE;
+	int r = 0;
+
+	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+		return -errno;
+	for (size_t i = 0; r == 0 && i < ARRAY_LEN(writable); i++)
+		r = keep_writable(&kept[i], writable[i]);
+	if (r < 0)
+		return r;
+	root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	r = root < 0 ? -errno : sys_mount_attr(root, MOUNT_ATTR_RDONLY | MOUNT_ATTR_NOSUID, 0, true);
+	for (size_t i = 0; r == 0 && i < ARRAY_LEN(writable); i++)
+		r = sys_move_mount(kept[i], AT_FDCWD, writable[i]);
+	return r;
+}
+
 struct entry {
 	struct snap_victim victim;
+	const char *images;
 	int kdat_dir;
 };
 
@@ -366,14 +426,17 @@ static int enter_cell(void *arg)
 {
 	const struct entry *x = arg;
 	const struct snap_victim *v = &x->victim;
-	int r = enter(v->pid, "net", CLONE_NEWNET);
+	/* Of PID 1, which a descriptor of ours holds. */
+	int r = enter(v->init_pid, "net", CLONE_NEWNET);
 
 	if (r == 0 && !v->host_net)
 		r = raise_loopback();
 	if (r == 0)
-		r = enter(v->pid, "uts", CLONE_NEWUTS);
+		r = enter(v->init_pid, "uts", CLONE_NEWUTS);
 	if (r == 0)
-		r = enter(v->pid, "ipc", CLONE_NEWIPC);
+		r = enter(v->init_pid, "ipc", CLONE_NEWIPC);
+	if (r == 0)
+		r = enter_mounts(x->images, v->group);
 	if (r == 0)
 		r = become(v->owner);
 	return r == 0 && dup2(x->kdat_dir, KDAT_FD) < 0 ? -errno : r;
@@ -396,12 +459,12 @@ static int explain(const struct snap_draft *d, int status, struct err *e)
 
 static int run(const struct snap_victim *v, const struct snap_draft *d, const struct command *c, struct err *e)
 {
-	struct entry x = {.victim = *v, .kdat_dir = c->kdat_dir};
+	struct entry x = {.victim = *v, .images = d->images_path, .kdat_dir = c->kdat_dir};
 	struct keeper k = {.argv = c->argv, .envp = c->envp, .enter = enter_cell, .arg = &x, .out = FD_NONE};
 	int status, r = keeper_start(&k, e);
 
 	if (r == 0)
-		r = keeper_wait(&k, DUMP_WAIT_MS, &status, e);
+		r = keeper_wait(&k, DUMP_WAIT_MS, v->signal_fd, &status, e);
 	if (r < 0)
 		return err_ctx(e, r, "dumping");
 	return status == 0 ? 0 : explain(d, status, e);

@@ -54,8 +54,9 @@ struct keeper {
 	int pidfd;
 };
 NODISCARD int keeper_start(struct keeper *k, struct err *e);
-/* After a start: waits, at most so long, and ends whatever is left. *ret_status: exit status, or 128 + signal. */
-NODISCARD int keeper_wait(struct keeper *k, int timeout_ms, int *ret_status, struct err *e);
+/* After a start: waits, at most so long or until @signal_fd (FD_NONE: none) is readable, and ends whatever is left.
+ * *ret_status: exit status, or 128 + signal. */
+NODISCARD int keeper_wait(struct keeper *k, int timeout_ms, int signal_fd, int *ret_status, struct err *e);
 
 /* ---- engine.c ---- */
 

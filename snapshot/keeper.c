@@ -13,20 +13,33 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
-enum { CHILDREN_MAX = 4096, ENTER_FAILED = 200, ENTER_ERRNO_MAX = 55 };
+enum { CHILDREN_MAX = 4096, ENTER_FAILED = 200, ENTER_ERRNO_MAX = 55, END_MS = 10000 };
 
-static bool wait_for(int pidfd, int ms)
+enum waited { ENDED, LATE, INTERRUPTED };
+
+static enum waited wait_for(int pidfd, int signal_fd, int ms)
 {
 	const uint64_t deadline = clock_mono_ns() + (uint64_t)ms * NS_PER_MS;
-	struct pollfd p = {.fd = pidfd, .events = POLLIN};
+	struct pollfd p[] = {{.fd = pidfd, .events = POLLIN}, {.fd = signal_fd, .events = POLLIN}};
 	int n;
 
 	do {
 		const uint64_t now = clock_mono_ns();
 
-		n = poll(&p, 1, now < deadline ? (int)((deadline - now) / NS_PER_MS) + 1 : 0);
+		n = poll(p, ARRAY_LEN(p), now < deadline ? (int)((deadline - now) / NS_PER_MS) + 1 : 0);
 	} while (n < 0 && errno == EINTR);
-	return n > 0;
+	return n == 0 ? LATE : p[0].revents ? ENDED : INTERRUPTED;
+}
+
+/* Nothing of ours: CRIU has no business with them, and what it injects code into even less. */
+static int place_stdio(int out)
+{
+	AUTO_FD int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	const int to = fd_valid(out) ? out : null;
+
+	return null < 0 || dup2(null, STDIN_FILENO) < 0 || dup2(to, STDOUT_FILENO) < 0 || dup2(to, STDERR_FILENO) < 0
+		       ? -errno
+		       : 0;
 }
 
 _Noreturn static void execute(const struct keeper *k)
@@ -41,8 +54,8 @@ _Noreturn static void execute(const struct keeper *k)
 	/* A change of ids forgets it, hence here; the keeper cannot be gone already, or we would be its successor's. */
 	if (r == 0 && prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
 		r = -errno;
-	if (r == 0 && fd_valid(k->out) && (dup2(k->out, STDOUT_FILENO) < 0 || dup2(k->out, STDERR_FILENO) < 0))
-		r = -errno;
+	if (r == 0)
+		r = place_stdio(k->out);
 	if (r == 0) {
 		memcpy(&argv, &(const char *const *){k->argv}, sizeof argv); /* execve(2) does not write to them */
 		memcpy(&envp, &(const char *const *){k->envp}, sizeof envp);
@@ -122,17 +135,25 @@ int keeper_start(struct keeper *k, struct err *e)
 	return k->pidfd < 0 ? err_sys(e, k->pidfd, "pidfd_open") : 0;
 }
 
-int keeper_wait(struct keeper *k, int timeout_ms, int *ret_status, struct err *e)
+int keeper_wait(struct keeper *k, int timeout_ms, int signal_fd, int *ret_status, struct err *e)
 {
-	const bool late = !wait_for(k->pidfd, timeout_ms);
+	const enum waited how = wait_for(k->pidfd, signal_fd, timeout_ms);
 	int status = 0;
 
-	if (late)
-		(void)kill(k->pid, SIGTERM);
+	if (how != ENDED) {
+		(void)!sys_pidfd_kill(k->pidfd, SIGTERM);
+		if (wait_for(k->pidfd, FD_NONE, END_MS) != ENDED) {
+			fd_closep(&k->pidfd);
+			return err_set(e, ERR_BUSY, ETIMEDOUT,
+				       "CRIU below process %d does not end: it hangs in the kernel", k->pid);
+		}
+	}
 	while (waitpid(k->pid, &status, 0) < 0 && errno == EINTR)
 		;
 	fd_closep(&k->pidfd);
-	if (late)
+	if (how == INTERRUPTED)
+		return err_set(e, ERR_CANCELLED, ECANCELED, "interrupted while CRIU worked");
+	if (how == LATE)
 		return err_set(e, ERR_DEADLINE, ETIMEDOUT, "CRIU took longer than %d s", timeout_ms / 1000);
 	*ret_status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 	if (*ret_status > ENTER_FAILED)

@@ -350,6 +350,13 @@ static bool is_plain_device(const struct look_file *f)
 	return S_ISCHR(f->mode) && major(f->rdev) == 1 && (n == 3 || n == 5 || n == 7 || n == 8 || n == 9);
 }
 
+static bool ends_in(const char *s, size_t len, const char *end)
+{
+	const size_t n = strlen(end);
+
+	return len >= n && memcmp(s + len - n, end, n) == 0;
+}
+
 static int judge_path(const struct look_who *who, const struct look_file *f, const char *mountinfo, struct err *e)
 {
 	const uint64_t flags = flags_of(f->fdinfo);
@@ -368,6 +375,9 @@ static int judge_path(const struct look_who *who, const struct look_file *f, con
 	/* The content of a regular one is in the image, and CRIU makes it again where it was. */
 	if (f->nlink == 0 && !S_ISDIR(f->mode) && !(S_ISREG(f->mode) && tmp))
 		return look_refuse(who, e, close_it, "is '%s', a file without a name", f->link);
+	/* CRIU would make a name for it beside the old one, on the host, and follow what links the function left there. */
+	if (f->nlink > 0 && ends_in(f->link, strlen(f->link), " (deleted)"))
+		return look_refuse(who, e, close_it, "is '%s', whose name is gone while it has another", f->link);
 	if ((S_ISCHR(f->mode) || S_ISBLK(f->mode)) && !is_plain_device(f))
 		return look_refuse(who, e, close_it, "is the device '%s'", f->link);
 	if (S_ISREG(f->mode) && !(flags & O_PATH) && (flags & O_ACCMODE) != O_RDONLY && !tmp)
@@ -404,13 +414,6 @@ int look_fd(const struct look *l, const struct look_who *who, const struct look_
 }
 
 /* ---- Memory and state ---- */
-
-static bool ends_in(const char *s, size_t len, const char *end)
-{
-	const size_t n = strlen(end);
-
-	return len >= n && memcmp(s + len - n, end, n) == 0;
-}
 
 /* One mapping's name, as it stands in maps. */
 static const char *judge_mapping(const char *s, size_t len)

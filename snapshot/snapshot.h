@@ -212,6 +212,8 @@ NODISCARD int snap_gc(const struct snap_store *st, uint64_t max_age_ns, uint64_t
 
 /* The process to be dumped, seen from the host, parked in its read of the channel. */
 struct snap_victim {
+	char group[512];    /* directory of its cgroup2 group, frozen by the caller */
+	int signal_fd;      /* readable: give up; FD_NONE: none */
 	pid_t pid;          /* of the runtime */
 	pid_t init_pid;     /* of the cell's PID 1 */
 	uid_t owner;        /* uid that owns the cell's user namespace */
@@ -234,6 +236,7 @@ NODISCARD int snap_dump(const struct snap_engine *en, const struct snap_victim *
 enum {
 	SNAP_WORKER_SOCKET = 100, /* descriptor of its end of a SEQPACKET socketpair */
 	SNAP_WORKER_ARGS = 9,
+	SNAP_WORKER_ENV = 5,
 	SNAP_WORKER_PIPES = 101, /* and the next three: what becomes 1, 2, 3 and 4 */
 };
 /* Where its things lie inside the cell: mounts that are detached before the runtime runs. */
@@ -243,12 +246,13 @@ enum {
 #define SNAP_DIR_WORK   SNAP_DIR "/work"
 
 /* argv and environment of the worker, inside the cell; static texts. */
-void snap_worker_command(const char *argv[SNAP_WORKER_ARGS], const char *envp[4]);
+void snap_worker_command(const char *argv[SNAP_WORKER_ARGS], const char *envp[SNAP_WORKER_ENV]);
 
 /* Encodes the request: restore from SNAP_DIR_IMAGES. Returns its length, at most @size. @m: the pipes. */
 size_t snap_worker_request(const struct snap_manifest *m, void *buf, size_t size);
 
 enum snap_word {
+	SNAP_WORD_NONE,     /* not yet */
 	SNAP_WORD_NOTIFY,   /* a notification; `script` names it; answer it with snap_worker_go_on() */
 	SNAP_WORD_RESTORED, /* the end: `pid` inside the cell */
 	SNAP_WORD_FAILED,   /* the end: `cr_errno`, `text` */

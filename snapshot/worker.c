@@ -43,7 +43,7 @@ enum {
 	WIRE_32 = 5,
 };
 
-void snap_worker_command(const char *argv[SNAP_WORKER_ARGS], const char *envp[4])
+void snap_worker_command(const char *argv[SNAP_WORKER_ARGS], const char *envp[SNAP_WORKER_ENV])
 {
 	static const char *const command[] = {
 #ifdef __aarch64__
@@ -63,6 +63,7 @@ void snap_worker_command(const char *argv[SNAP_WORKER_ARGS], const char *envp[4]
 		"XDG_RUNTIME_DIR=" SNAP_DIR_WORK,            /* criu.kdat: what it knows of this kernel */
 		"CRIU_LIBS_DIR=" SNAP_DIR_ENGINE "/plugins", /* none: nothing of the cell's root is to be loaded */
 		"HOME=/nonexistent",                         /* nor configured */
+		"PATH=" SNAP_DIR_ENGINE "/plugins",          /* nor executed */
 		NULL,
 	};
 

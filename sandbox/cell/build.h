@@ -64,6 +64,7 @@ struct cell {
 	enum plan_role role;
 	const struct snap *from; /* PLAN_RESTORED: borrowed */
 	uint64_t generation;     /* not PLAN_PLAIN: never the same twice */
+	int signal_fd;           /* readable: give up a restore; FD_NONE: none. Borrowed, not read here */
 	struct cell_plan *plan;
 	char id[16];
 	int slot; /* -1: none */
@@ -95,7 +96,7 @@ void cell_init(struct cell *c, struct cell_host *host, const struct cell_spec *s
 
 /* To be dumped after init, or restored from @from, which must outlive the cell. Between cell_init() and cell_build(). */
 void cell_publish(struct cell *c);
-void cell_restore_from(struct cell *c, const struct snap *from);
+void cell_restore_from(struct cell *c, const struct snap *from, int signal_fd);
 
 /* Runs the host's stages; on success the runtime inside has been executed. On failure everything is undone and *e names
  * the stage. */

@@ -7,6 +7,7 @@
 #include "sys/sys.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/securebits.h>
 #include <sched.h>
 #include <sys/mount.h>
@@ -17,6 +18,7 @@ enum {
 	ABOVE_WORKER = 120,   /* first descriptor that is in nobody's way */
 	WORKER_PID_GAP = 100, /* between the image's pids and those of CRIU's own processes */
 	STATUS_MAX = 4096,
+	DENTS_MAX = 2048,
 };
 
 #define WORK   SNAP_DIR_WORK
@@ -103,7 +105,7 @@ static int place_fds(const struct cell *c)
 _Noreturn static void worker(const struct cell *c)
 {
 	static const char failed[] = "Error (fsbox): the worker could not be executed\n";
-	const char *argv[SNAP_WORKER_ARGS], *envp[4];
+	const char *argv[SNAP_WORKER_ARGS], *envp[SNAP_WORKER_ENV];
 	char *const *args, *const *env;
 
 	snap_worker_command(argv, envp);
@@ -139,6 +141,7 @@ int child_worker(struct child *ch, struct err *e)
 		return err_sys(e, pid, "starting CRIU as process %d", wanted);
 	if (pid == 0)
 		worker(c);
+	ch->worker = pid;
 	r = barrier_announce_parked(ch->barrier, pidfd);
 	fd_closep(&pidfd);
 	return r < 0 ? err_sys(e, r, "telling the host that CRIU waits") : 0;
@@ -168,32 +171,120 @@ static bool has_line(const char *text, const char *line)
 	return false;
 }
 
-/* What CRIU restored is the function's, not to be taken on trust: the mark of a confined process, or it does not run. */
-static int check_runtime(const struct cell *c, struct err *e)
+/* What CRIU restored is the function's, not to be taken on trust: the marks of a confined task, or it does not run. */
+static int check_status(const struct cell *c, const char *text, pid_t pid, struct err *e)
 {
 	static const char *const wanted[] = {
-		"Uid:\t993\t993\t993\t993",  "Gid:\t993\t993\t993\t993",
-		"CapInh:\t0000000000000000", "CapPrm:\t0000000000000000",
-		"CapEff:\t0000000000000000", "CapBnd:\t0000000000000000",
-		"CapAmb:\t0000000000000000", "NoNewPrivs:\t1",
+		"Uid:\t993\t993\t993\t993",  "Gid:\t993\t993\t993\t993",  "Groups:\t ",
+		"CapInh:\t0000000000000000", "CapPrm:\t0000000000000000", "CapEff:\t0000000000000000",
+		"CapBnd:\t0000000000000000", "CapAmb:\t0000000000000000", "NoNewPrivs:\t1",
 	};
-	AUTO_FD int fd = open("/proc/2/status", O_RDONLY | O_CLOEXEC);
+
+	for (size_t i = 0; i < ARRAY_LEN(wanted); i++)
+		if (!has_line(text, wanted[i]))
+			return err_set(e, ERR_SYSTEM, EPERM, "a restored task (%d) is not confined: no line '%s'", pid,
+				       wanted[i]);
+	if (c->filter->len > 0 && !has_line(text, "Seccomp:\t2"))
+		return err_set(e, ERR_SYSTEM, EPERM, "a restored task (%d) has no filter", pid);
+	return 0;
+}
+
+static int check_task(const struct cell *c, int dir, const char *name, pid_t pid, struct err *e)
+{
+	AUTO_FD int task = openat(dir, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	AUTO_FD int fd = task < 0 ? FD_NONE : openat(task, "status", O_RDONLY | O_CLOEXEC);
 	char text[STATUS_MAX];
 	size_t len = 0;
 	ssize_t n;
 
 	if (fd < 0)
-		return err_sys(e, errno, "looking at the restored runtime");
+		return err_sys(e, errno, "looking at the restored task %d", pid);
 	while (len < sizeof text - 1 && (n = read(fd, text + len, sizeof text - 1 - len)) > 0)
 		len += (size_t)n;
 	text[len] = '\0';
-	for (size_t i = 0; i < ARRAY_LEN(wanted); i++)
-		if (!has_line(text, wanted[i]))
-			return err_set(e, ERR_SYSTEM, EPERM, "the restored runtime is not confined: no line '%s'",
-				       wanted[i]);
-	if (c->filter->len > 0 && !has_line(text, "Seccomp:\t2"))
-		return err_set(e, ERR_SYSTEM, EPERM, "the restored runtime has no filter");
+	return check_status(c, text, pid, e);
+}
+
+/* The limits of the plan, never above what the image has: it is the function's. */
+static int limit_process(const struct cell_plan *p, pid_t pid, struct err *e)
+{
+	for (size_t i = 0; i < p->n_rlimits; i++) {
+		const struct plan_rlimit *l = &p->rlimits[i];
+		struct rlimit now;
+
+		if (prlimit(pid, (__rlimit_resource_t)l->resource, NULL, &now) < 0)
+			return err_sys(e, errno, "reading resource limit %d of the restored process %d", l->resource,
+				       pid);
+		now.rlim_max = now.rlim_max < l->value ? now.rlim_max : l->value;
+		now.rlim_cur = now.rlim_cur < l->value ? now.rlim_cur : l->value;
+		if (prlimit(pid, (__rlimit_resource_t)l->resource, &now, NULL) < 0)
+			return err_sys(e, errno, "setting resource limit %d of the restored process %d", l->resource,
+				       pid);
+	}
 	return 0;
+}
+
+/* getdents64(2) has no libc wrapper that allocates nothing. */
+struct entry {
+	uint64_t ino, off;
+	unsigned short len;
+	unsigned char type;
+	char name[];
+};
+
+/* A name that is a number, or 0. */
+static pid_t number_of(const char *s)
+{
+	pid_t n = 0;
+
+	for (; *s >= '0' && *s <= '9' && n < INT_MAX / 10 - 1; s++)
+		n = n * 10 + (*s - '0');
+	return *s == '\0' ? n : 0;
+}
+
+/* Calls @fn for every name in @path below @dir that is a number. */
+static int each_number(struct child *ch, int dir, const char *path,
+		       int (*fn)(struct child *ch, int dir, const char *name, pid_t pid, struct err *e), struct err *e)
+{
+	AUTO_FD int fd = openat(dir, path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	_Alignas(uint64_t) char bytes[DENTS_MAX];
+	long n = 0;
+
+	if (fd < 0)
+		return err_sys(e, errno, "opening '%s'", path);
+	while ((n = syscall(SYS_getdents64, fd, bytes, sizeof bytes)) > 0)
+		for (long at = 0; at < n;) {
+			const struct entry *d = (const struct entry *)(const void *)(bytes + at);
+			const pid_t pid = number_of(d->name);
+			int r = pid > 0 ? fn(ch, fd, d->name, pid, e) : 0;
+
+			if (r < 0)
+				return r;
+			at += d->len;
+		}
+	return n < 0 ? err_sys(e, errno, "reading '%s'", path) : 0;
+}
+
+static int on_task(struct child *ch, int dir, const char *name, pid_t tid, struct err *e)
+{
+	return check_task(ch->cell, dir, name, tid, e);
+}
+
+/* Three kinds of processes are here: we, CRIU, and those of the image, all of whose numbers are below CRIU's. */
+static int on_process(struct child *ch, int dir, const char *name, pid_t pid, struct err *e)
+{
+	char path[32];
+	size_t len = strlen(name);
+	int r;
+
+	if (pid == 1 || pid == ch->worker)
+		return 0;
+	if (pid > (pid_t)ch->cell->from->m.max_pid || len > 16)
+		return err_set(e, ERR_SYSTEM, EPERM, "there is a process %d that is not in the image", pid);
+	memcpy(path, name, len);
+	memcpy(path + len, "/task", sizeof "/task");
+	r = limit_process(ch->plan, pid, e);
+	return r == 0 ? each_number(ch, dir, path, on_task, e) : r;
 }
 
 int child_settle(struct child *ch, struct err *e)
@@ -204,8 +295,9 @@ int child_settle(struct child *ch, struct err *e)
 
 	if (r < 0)
 		return err_sys(e, r, "waiting for the restore");
-	r = check_runtime(c, e);
-	if (r == 0 && c->host->kdat.len == 0)
+	r = each_number(ch, AT_FDCWD, "/proc", on_process, e);
+	/* Only what was found out in a root of ours is fit for others. */
+	if (r == 0 && c->host->kdat.len == 0 && !c->spec->rootfs)
 		r = return_kdat(ch, e);
 	if (r < 0)
 		return r;

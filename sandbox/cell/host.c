@@ -36,6 +36,7 @@ void cell_init(struct cell *c, struct cell_host *host, const struct cell_spec *s
 		.child_std_out = FD_NONE,
 		.child_std_err = FD_NONE,
 		.pidfd = FD_NONE,
+		.signal_fd = FD_NONE,
 		.worker = FD_NONE,
 		.worker_child = FD_NONE,
 		.worker_pidfd = FD_NONE,
@@ -52,8 +53,9 @@ void cell_publish(struct cell *c)
 	c->role = PLAN_PUBLISHED;
 }
 
-void cell_restore_from(struct cell *c, const struct snap *from)
+void cell_restore_from(struct cell *c, const struct snap *from, int signal_fd)
 {
+	c->signal_fd = signal_fd;
 	c->role = PLAN_RESTORED;
 	c->from = from;
 }

@@ -16,6 +16,7 @@ struct child {
 	int barrier;
 	int mounts[PLAN_MAX_MOUNTS];
 	bool lo_raised; /* for CRIU only */
+	pid_t worker;   /* CRIU, as seen inside */
 };
 
 enum child_when { CHILD_ALWAYS, CHILD_RESTORED };

@@ -129,7 +129,7 @@ static int restore_phase(struct invoker *inv, struct outcome *out, struct err *e
 	int mark, r;
 
 	cell_init(&inv->cell, inv->host, inv->spec, &inv->base);
-	cell_restore_from(&inv->cell, inv->snap);
+	cell_restore_from(&inv->cell, inv->snap, inv->signal_fd);
 	r = cell_build(&inv->cell, e);
 	if (r < 0)
 		return r;
@@ -246,6 +246,7 @@ static int make_restored(struct invoker *inv, struct call_result *ret, uint64_t 
 	struct err failed = {0};
 	int r = restore_phase(inv, out, &failed);
 
+	inv->cancelled |= r < 0 && failed.kind == ERR_CANCELLED;
 	if (r < 0 && !inv->cancelled && !inv->snap_required) {
 		inv->observer->fallback(inv->observer->arg, &failed);
 		inv->snap = NULL; /* it will not be better for the next one */

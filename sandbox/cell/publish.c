@@ -10,7 +10,7 @@
 #include <sys/random.h>
 #include <sys/stat.h>
 
-enum { KDAT_MAX = 4096, KDAT_FILE = 128 };
+enum { KDAT_MAX = 4096, KDAT_FILE = 128, FREEZE_MS = 10000 };
 
 /* ---- What workers and dumps find out ---- */
 
@@ -78,11 +78,12 @@ void publish_keep_kdat(struct cell_host *h)
 int clone_tell(struct session *s, const struct snap *snap, struct err *e)
 {
 	const struct cell *c = s->cell;
-	const uint64_t now = clock_wall_ns();
+	/* A snapshot is of this boot, whose clock nobody sets. */
+	const uint64_t now = clock_ns(CLOCK_BOOTTIME);
 	struct chan_restore r = {
 		.generation = c->generation,
-		.wall_ns = (int64_t)now,
-		.elapsed_ns = now > snap->m.taken.wall_ns ? (int64_t)(now - snap->m.taken.wall_ns) : 0,
+		.wall_ns = (int64_t)clock_wall_ns(),
+		.elapsed_ns = now > snap->m.taken.boottime_ns ? (int64_t)(now - snap->m.taken.boottime_ns) : 0,
 		.memory_mb = (uint32_t)(c->spec->memory_bytes >> 20),
 		.flags = c->spec->keep_seeds ? CHAN_KEEP_SEEDS : 0,
 	};
@@ -234,6 +235,23 @@ static int describe(const struct publisher *p, const struct cell *c, const struc
 	return m->function && m->target && m->engine ? 0 : err_oom(e);
 }
 
+/* From here on nothing in the cell runs, so what the look finds is what CRIU will find; CRIU holds every task before it
+ * thaws the group. A process that ran on could stay out of the image, take a hold of what CRIU injects into the others,
+ * and forge what is read from there. */
+static int stand_still(struct cell *c, char *group, size_t size, struct err *e)
+{
+	int r;
+
+	if (!c->has_cg || !fd_valid(c->cg.v2) || !c->host->cg.v2_freeze)
+		return err_hint(e,
+				err_set(e, ERR_UNSUPPORTED, 0,
+					"a snapshot needs the cell to be frozen, and it has no group on cgroup2"),
+				"mount cgroup2 (fsbox check), and leave out --no-limits");
+	r = cg_freeze(&c->cg, true, FREEZE_MS, e);
+	(void)snprintf(group, size, "%s%s/%s", c->host->cg.v2_root, c->cg.parent, c->cg.name);
+	return r < 0 ? err_ctx(e, r, "stopping the cell for its snapshot") : 0;
+}
+
 /* From a parked cell to a draft with its images. The cell's runtime is dead then. */
 static int dump(struct publisher *p, struct cell *c, struct session *s, struct snap_draft *d, struct err *e)
 {
@@ -242,10 +260,13 @@ static int dump(struct publisher *p, struct cell *c, struct session *s, struct s
 		.owner = c->plan->uid_outside + CELL_UID + 1,
 		.host_net = p->spec->net == SPEC_NET_HOST,
 		.host_userland = !p->spec->rootfs,
+		.signal_fd = p->signal_fd,
 	};
 	AUTO_FD int tmp = FD_NONE;
-	int r = find_runtime(c->pid, &v.pid, e);
+	int r = stand_still(c, v.group, sizeof v.group, e);
 
+	if (r == 0)
+		r = find_runtime(c->pid, &v.pid, e);
 	if (r == 0)
 		r = tmp = hold_tmp(c, e);
 	if (r >= 0)
@@ -306,7 +327,7 @@ static int draw_from_clone(struct publisher *p, const struct snap *snap, struct 
 	int r;
 
 	cell_init(&c, p->host, p->spec, p->base);
-	cell_restore_from(&c, snap);
+	cell_restore_from(&c, snap, p->signal_fd);
 	r = cell_build(&c, e);
 	if (r < 0)
 		return r;

@@ -18,6 +18,7 @@ enum {
 	WORKER_END_MS = 2000,
 	REAP_MS = 200,
 	REQUEST_MAX = 4096,
+	WORDS_MAX = 64, /* CRIU has some six notices */
 	ANSWER_MAX = 8192,
 };
 
@@ -74,32 +75,42 @@ static int explain_worker(struct cell *c, int code, struct err *e)
 	return err_set(e, ERR_SYSTEM, code, "CRIU cannot restore the snapshot: %s", why);
 }
 
+/* The worker lives in the cell: it may not make us wait by not reading. */
 static int send_to_worker(struct cell *c, const void *bytes, size_t len, struct err *e)
 {
 	if (len == 0)
 		return err_set(e, ERR_BUG, EMSGSIZE, "a request to CRIU does not fit");
-	return send(c->worker, bytes, len, MSG_NOSIGNAL) == (ssize_t)len ? 0 : err_sys(e, errno, "writing to CRIU");
+	return send(c->worker, bytes, len, MSG_NOSIGNAL | MSG_DONTWAIT) == (ssize_t)len
+		       ? 0
+		       : err_sys(e, errno, "writing to CRIU");
 }
 
 /* The next answer. A worker that ends without one has been killed, by the memory limit perhaps. */
 static int receive(struct cell *c, uint64_t deadline_ns, struct snap_answer *a, struct err *e)
 {
 	unsigned char bytes[ANSWER_MAX];
-	struct pollfd p[] = {{.fd = c->worker, .events = POLLIN}, {.fd = c->pidfd, .events = POLLIN}};
-	ssize_t n;
+	struct pollfd p[] = {
+		{.fd = c->worker, .events = POLLIN},
+		{.fd = c->pidfd, .events = POLLIN},
+		{.fd = c->signal_fd, .events = POLLIN},
+	};
+	const uint64_t now = clock_mono_ns();
+	int n = poll(p, ARRAY_LEN(p), now < deadline_ns ? (int)((deadline_ns - now) / NS_PER_MS) + 1 : 0);
 
-	do {
-		const uint64_t now = clock_mono_ns();
-
-		n = poll(p, ARRAY_LEN(p), now < deadline_ns ? (int)((deadline_ns - now) / NS_PER_MS) + 1 : 0);
-	} while (n < 0 && errno == EINTR);
-	if (n == 0)
-		return err_set(e, ERR_DEADLINE, ETIMEDOUT, "CRIU did not restore within %d s", RESTORE_WAIT_MS / 1000);
-	n = p[0].revents ? recv(c->worker, bytes, sizeof bytes, 0) : 0;
-	*a = (struct snap_answer){0};
+	*a = (struct snap_answer){.word = SNAP_WORD_NONE};
+	if (n < 0 && errno == EINTR)
+		return 0;
 	if (n <= 0)
+		return err_set(e, ERR_DEADLINE, ETIMEDOUT, "CRIU did not restore within %d s", RESTORE_WAIT_MS / 1000);
+	if (p[2].revents)
+		return err_set(e, ERR_CANCELLED, ECANCELED, "interrupted during a restore");
+
+	ssize_t got = p[0].revents ? recv(c->worker, bytes, sizeof bytes, MSG_DONTWAIT) : 0;
+	if (got < 0 && (errno == EINTR || errno == EAGAIN))
+		return 0;
+	if (got <= 0)
 		return explain_worker(c, 0, e);
-	snap_worker_parse(bytes, (size_t)n, a);
+	snap_worker_parse(bytes, (size_t)got, a);
 	if (a->word == SNAP_WORD_FAILED)
 		return explain_worker(c, a->cr_errno, e);
 	return a->word == SNAP_WORD_NONSENSE ? err_set(e, ERR_SYSTEM, EPROTO, "CRIU's answer is none") : 0;
@@ -151,9 +162,12 @@ int enter_restore(struct cell *c, struct err *e)
 	if (c->role != PLAN_RESTORED)
 		return 0;
 	r = send_to_worker(c, request, snap_worker_request(&c->from->m, request, sizeof request), e);
-	while (r == 0 && a.word != SNAP_WORD_RESTORED) {
-		r = receive(c, deadline, &a, e);
-		if (r == 0 && a.word == SNAP_WORD_NOTIFY && strcmp(a.script, "pre-resume") == 0)
+	for (int words = 0; r == 0 && a.word != SNAP_WORD_RESTORED; words++) {
+		r = words < WORDS_MAX && clock_mono_ns() < deadline
+			    ? receive(c, deadline, &a, e)
+			    : err_set(e, ERR_SYSTEM, EPROTO, "CRIU talks without end");
+		/* Once, and then nothing but the end: the cell has closed its side of the barrier. */
+		if (r == 0 && a.word == SNAP_WORD_NOTIFY && fd_valid(c->barrier) && strcmp(a.script, "pre-resume") == 0)
 			r = finish_cell(c, e);
 		if (r == 0 && a.word == SNAP_WORD_NOTIFY)
 			r = send_to_worker(c, request, snap_worker_go_on(request, sizeof request), e);

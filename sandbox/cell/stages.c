@@ -128,6 +128,7 @@ int cell_prepare(struct cell *c, struct err *e)
 		cell_init(c, was.host, was.spec, was.filter);
 		c->role = was.role;
 		c->from = was.from;
+		c->signal_fd = was.signal_fd;
 		*e = (struct err){0};
 		r = walk(c, 0, end, e);
 	}

@@ -77,7 +77,7 @@ enum chan_ready_flag {
 /* What a process is told that was made from a dump. The random bytes are drawn for it alone. */
 struct chan_restore {
 	uint8_t random[64];
-	uint64_t generation; /* of the snapshot's clones, from 1 */
+	uint64_t generation; /* random, not 0: no other cell has the same */
 	int64_t wall_ns;     /* CLOCK_REALTIME now, nanoseconds since 1970 */
 	int64_t elapsed_ns;  /* by the wall since the snapshot, 0 or more */
 	uint32_t memory_mb;  /* the limit of this cell, which the dumped one need not have had */

@@ -49,9 +49,9 @@ void fsbox_shutdown(void);
 
 /* Who this clone is. Valid until the hook returns. */
 struct fsbox_restore {
-	size_t size;              /* of this structure in the runtime: later ones may be larger */
-	uint64_t generation;      /* counts the clones of this snapshot, from 1 */
-	const char *clone_id;     /* 12 hexadecimal digits, different for every clone */
+	size_t size;          /* of this structure in the runtime: later ones may be larger */
+	uint64_t generation;  /* 64 random bits, never 0: no other cell has the same; also in /run/fsbox/generation */
+	const char *clone_id; /* 12 hexadecimal digits, different for every clone */
 	unsigned char random[64]; /* fresh, for this clone alone */
 	int64_t wall_ns;          /* CLOCK_REALTIME at the restore, nanoseconds since 1970 */
 	int64_t elapsed_ns;       /* nanoseconds that the snapshot is old, by the wall; 0 or more */

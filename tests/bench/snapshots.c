@@ -146,7 +146,7 @@ static int run_parked(uint64_t *ret_ns, struct err *e)
 	int r;
 
 	cell_init(&c, &w.host, &w.spec, &w.filter);
-	cell_restore_from(&c, &w.snap);
+	cell_restore_from(&c, &w.snap, FD_NONE);
 	r = cell_prepare(&c, e);
 	if (r < 0)
 		return r;
@@ -161,7 +161,7 @@ static int run_alone(uint64_t *ret_ns, struct err *e)
 	int r;
 
 	cell_init(&c, &w.host, &w.spec, &w.filter);
-	cell_restore_from(&c, &w.snap);
+	cell_restore_from(&c, &w.snap, FD_NONE);
 	r = cell_prepare(&c, e);
 	return r < 0 ? r : resume(&c, begin, ret_ns, e);
 }
@@ -182,7 +182,7 @@ _Noreturn static void one_of_many(int go, int tell)
 	host.target_fd = w.host.target_fd;
 	publish_use_engine(&host, &w.engine);
 	cell_init(&c, &host, &w.spec, &w.filter);
-	cell_restore_from(&c, &w.snap);
+	cell_restore_from(&c, &w.snap, FD_NONE);
 	if (cell_prepare(&c, &e) == 0 && write(tell, &at, sizeof at) > 0 && read(go, &word, 1) == 1) {
 		const uint64_t begin = clock_mono_ns();
 

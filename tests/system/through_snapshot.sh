@@ -17,7 +17,7 @@ through() { # SCRIPT ERE of the names that are left out
 	status=0
 	# shellcheck disable=SC2046 # words
 	FSBOX_THROUGH_SNAPSHOT=1 sh "$script" $(cat "$T/names") >"$T/tap" 2>&1 || status=$?
-	[ $status = 0 ] || {
+	[ "$status" = 0 ] || {
 		note "$(grep -E '^not ok' "$T/tap")"
 		note "$(grep -B 12 -E '^not ok' "$T/tap" | tail -n 60)"
 		fail "$1 through a snapshot: status $status"

@@ -85,24 +85,30 @@ static void wipe(const struct range *r)
 }
 
 /* Libraries that count on MADV_WIPEONFORK (BoringSSL, AWS-LC, s2n) take zeros for "this is a child" and draw anew. */
-static void wipe_all(void)
+static int wipe_all(void)
 {
 	FILE *f = fopen("/proc/self/smaps", "re");
-	struct range r = {0};
+	struct range range = {0};
 	char *line = NULL;
 	size_t cap = 0;
+	int r = 0;
 
-	while (f && getline(&line, &cap, f) > 0) {
+	if (!f)
+		return -errno;
+	errno = 0;
+	while (getline(&line, &cap, f) > 0) {
 		if (strncmp(line, "VmFlags:", 8) != 0) {
-			(void)parse_range(line, &r);
+			(void)parse_range(line, &range);
 		} else if (strstr(line, " wf") || strstr(line, " dp")) {
 			has_wiped = true;
-			wipe(&r);
+			wipe(&range);
 		}
 	}
+	if (!feof(f))
+		r = errno ? -errno : -EIO;
 	free(line);
-	if (f)
-		(void)fclose(f);
+	(void)fclose(f);
+	return r;
 }
 
 /* ---- Libraries ---- */
@@ -146,7 +152,8 @@ void reseed_prepare(void)
 	/* Without a state there would be nothing to seed, but OpenSSL starts when it is asked to: it reads its
 	 * configuration and makes its generators, a millisecond where seeding them takes two microseconds. */
 	(void)loaded_each(seed_library, &l);
-	wipe_all();
+	if (wipe_all() < 0) /* then there may be some, and the clones have to manage it */
+		has_wiped = true;
 }
 
 int reseed(bool keep_seeds)
@@ -168,8 +175,8 @@ int reseed(bool keep_seeds)
 		(void)seed48(fresh.seed48);
 	}
 	r = loaded_each(seed_library, &l);
-	if (has_wiped) /* and again: other threads may have drawn between then and the dump */
-		wipe_all();
+	if (has_wiped && r >= 0) /* and again: other threads may have drawn between then and the dump */
+		r = wipe_all();
 	explicit_bzero(&fresh, sizeof fresh);
 	return r;
 }
