@@ -41,7 +41,7 @@ test_kernel_objects_come_back() {
 
 test_files_come_back() {
 	may_hold file_etc file_usr dir path tmp_file tmp_append tmp_dir tmp_mapped tmp_private fifo null urandom proc proc_root \
-		proc_meminfo cwd_tmp cwd_deleted
+		proc_meminfo cwd_tmp cwd_deleted tmp_deleted deleted_mapped tmpfile
 }
 
 test_the_default_policy_holds_them_too() {
@@ -84,9 +84,6 @@ test_what_cannot_be_held_is_named() {
 		udp_outside a UDP socket connected to 127.0.0.1:9
 		netlink a socket (NETLINK)
 		memfd_secret outside of the cell's mounts
-		tmp_deleted a file without a name
-		deleted_mapped has mapped '/tmp/held (deleted)'
-		tmpfile a file without a name
 		exec_deleted process 3 (prog): executes a file without a name
 		ns descriptor 5 is net:[
 		inotify an inotify instance
