@@ -39,12 +39,12 @@ test_limits() {
 
 test_answers() {
 	in_check_all
-	through run_answers 'form_and_surround|billed_duration_is|init_duration|report_of_a|json_log'
+	through run_answers 'form_and_surround|billed_duration_is|init_duration|report_of_a|json_log|json_is_one_document|with_every_stage'
 }
 
 test_outcomes() {
 	in_check_all
-	through run_outcomes 'init_that|^init_|second_init'
+	through run_outcomes 'init_that|^init_|second_init|^after_a_(crash|reported)|^with_mixed'
 }
 
 test_policies() {
