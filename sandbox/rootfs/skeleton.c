@@ -54,26 +54,6 @@ static int make_entry(int dir, const struct skel_entry *s)
 	abort(); /* every kind is above */
 }
 
-/* Fills a fresh directory; @ret_fd holds its lock from the first moment. */
-static int make_in(int state, const char *tmp, const struct cell_plan *plan, int *ret_fd, struct err *e)
-{
-	AUTO_FD int dir = FD_NONE;
-
-	if (mkdirat(state, tmp, 0755) < 0)
-		return err_sys(e, errno, "making skeleton '%s'", tmp);
-	dir = openat(state, tmp, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (dir < 0 || flock(dir, LOCK_SH) < 0)
-		return err_sys(e, errno, "opening skeleton '%s'", tmp);
-	for (size_t i = 0; i < plan->n_skel; i++) {
-		int r = make_entry(dir, &plan->skel[i]);
-
-		if (r < 0)
-			return err_sys(e, r, "making '/%s' of the skeleton", plan->skel[i].path);
-	}
-	*ret_fd = take_fd(&dir);
-	return 0;
-}
-
 /* Opens and locks @name. -ENOENT when it is not there, also when it went away before the lock was ours. */
 static int open_locked(int state, const char *name, int how)
 {
@@ -87,6 +67,27 @@ static int open_locked(int state, const char *name, int how)
 	if (fstatat(state, name, &named, AT_SYMLINK_NOFOLLOW) < 0 || named.st_ino != opened.st_ino)
 		return -ENOENT;
 	return take_fd(&dir);
+}
+
+/* Fills a fresh directory; @ret_fd holds its lock. -ENOENT without a word when somebody collected it before it was locked:
+ * of a hundred cells that all start first, each sees more of them than are kept. */
+static int make_in(int state, const char *tmp, const struct cell_plan *plan, int *ret_fd, struct err *e)
+{
+	AUTO_FD int dir = FD_NONE;
+
+	if (mkdirat(state, tmp, 0755) < 0)
+		return err_sys(e, errno, "making skeleton '%s'", tmp);
+	dir = open_locked(state, tmp, LOCK_SH);
+	if (dir < 0)
+		return dir == -ENOENT ? dir : err_sys(e, dir, "opening skeleton '%s'", tmp);
+	for (size_t i = 0; i < plan->n_skel; i++) {
+		int r = make_entry(dir, &plan->skel[i]);
+
+		if (r < 0)
+			return err_sys(e, r, "making '/%s' of the skeleton", plan->skel[i].path);
+	}
+	*ret_fd = take_fd(&dir);
+	return 0;
 }
 
 /* Removes one that nobody holds: out of its name first, so that nobody finds it half gone. */

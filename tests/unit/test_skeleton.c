@@ -112,6 +112,35 @@ TEST(a_skeleton_in_use_is_not_collected)
 	teardown();
 }
 
+/* Each sees more than are kept, and collects what the others have just begun. */
+TEST(many_at_once_do_not_collect_what_another_is_making)
+{
+	enum { PROCESSES = 48, EACH = 40 };
+	pid_t pids[PROCESSES];
+
+	setup();
+	for (int p = 0; p < PROCESSES; p++) {
+		pids[p] = fork();
+		if (pids[p] == 0) {
+			for (int i = 0; i < EACH; i++) {
+				AUTO_FD int fd = FD_NONE;
+
+				if (make(p * EACH + i, &fd) != 0)
+					_exit(1);
+			}
+			_exit(0);
+		}
+		CHECK(pids[p] > 0);
+	}
+	for (int p = 0; p < PROCESSES; p++) {
+		int status = -1;
+
+		CHECK(waitpid(pids[p], &status, 0) == pids[p] && status == 0);
+	}
+	CHECK_EQ(count("making-"), 0);
+	teardown();
+}
+
 TEST(what_a_dead_owner_left_half_made_is_swept)
 {
 	char path[96];
