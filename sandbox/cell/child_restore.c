@@ -10,6 +10,7 @@
 #include <limits.h>
 #include <linux/securebits.h>
 #include <sched.h>
+#include <stdio.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -142,6 +143,8 @@ int child_worker(struct child *ch, struct err *e)
 	if (pid == 0)
 		worker(c);
 	ch->worker = pid;
+	(void)close(c->worker_child); /* nobody else holds it: the host sees the worker's end */
+	(void)close(c->worker_log_child);
 	r = barrier_announce_parked(ch->barrier, pidfd);
 	fd_closep(&pidfd);
 	return r < 0 ? err_sys(e, r, "telling the host that CRIU waits") : 0;
@@ -281,8 +284,7 @@ static int on_process(struct child *ch, int dir, const char *name, pid_t pid, st
 		return 0;
 	if (pid > (pid_t)ch->cell->from->m.max_pid || len > 16)
 		return err_set(e, ERR_SYSTEM, EPERM, "there is a process %d that is not in the image", pid);
-	memcpy(path, name, len);
-	memcpy(path + len, "/task", sizeof "/task");
+	(void)snprintf(path, sizeof path, "%.*s/task", (int)len, name);
 	r = limit_process(ch->plan, pid, e);
 	return r == 0 ? each_number(ch, dir, path, on_task, e) : r;
 }

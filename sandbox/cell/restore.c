@@ -93,6 +93,7 @@ static int receive(struct cell *c, uint64_t deadline_ns, struct snap_answer *a, 
 		{.fd = c->worker, .events = POLLIN},
 		{.fd = c->pidfd, .events = POLLIN},
 		{.fd = c->signal_fd, .events = POLLIN},
+		{.fd = c->worker_pidfd, .events = POLLIN},
 	};
 	const uint64_t now = clock_mono_ns();
 	int n = poll(p, ARRAY_LEN(p), now < deadline_ns ? (int)((deadline_ns - now) / NS_PER_MS) + 1 : 0);
@@ -105,8 +106,9 @@ static int receive(struct cell *c, uint64_t deadline_ns, struct snap_answer *a, 
 	if (p[2].revents)
 		return err_set(e, ERR_CANCELLED, ECANCELED, "interrupted during a restore");
 
-	ssize_t got = p[0].revents ? recv(c->worker, bytes, sizeof bytes, MSG_DONTWAIT) : 0;
-	if (got < 0 && (errno == EINTR || errno == EAGAIN))
+	/* Its last words may have come between two looks of poll(2), so they are read whatever was seen. */
+	ssize_t got = recv(c->worker, bytes, sizeof bytes, MSG_DONTWAIT);
+	if (got < 0 && (errno == EINTR || (errno == EAGAIN && !p[1].revents && !p[3].revents)))
 		return 0;
 	if (got <= 0)
 		return explain_worker(c, 0, e);
