@@ -130,8 +130,8 @@ NODISCARD int cg_end_boost(struct cgroup *cg, struct err *e);
 NODISCARD int cg_begin_boost(struct cgroup *cg, struct err *e);
 
 /* The limits without extra, and a memory peak that counts from now on. v2 before Linux 6.12 cannot set its peak back:
- * there cg_peak() answers with what is in use, sampled when asked, until that peak is passed. On v1 -EBUSY when more is
- * in use. */
+ * there cg_peak() answers with what is in use, sampled when asked, until that peak is passed. ERR_OUT_OF_MEMORY (v1)
+ * when more is in use, ERR_LIMIT when there are more processes and threads: the caller ends the cell. */
 NODISCARD int cg_end_extra(struct cgroup *cg, struct err *e);
 
 struct cg_usage {

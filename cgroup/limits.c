@@ -188,17 +188,37 @@ int cg_limits_write(const struct cgroup *cg, struct err *e)
 	return cg->mode == CG_V2 ? write_v2(cg, e) : write_v1(cg, e);
 }
 
+/* Lowering the limit ends nobody (cgroup-v1/pids.rst): who was quick could keep more. */
+static int check_pids(const struct cgroup *cg, struct err *e)
+{
+	const unsigned h = cg->mode == CG_V2 ? CG_H_V2 : (unsigned)CG_V1_PIDS;
+	char text[24];
+	uint64_t n;
+
+	if (cg_read_at(cg_dirfd(cg, h), "pids.current", text, sizeof text) < 0 || !cg_parse_value(text, &n))
+		return cg_fail(cg, h, "pids.current", EBADMSG, "reading", e);
+	return n <= pids_now(cg) ? 0
+				 : err_set(e, ERR_LIMIT, EAGAIN, "%llu processes and threads where %llu are allowed",
+					   (unsigned long long)n, (unsigned long long)pids_now(cg));
+}
+
 int cg_end_extra(struct cgroup *cg, struct err *e)
 {
+	struct err mine = {0};
 	int r;
 
 	if (cg->mode == CG_NONE)
 		return err_set(e, ERR_BUG, EBADF, "changing the limits of a cell without a cgroup");
 	cg->limits.extra_memory_bytes = 0;
 	cg->limits.extra_pids = 0;
-	r = cg->mode == CG_V2 ? put_u64(cg, CG_H_V2, "memory.max", memory_now(cg), e) : put_memory_v1(cg, e);
+	r = cg->mode == CG_V2 ? put_u64(cg, CG_H_V2, "memory.max", memory_now(cg), &mine) : put_memory_v1(cg, &mine);
+	if (r == -EBUSY) /* v1; v2 ends them (cgroup-v2.rst, memory.max) */
+		return err_set(e, ERR_OUT_OF_MEMORY, EBUSY, "more than the memory limit is in use");
+	if (r < 0)
+		return err_adopt(e, &mine);
+	r = put_u64(cg, cg->mode == CG_V2 ? CG_H_V2 : (unsigned)CG_V1_PIDS, "pids.max", pids_now(cg), e);
 	if (r == 0)
-		r = put_u64(cg, cg->mode == CG_V2 ? CG_H_V2 : (unsigned)CG_V1_PIDS, "pids.max", pids_now(cg), e);
+		r = check_pids(cg, e);
 	return r == 0 ? cg_restart_peak(cg, e) : r;
 }
 

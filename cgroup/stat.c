@@ -201,7 +201,7 @@ int cg_restart_peak(struct cgroup *cg, struct err *e)
 
 int cg_peak(struct cgroup *cg, uint64_t *ret_bytes, struct err *e)
 {
-	uint64_t peak;
+	uint64_t peak = 0;
 	int r;
 
 	if (cg->mode == CG_NONE)

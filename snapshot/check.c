@@ -171,7 +171,7 @@ struct check {
 /* Takes the old stamp if it is of this boot. */
 static void take_old(struct check *c)
 {
-	AUTO_FD int fd = openat(c->s->dir, "stamp", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	AUTO_FD int fd = openat(c->s->dir, "stamp", O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	size_t len;
 
 	c->changed = true;

@@ -16,6 +16,7 @@
 #include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 
 #include <linux/capability.h>
@@ -26,6 +27,7 @@ enum {
 	MAX_MOUNTS = 128,
 	MAX_ARGS = 32 + 2 * MAX_MOUNTS,
 	LOG_MAX = 1 << 20,
+	FULL_BLOCKS = 16,    /* so few are left on a file system that is full */
 	TABLE_MAX = 1 << 20, /* of /proc/PID/mountinfo and maps: a cell has some fifteen mounts */
 	MAPS_MAX = 16 << 20,
 	KDAT_FD = 100,
@@ -446,9 +448,12 @@ static int explain(const struct snap_draft *d, int status, struct err *e)
 {
 	AUTO_FD int log = openat(d->images, "dump.log", O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 	AUTO_FREE char *text = NULL;
+	struct statvfs fs;
 	char why[200];
 	size_t len;
 
+	if (fstatvfs(d->images, &fs) == 0 && fs.f_bavail < FULL_BLOCKS) /* then the log need not tell it */
+		return err_set(e, ERR_SYSTEM, ENOSPC, "CRIU cannot dump the cell into '%s'", d->images_path);
 	if (fd_valid(log) && fd_read_all(log, LOG_MAX, &text, &len) == 0) {
 		snap_engine_complaint(text, why, sizeof why);
 		return err_hint(e, err_set(e, ERR_UNSUPPORTED, 0, "CRIU cannot dump the cell: %s", why),

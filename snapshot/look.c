@@ -1,8 +1,7 @@
 /* Reads what look_judge.c judges: every process that will be in the image, and what hangs about beside them. Through
  * /proc of the host, but for unix sockets and System V objects, which a short-lived child opens in the cell's namespaces.
  *
- * This is for the sentence. The function may still run (its threads, its children), so what was looked at may change; what
- * CRIU cannot hold it refuses by itself, with worse words. */
+ * The cell stands still meanwhile: what is seen here is what CRIU finds. */
 #include "snapshot/look.h"
 #include "snapshot/internal.h"
 
@@ -27,6 +26,9 @@ enum {
 	MAX_TEXT = 16 << 20,
 	DIAG_BYTES = 32768,
 	TRIES = 20, /* of 10 ms, for a process that is in the kernel for a moment */
+	/* CRIU writes core for each thread; mm, pagemap, pages, fs, ids, fdinfo for each process; and about these. */
+	FILES_OF_PROCESS = 6,
+	FILES_OF_ALL = 6,
 };
 
 enum { OPEN_DIAG, OPEN_SHM, OPEN_SEM, OPEN_MSG, N_OPEN };
@@ -42,9 +44,10 @@ struct walk {
 	struct look look;
 	struct proc *procs;
 	size_t n, cap;
-	int init;       /* /proc/PID of PID 1 */
-	int filters;    /* that PID 1 has; -1: unknown */
-	unsigned level; /* of the cell's pid namespace, 0 being the reader's */
+	int init;                  /* /proc/PID of PID 1 */
+	int filters;               /* that PID 1 has; -1: unknown */
+	unsigned level;            /* of the cell's pid namespace, 0 being the reader's */
+	uint64_t tasks, anonymous; /* in all of them; bytes of resident memory that belongs to no file */
 };
 
 static int err_gone(const struct look_who *who, struct err *e)
@@ -223,6 +226,7 @@ static int check_namespaces(const struct walk *w, const struct proc *p, struct e
 
 static int check_task(struct walk *w, const struct proc *p, int tid, struct err *e)
 {
+	w->tasks++;
 	for (unsigned try = 0;; try++) {
 		AUTO_FREE char *status = NULL;
 		struct err mine = {0};
@@ -237,6 +241,46 @@ static int check_task(struct walk *w, const struct proc *p, int tid, struct err 
 			return err_adopt(e, &mine);
 		(void)poll(NULL, 0, 10);
 	}
+}
+
+/* proc_pid_statm(5): size, resident, shared; in pages. What two processes have in common since a fork is in the image for
+ * each of them, so it is counted for each. */
+static int add_anonymous(struct walk *w, const struct proc *p, struct err *e)
+{
+	AUTO_FREE char *statm = NULL;
+	uint64_t resident, shared;
+	int r = read_text(p->dir, "statm", &statm, e);
+	char *save = NULL;
+
+	if (r < 0)
+		return r;
+	(void)strtok_r(statm, " ", &save);
+	const char *a = strtok_r(NULL, " ", &save), *b = strtok_r(NULL, " ", &save);
+
+	if (!a || !b || !parse_u64(a, 0, INT64_MAX, &resident) || !parse_u64(b, 0, resident, &shared))
+		return err_set(e, ERR_SYSTEM, EBADMSG, "reading the size of a process");
+	w->anonymous += (resident - shared) * (uint64_t)sysconf(_SC_PAGESIZE);
+	return 0;
+}
+
+/* Before CRIU writes it all. */
+static int check_size(const struct walk *w, struct err *e)
+{
+	if (w->tasks + w->n * FILES_OF_PROCESS > SNAP_MAX_FILES - FILES_OF_ALL)
+		return err_hint(e,
+				err_set(e, ERR_LIMIT, E2BIG,
+					"the function has %zu processes and %llu threads: too many for a snapshot",
+					w->n, (unsigned long long)w->tasks),
+				"end them in fsbox_before_snapshot(), or run without --snapshot");
+	if (w->anonymous > w->v->memory_bytes)
+		return err_hint(e,
+				err_set(e, ERR_LIMIT, E2BIG,
+					"the function's processes would hold %llu MiB after a restore, --mem is %llu",
+					(unsigned long long)(w->anonymous >> 20),
+					(unsigned long long)(w->v->memory_bytes >> 20)),
+				"what they share since fork(2) counts for each of them then: end some in "
+				"fsbox_before_snapshot(), or raise --mem");
+	return 0;
 }
 
 static int check_memory(const struct proc *p, struct err *e)
@@ -519,12 +563,16 @@ static int look_at_all(struct walk *w, struct err *e)
 
 		r = each_number(p, "task", check_task, w, e);
 		if (r == 0)
+			r = add_anonymous(w, p, e);
+		if (r == 0)
 			r = check_namespaces(w, p, e);
 		if (r == 0)
 			r = check_memory(p, e);
 		if (r == 0)
 			r = each_number(p, "fd", collect_fd, w, e);
 	}
+	if (r == 0)
+		r = check_size(w, e);
 	if (r == 0)
 		r = check_namespace_objects(w, e);
 	if (r == 0)

@@ -212,13 +212,14 @@ NODISCARD int snap_gc(const struct snap_store *st, uint64_t max_age_ns, uint64_t
 
 /* The process to be dumped, seen from the host, parked in its read of the channel. */
 struct snap_victim {
-	char group[512];    /* directory of its cgroup2 group, frozen by the caller */
-	int signal_fd;      /* readable: give up; FD_NONE: none */
-	pid_t pid;          /* of the runtime */
-	pid_t init_pid;     /* of the cell's PID 1 */
-	uid_t owner;        /* uid that owns the cell's user namespace */
-	bool host_net;      /* --net host */
-	bool host_userland; /* no --rootfs: what it maps below /usr is the host's */
+	char group[512];       /* directory of its cgroup2 group, frozen by the caller */
+	int signal_fd;         /* readable: give up; FD_NONE: none */
+	pid_t pid;             /* of the runtime */
+	pid_t init_pid;        /* of the cell's PID 1 */
+	uid_t owner;           /* uid that owns the cell's user namespace */
+	uint64_t memory_bytes; /* the cell's limit; clones have no more for what is in the image */
+	bool host_net;         /* --net host */
+	bool host_userland;    /* no --rootfs: what it maps below /usr is the host's */
 };
 
 /* Looks at every process of the cell for what an image cannot hold, or must not for uniqueness. ERR_UNSUPPORTED with a

@@ -137,7 +137,7 @@ size_t snap_worker_request(const struct snap_manifest *m, void *buf, size_t size
 		struct out f = {.at = fd, .size = sizeof fd};
 
 		put_bytes(&f, FD_KEY, m->pipes[i], strnlen(m->pipes[i], sizeof m->pipes[i]));
-		put_number(&f, FD_NUMBER, (uint64_t)(SNAP_WORKER_PIPES + i));
+		put_number(&f, FD_NUMBER, SNAP_WORKER_PIPES + (uint64_t)i);
 		put_bytes(&o, OPT_INHERIT_FD, fd, done(&f));
 	}
 	put_number(&req, REQ_TYPE, TYPE_RESTORE);

@@ -258,6 +258,7 @@ static int dump(struct publisher *p, struct cell *c, struct session *s, struct s
 	struct snap_victim v = {
 		.init_pid = c->pid,
 		.owner = c->plan->uid_outside + CELL_UID + 1,
+		.memory_bytes = p->spec->memory_bytes,
 		.host_net = p->spec->net == SPEC_NET_HOST,
 		.host_userland = !p->spec->rootfs,
 		.signal_fd = p->signal_fd,

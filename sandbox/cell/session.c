@@ -227,6 +227,9 @@ static bool take_error(struct session *s, const char *body, size_t len)
 		return false;
 	memcpy(s->error_type, v.type, v.type_len);
 	s->error_type[v.type_len] = '\0';
+	for (char *p = s->error_type; *p; p++) /* it stands in lines of the log */
+		if ((unsigned char)*p < ' ' || *p == 0x7f)
+			*p = '?';
 	s->error_message.len = 0;
 	buf_add(&s->error_message, v.message, v.message_len);
 	return !s->error_message.failed;

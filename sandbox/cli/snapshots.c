@@ -3,6 +3,9 @@
 #include "base/fd.h"
 
 #include <stdio.h>
+#include <sys/resource.h>
+
+enum { FILES_NEEDED = 512, FILES_WANTED = 1024 }; /* tried: with 200 CRIU 4.2 refuses, with 80 it hangs */
 
 int snapshot_wish_parse(struct snapshot_wish *w, const char *option, const char *value, struct err *e)
 {
@@ -122,6 +125,25 @@ static int fill_key(struct snap_key *k, const struct snap_engine *en, const stru
 	return r == 0 ? snap_key_add_host(k, en, e) : r;
 }
 
+/* CRIU keeps its own descriptors above the function's, and says nothing helpful where there is no room for them. */
+static int raise_files(struct err *e)
+{
+	struct rlimit files;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) < 0)
+		return err_sys(e, errno, "getrlimit");
+	if (files.rlim_cur >= FILES_WANTED)
+		return 0;
+	files.rlim_cur = files.rlim_max < FILES_WANTED ? files.rlim_max : FILES_WANTED;
+	if (files.rlim_max < FILES_NEEDED || setrlimit(RLIMIT_NOFILE, &files) < 0)
+		return err_hint(e,
+				err_set(e, ERR_UNSUPPORTED, EMFILE,
+					"at most %llu open files are allowed here, snapshots need %d",
+					(unsigned long long)files.rlim_max, FILES_NEEDED),
+				"ulimit -n 1024");
+	return 0;
+}
+
 int snapshot_open(struct snapshot_use *u, const struct invoker *inv, struct err *e)
 {
 	int r;
@@ -129,7 +151,9 @@ int snapshot_open(struct snapshot_use *u, const struct invoker *inv, struct err 
 	if (!inv->host->facts.privileged)
 		return err_hint(e, err_set(e, ERR_UNSUPPORTED, EPERM, "snapshots need root"),
 				"run it as root, or without --snapshot");
-	r = snap_engine_find(inv->host->facts.runtime_dir, &u->engine, e);
+	r = raise_files(e);
+	if (r == 0)
+		r = snap_engine_find(inv->host->facts.runtime_dir, &u->engine, e);
 	if (r == 0)
 		r = snap_store_open(NULL, true, &u->store, e);
 	if (r < 0)
@@ -165,7 +189,7 @@ int snapshot_publish(struct snapshot_use *u, const struct invoker *inv, struct e
 static int find_wanted(struct snapshot_use *u, const struct snapshot_wish *w, const struct invoker *inv, struct err *e)
 {
 	char reason[256] = "";
-	bool same;
+	bool same = false;
 	int r;
 
 	if (w->id) {

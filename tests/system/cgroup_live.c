@@ -578,6 +578,38 @@ TEST(what_is_extra_ends_and_the_peak_begins_anew)
 	end_group(&cg, 0);
 }
 
+/* Whoever took more meanwhile does not keep it in silence: lowering a limit ends nobody but on v2 for memory. */
+TEST(who_holds_more_than_is_left_is_told_of)
+{
+	static void (*const works[])(void) = {work_fork_bomb, work_hold_64};
+
+	SETUP();
+	for (size_t i = 0; i < ARRAY_LEN(works); i++) {
+		AUTO(cg_close) struct cgroup cg = CGROUP_INIT;
+		struct cg_limits limits = limits_of(48, 8);
+		struct err e = {0};
+		pid_t pid;
+
+		limits.extra_memory_bytes = 64 * MIB;
+		limits.extra_pids = 16;
+		REQUIRE(CHECK_EQ(cg_create(&host, &parent, "more", &limits, &cg, &e), 0));
+		pid = spawn(&cg, works[i]);
+		for (int t = 0; t < slow(500) && usage_of(&cg).pids < 24 && usage_of(&cg).memory_bytes < 64 * MIB; t++)
+			nap_ms(10);
+		if (i == 0) {
+			CHECK_EQ(cg_end_extra(&cg, &e), -EAGAIN);
+			CHECK_EQ(e.kind, ERR_LIMIT);
+		} else if (host.mode == CG_HYBRID) {
+			CHECK_EQ(cg_end_extra(&cg, &e), -EBUSY);
+			CHECK_EQ(e.kind, ERR_OUT_OF_MEMORY);
+		} else {
+			CHECK_EQ(cg_end_extra(&cg, &e), 0);
+			CHECK_GE(usage_of(&cg).oom_kills, 1);
+		}
+		end_group(&cg, pid);
+	}
+}
+
 TEST(the_parent_of_these_tests_is_empty_and_removed)
 {
 	SETUP();

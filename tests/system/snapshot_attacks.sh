@@ -69,4 +69,32 @@ test_limits_of_the_image_are_not_taken() {
 	check_eq "$(cat "$T/out")" "$cold"
 	check_store
 }
+# Pages that processes share since a fork are in an image once for each of them, and so on the host's disk.
+test_an_image_is_no_larger_than_the_memory() {
+	own_store
+	make_function fork_many 'static char *p; static size_t n;' '
+		n = 40 << 20; p = malloc(n); for (size_t i = 0; i < n; i += 4096) memcpy(p + i, &i, sizeof i);
+		for (int i = 0; i < atoi(getenv("N")); i++) if (fork() == 0) for (;;) pause();' 'return answer(call, "x");'
+	snapshot_status 1 create --mem 64 --env N=4 "$T/fork_many.so"
+	check_contains "$T/err" 'would hold 2'
+	check_contains "$T/err" '--mem is 64'
+	snapshot_status 1 create --mem 9000 --env N=100 "$T/fork_many.so"
+	check_contains "$T/err" 'has 101 processes and 101 threads: too many for a snapshot'
+	check_eq "$(find "$XDG_STATE_HOME" -name '*.img' | wc -l)" 0
+	cell_status 0 --snapshot=require --mem 256 --env N=4 "$T/fork_many.so"
+	check_store
+}
+
+test_without_room_for_descriptors_none_is_used() {
+	own_store
+	run prlimit --nofile=200 "$FSBOX" run --snapshot=require "$FUNCTIONS/echo.so"
+	check_eq "$status" 125
+	check_contains "$T/err" 'at most 200 open files are allowed here, snapshots need 512'
+	run prlimit --nofile=200 "$FSBOX" run --snapshot "$FUNCTIONS/echo.so" --event 1
+	check_eq "$status" 0
+	check_eq "$(cat "$T/out")" 1
+	run prlimit --nofile=512 "$FSBOX" run --snapshot=require "$FUNCTIONS/echo.so" --event 1
+	check_eq "$status" 0
+	check_store
+}
 run_tests "$@"
