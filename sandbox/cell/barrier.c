@@ -154,7 +154,7 @@ static int receive(int fd, struct barrier_msg *from, int *ret_fd, struct err *e)
 
 int barrier_expect_parked(int fd, int *ret_worker, struct err *e)
 {
-	struct barrier_msg from;
+	struct barrier_msg from = {0};
 	int r = receive(fd, &from, ret_worker, e);
 
 	if (r == 0)
@@ -169,7 +169,7 @@ int barrier_expect_exec(int fd, uint64_t *ret_exec_ns, struct buf *ret_bytes, st
 	uint64_t announced = 0;
 
 	for (;;) {
-		struct barrier_msg from;
+		struct barrier_msg from = {0};
 		int r = receive(fd, &from, NULL, e);
 
 		if (r < 0)

@@ -125,7 +125,7 @@ check_spelling() {
 }
 
 tidy_flags() {
-	echo "-std=gnu17 -D_GNU_SOURCE -DFSBOX_VERSION=\"0\" -Isandbox -I. -Ibuild/gen $(pkg-config --cflags libnl-3.0)"
+	echo "-std=gnu17 -D_GNU_SOURCE -DFSBOX_VERSION=\"0\" -Isandbox -Isandbox/runtime -I. -Ibuild/gen $(pkg-config --cflags libnl-3.0)"
 }
 check_tidy() {
 	need clang-tidy

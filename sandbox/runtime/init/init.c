@@ -84,9 +84,9 @@ static long number(const char *s)
 	long n = 0;
 	int digits = 0;
 
-	for (; s[digits] >= '0' && s[digits] <= '9' && digits < 10; digits++)
+	for (; digits < 10 && s[digits] >= '0' && s[digits] <= '9'; digits++)
 		n = n * 10 + (s[digits] - '0');
-	return s[digits] == '\0' && digits < 10 ? n : 0;
+	return digits < 10 && s[digits] == '\0' ? n : 0;
 }
 
 static int equal(const char *a, const char *b)

@@ -42,7 +42,7 @@ static void draw_seeded(struct drawing *d)
 	double from_drand48[4];
 
 	for (size_t i = 0; i < 8; i++)
-		from_rand[i] = rand();
+		from_rand[i] = rand(); /* NOLINT(cert-msc30-c,cert-msc50-cpp) */
 	for (size_t i = 0; i < 4; i++)
 		from_random[i] = random();
 	for (size_t i = 0; i < 4; i++)
@@ -191,7 +191,7 @@ static void draw_library(void *handle, void *arg)
 	draw_tls(d, handle);
 }
 
-size_t draw_all(uint8_t *dst, bool keep_seeds)
+size_t draw_all(uint8_t *dst, bool keep_seeds) /* NOLINT(readability-non-const-parameter) */
 {
 	struct drawing d = {.dst = dst};
 	uint8_t value[32];

@@ -244,7 +244,7 @@ static int restored(struct chan_restore_view *v, const struct function *f)
 int restore_run(const struct chan_head *head, const struct function *f)
 {
 	char *body = malloc(head->len);
-	struct chan_restore_view v;
+	struct chan_restore_view v = {0};
 	int r = body ? link_read(body, head->len) : -ENOMEM;
 
 	if (r == 0)
