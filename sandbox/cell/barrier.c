@@ -181,7 +181,8 @@ int barrier_expect_exec(int fd, uint64_t *ret_exec_ns, struct buf *ret_bytes, st
 		else if (from.word == BARRIER_BYTES_OF_WORKER && ret_bytes)
 			buf_add(ret_bytes, from.bytes, from.len);
 	}
-	/* End of file: exec closed the child's end, or the child is gone. Only the first comes after its word. */
+	/* End of file: exec (in a clone init, a moment later) closed the child's end, or the child is gone. Only the first
+	 * comes after its word. */
 	if (announced == 0)
 		return err_set(e, ERR_SYSTEM, ECHILD, "the child died before it could execute");
 	*ret_exec_ns = announced;

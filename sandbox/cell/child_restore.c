@@ -308,7 +308,13 @@ int child_settle(struct child *ch, struct err *e)
 	if (umount2(SNAP_DIR, MNT_DETACH) < 0 || rmdir(SNAP_DIR) < 0)
 		return err_sys(e, errno, "detaching '%s'", SNAP_DIR);
 	r = child_seal("/proc", e);
-	return r == 0 ? child_seal("/run", e) : r;
+	if (r == 0)
+		r = child_seal("/run", e);
+	/* Where init expects a channel and closes it when nothing can take a hold of it any more: execve(2) alone would
+	 * let the runtime go a moment too early. */
+	if (r == 0 && dup3(ch->barrier, CHAN_FD_IN, 0) < 0)
+		return err_sys(e, errno, "handing the barrier to init");
+	return r;
 }
 
 int child_user(struct child *ch, struct err *e)

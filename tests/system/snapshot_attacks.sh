@@ -78,7 +78,7 @@ test_an_image_is_no_larger_than_the_memory() {
 	snapshot_status 1 create --mem 64 --env N=4 "$T/fork_many.so"
 	check_contains "$T/err" 'would hold 2'
 	check_contains "$T/err" '--mem is 64'
-	snapshot_status 1 create --mem 9000 --env N=100 "$T/fork_many.so"
+	snapshot_status 1 create --mem 2000 --env N=100 "$T/fork_many.so"
 	check_contains "$T/err" 'has 101 processes and 101 threads: too many for a snapshot'
 	check_eq "$(find "$XDG_STATE_HOME" -name '*.img' | wc -l)" 0
 	cell_status 0 --snapshot=require --mem 256 --env N=4 "$T/fork_many.so"

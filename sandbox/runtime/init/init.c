@@ -9,7 +9,8 @@
  *   - not dumpable: no ptrace(2), no /proc/1/mem, /proc/1/fd or pidfd_getfd(2) (prctl(2), PR_SET_DUMPABLE);
  *   - every signal is blocked and none has a handler: what is sent waits or is taken by sigtimedwait(2); SIGKILL and
  *     SIGSTOP from inside its own pid namespace do not reach an init (pid_namespaces(7));
- *   - descriptor 3 is closed here, 4 is used once, when nothing else of the cell is left to share it.
+ *   - descriptor 3 is closed here, when all the above is done (behind a restore it is the host's barrier: only then the
+ *     runtime is let go), 4 is used once, when nothing else of the cell is left to share it.
  * What it can still do (prlimit(2), sched_setscheduler(2) on PID 1) ends in a cell without an EXIT record, which the
  * host reports as a crash: it harms the cell only.
  *
