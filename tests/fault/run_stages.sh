@@ -118,6 +118,7 @@ check_death_in_spawn() {
 	for stage in spawn budget handover; do
 		FSBOX_FAULT="$stage!" cell "$FUNCTIONS/echo.so"
 		check_eq "$status" 99
+		wait_for 20 gone || fail "something of the cell runs on after a death in '$stage'"
 		cell_status 0 "$FUNCTIONS/echo.so"
 	done
 }
