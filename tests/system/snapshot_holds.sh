@@ -26,7 +26,10 @@ may_hold() { # KIND…
 }
 
 test_processes_and_memory_come_back() {
-	may_hold nothing thread child session thread,child shared memfd memfd_mapped memfd_sealed memfd_noexec mlock aio \
+	noexec=
+	[ ! -e /proc/sys/vm/memfd_noexec ] || noexec=memfd_noexec # Linux 6.3
+	# shellcheck disable=SC2086 # a word or none
+	may_hold nothing thread child session thread,child shared memfd memfd_mapped memfd_sealed $noexec mlock aio \
 		device_mapped exec_tmp
 }
 
