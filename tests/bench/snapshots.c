@@ -399,16 +399,24 @@ static int find_runtime(const struct cell *c, pid_t *ret, struct err *e)
 	return 0;
 }
 
+enum { FREEZE_MS = 5000 };
+
+/* Frozen first, as a publish does it: that is part of the time. */
 static int dump(const struct cell *c, struct snap_draft *d, uint64_t *ret_ns, struct err *e)
 {
 	struct snap_victim v = {
 		.init_pid = c->pid,
 		.owner = c->plan->uid_outside + CELL_UID + 1,
 		.host_userland = true,
+		.signal_fd = FD_NONE,
+		.memory_bytes = c->spec->memory_bytes,
 	};
 	int r = find_runtime(c, &v.pid, e);
 	const uint64_t begin = clock_mono_ns();
 
+	(void)snprintf(v.group, sizeof v.group, "%s%s/%s", w.host.cg.v2_root, c->cg.parent, c->cg.name);
+	if (r == 0)
+		r = cg_freeze(&c->cg, true, FREEZE_MS, e);
 	if (r == 0)
 		r = snap_dump(&w.engine, &v, &w.host.dump_kdat, d, e);
 	*ret_ns = clock_mono_ns() - begin;
