@@ -43,6 +43,36 @@ void session_done(struct session *s)
 	buf_done(&s->tx_prefix);
 }
 
+static size_t discard_room(void *arg)
+{
+	(void)arg;
+	return SIZE_MAX;
+}
+
+static void discard_put(void *arg, int stream, const char *data, size_t len)
+{
+	(void)arg;
+	(void)stream;
+	(void)data;
+	(void)len;
+}
+
+static int discard_wants(void *arg)
+{
+	(void)arg;
+	return FD_NONE;
+}
+
+static void discard_writable(void *arg)
+{
+	(void)arg;
+}
+
+const struct session_sink session_discard = {.room = discard_room,
+					     .put = discard_put,
+					     .wants = discard_wants,
+					     .writable = discard_writable};
+
 /* ---- sending ---- */
 
 static bool tx_pending(const struct session *s)

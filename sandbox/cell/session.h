@@ -38,6 +38,8 @@ struct session_sink {
 	void (*writable)(void *arg);
 	void *arg;
 };
+/* Takes everything and keeps nothing. */
+extern const struct session_sink session_discard;
 
 struct session {
 	struct cell *cell;

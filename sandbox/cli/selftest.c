@@ -10,31 +10,6 @@
 
 enum { ANSWER_MS = 10000 };
 
-static size_t sink_room(void *arg)
-{
-	(void)arg;
-	return SIZE_MAX;
-}
-
-static void sink_put(void *arg, int stream, const char *data, size_t len)
-{
-	(void)arg;
-	(void)stream;
-	(void)data;
-	(void)len;
-}
-
-static int sink_wants(void *arg)
-{
-	(void)arg;
-	return FD_NONE;
-}
-
-static void sink_writable(void *arg)
-{
-	(void)arg;
-}
-
 static bool group_has(const struct cgroup *cg, const char *v2, const char *v1)
 {
 	const int dir = cg->mode == CG_V2 ? cg->v2 : cg->v1[CG_V1_MEMORY];
@@ -65,11 +40,6 @@ static int expect_answer(struct session *s, struct err *e)
 		       ev == SESSION_OOM ? "ran out of memory" : "ended before it answered");
 }
 
-static const struct session_sink sink = {.room = sink_room,
-					 .put = sink_put,
-					 .wants = sink_wants,
-					 .writable = sink_writable};
-
 static int run_cell(struct selftest *t, const struct cell_spec *spec, struct err *e)
 {
 	struct filter filter = {0};
@@ -85,7 +55,7 @@ static int run_cell(struct selftest *t, const struct cell_spec *spec, struct err
 	if (r == 0) {
 		if (cell.has_cg)
 			look_at_group(t, &cell.cg);
-		session_init(&session, &cell, &sink, FD_NONE);
+		session_init(&session, &cell, &session_discard, FD_NONE);
 		r = expect_answer(&session, e);
 		session_done(&session);
 		if (cell_release(&cell, &release) < 0 && r == 0)
@@ -105,7 +75,7 @@ static int dump_and_restore(struct selftest *t, const struct cell_spec *spec, st
 		.spec = spec,
 		.base = &filter,
 		.policy = spec->policy,
-		.sink = &sink,
+		.sink = &session_discard,
 		.store = &store,
 		.signal_fd = FD_NONE,
 	};

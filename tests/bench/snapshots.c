@@ -56,36 +56,6 @@ static struct world {
 	char answer[64];
 } w = {.store = {.dir = FD_NONE}, .images = {.name = "images"}, .dumped = {.name = "dumped"}};
 
-static size_t sink_room(void *arg)
-{
-	(void)arg;
-	return SIZE_MAX;
-}
-
-static void sink_put(void *arg, int stream, const char *data, size_t len)
-{
-	(void)arg;
-	(void)stream;
-	(void)data;
-	(void)len;
-}
-
-static int sink_wants(void *arg)
-{
-	(void)arg;
-	return FD_NONE;
-}
-
-static void sink_writable(void *arg)
-{
-	(void)arg;
-}
-
-static const struct session_sink sink = {.room = sink_room,
-					 .put = sink_put,
-					 .wants = sink_wants,
-					 .writable = sink_writable};
-
 static void pause_ms(unsigned ms)
 {
 	(void)nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = (long)(ms % 1000) * 1000000}, NULL);
@@ -130,7 +100,7 @@ static int resume(struct cell *c, uint64_t begin, uint64_t *ret_ns, struct err *
 
 	if (r < 0)
 		return r;
-	session_init_restored(&s, c, &sink, FD_NONE, false);
+	session_init_restored(&s, c, &session_discard, FD_NONE, false);
 	r = clone_tell(&s, &w.snap, e);
 	if (r == 0)
 		r = expect(&s, SESSION_RESTORED, e);
@@ -242,7 +212,7 @@ static int build_cold(struct cell *c, struct session *s, bool publish, struct er
 	r = cell_build(c, e);
 	if (r < 0)
 		return r;
-	session_init(s, c, &sink, FD_NONE);
+	session_init(s, c, &session_discard, FD_NONE);
 	r = expect(s, SESSION_READY, e);
 	return r < 0 ? end(c, s, r, e) : 0;
 }
@@ -454,7 +424,7 @@ static int run_publish(uint64_t *ret_ns, struct err *e)
 		.spec = &w.spec,
 		.base = &w.filter,
 		.policy = w.spec.policy,
-		.sink = &sink,
+		.sink = &session_discard,
 		.store = &w.store,
 		.key = &key,
 		.signal_fd = FD_NONE,

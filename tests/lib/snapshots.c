@@ -41,7 +41,7 @@ void shots_setup(struct shots *s, const char *where)
 	(void)snprintf(s->store, sizeof s->store, "%s/state/store", s->dir);
 	(void)snprintf(s->code, sizeof s->code, "%s/handler.so", s->dir);
 	(void)snprintf(s->layer, sizeof s->layer, "%s/layer", s->dir);
-	(void)snprintf(s->library, sizeof s->library, "%s/libdep.so", s->dir);
+	(void)snprintf(s->lib, sizeof s->lib, "%s/libdep.so", s->dir);
 	must(mkdir(s->layer, 0755) == 0, s->layer);
 	shots_write(s, "handler.so", "code 1");
 	shots_write(s, "layer/data", "data 1");
@@ -108,7 +108,7 @@ static int fill(const struct shots *s, size_t bytes, struct snap_draft *d, struc
 	m->max_pid = 3;
 	m->deps = arena_alloc(&m->arena, sizeof *m->deps);
 	must(m->target && m->deps, "arena");
-	m->deps[0].name = arena_strdup(&m->arena, s->library);
+	m->deps[0].name = arena_strdup(&m->arena, s->lib);
 	m->n_deps = 1;
 	return snap_clock_now(&m->taken, e);
 }

@@ -5,7 +5,7 @@
 
 struct shots {
 	char dir[64], store[96]; /* the store is below dir */
-	char code[96], layer[96], library[96];
+	char code[96], layer[96], lib[96];
 	const char *kernel; /* a text of the key */
 	struct snap_store st;
 };

@@ -111,7 +111,7 @@ TEST(what_was_committed_is_found_as_it_was)
 	CHECK_STREQ(found.m.files[0].name, "img/core-1.img");
 	CHECK_EQ(found.m.files[2].size, 10000);
 	CHECK_EQ(found.m.n_deps, 1);
-	CHECK_STREQ(found.m.deps[0].name, s.library);
+	CHECK_STREQ(found.m.deps[0].name, s.lib);
 	CHECK_GT(fd_read_file_at(found.images, "core-1.img", text, sizeof text), 0);
 	CHECK_STREQ(text, "core");
 	CHECK(fstat(found.dir, &st) == 0 && (st.st_mode & 07777) == 0700);
@@ -288,11 +288,11 @@ TEST(a_changed_library_is_a_miss_and_no_damage)
 	char why[200];
 
 	setup();
-	CHECK(utimensat(AT_FDCWD, s.library, NULL, 0) == 0);
+	CHECK(utimensat(AT_FDCWD, s.lib, NULL, 0) == 0);
 	check_found();
 	shots_tick();
-	shots_tamper(s.library);
-	(void)snprintf(why, sizeof why, "library %s has changed", s.library);
+	shots_tamper(s.lib);
+	(void)snprintf(why, sizeof why, "library %s has changed", s.lib);
 	check_miss(why);
 	CHECK_LT(snap_open(&s.st, id, &opened, &e_open), 0);
 	CHECK_EQ(e_open.kind, ERR_SNAPSHOT_MISMATCH);
@@ -307,10 +307,10 @@ TEST(a_changed_library_is_a_miss_and_no_damage)
 
 	shots_write(&s, "libdep.so", "another length");
 	check_miss(why);
-	CHECK(unlink(s.library) == 0);
-	(void)snprintf(why, sizeof why, "library %s is gone", s.library);
+	CHECK(unlink(s.lib) == 0);
+	(void)snprintf(why, sizeof why, "library %s is gone", s.lib);
 	check_miss(why);
-	CHECK(symlink(s.code, s.library) == 0);
+	CHECK(symlink(s.code, s.lib) == 0);
 	CHECK_OK(shots_find(&s, reason, &e), &e);
 	CHECK_CONTAINS(reason, "has changed");
 	shots_teardown(&s);

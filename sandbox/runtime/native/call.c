@@ -5,6 +5,7 @@
  * the function's. */
 #include "runtime/native/native.h"
 
+#include <stdarg.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
@@ -143,11 +144,18 @@ static void out_error(uint16_t frame, uint64_t number, const char *type, const c
 	out_add(message, err.message_len);
 }
 
-int call_init_error(const char *type, const char *message)
+int call_init_failed(const char *type, const char *fmt, ...)
 {
+	char text[4096];
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
 	(void)fflush(stdout); /* what the function printed comes before what is said about it */
-	out_error(CHAN_INIT_ERROR, 0, type, message);
-	return out_flush();
+	out_error(CHAN_INIT_ERROR, 0, type, text);
+	(void)out_flush(); /* when nobody listens, the exit status still tells */
+	return 1;
 }
 
 /* ---- fsbox.h ---- */

@@ -7,7 +7,6 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -17,18 +16,6 @@ static int broken(const char *doing, int r)
 {
 	(void)dprintf(STDERR_FILENO, "fsbox: %s: %s\n", doing,
 		      r == -EPROTO ? "unexpected bytes or end of file" : strerror(-r));
-	return 1;
-}
-
-__attribute__((format(printf, 2, 3))) static int init_error(const char *type, const char *fmt, ...)
-{
-	char text[4096];
-	va_list ap;
-
-	va_start(ap, fmt);
-	(void)vsnprintf(text, sizeof text, fmt, ap);
-	va_end(ap);
-	(void)call_init_error(type, text); /* when nobody listens, the exit status still tells */
 	return 1;
 }
 
@@ -60,8 +47,8 @@ static int load(const char *path, struct function *f)
 	if (!object) {
 		const char *why = dlerror(); /* names the symbol that nothing defines */
 
-		return init_error("Runtime.ImportModuleError", "Unable to load '%s': %s", base_name(path),
-				  why ? why : "the path is too long");
+		return call_init_failed("Runtime.ImportModuleError", "Unable to load '%s': %s", base_name(path),
+					why ? why : "the path is too long");
 	}
 	find(object, "fsbox_handler", &f->handler);
 	find(object, "fsbox_init", &f->init);
@@ -69,10 +56,11 @@ static int load(const char *path, struct function *f)
 	find(object, "fsbox_before_snapshot", &f->before_snapshot);
 	find(object, "fsbox_after_restore", &f->after_restore);
 	if (!f->handler)
-		return init_error("Runtime.HandlerNotFound", "%s defines no function 'fsbox_handler'", base_name(path));
+		return call_init_failed("Runtime.HandlerNotFound", "%s defines no function 'fsbox_handler'",
+					base_name(path));
 	r = f->init ? f->init() : 0;
 	if (r != 0)
-		return init_error("Runtime.InitError", "fsbox_init returned %d", r);
+		return call_init_failed("Runtime.InitError", "fsbox_init returned %d", r);
 	return 0;
 }
 
@@ -102,7 +90,8 @@ static int install_filter(const struct chan_head *head)
 	int code = 0, r = fault_install(head, &code);
 
 	return r <= 0 ? r
-		      : init_error("Runtime.InitError", "the policy's filter cannot be installed: %s", strerror(code));
+		      : call_init_failed("Runtime.InitError", "the policy's filter cannot be installed: %s",
+					 strerror(code));
 }
 
 /* One frame. 0; 1 after INIT_ERROR was sent; -errno when the channel broke. */

@@ -53,8 +53,8 @@ void call_setup(void);
 /* Reads the CALL whose head is @head, runs @handler and answers. -errno when the channel broke. */
 int call_run(const struct chan_head *head, int (*handler)(fsbox_call *));
 
-/* Writes "TYPE: message" as INIT_ERROR. */
-int call_init_error(const char *type, const char *message);
+/* Writes INIT_ERROR with type and message. Returns 1, the runtime's exit status then. */
+__attribute__((format(printf, 2, 3))) int call_init_failed(const char *type, const char *fmt, ...);
 
 /* What fsbox_memory_mb() says from now on. */
 void call_set_memory(unsigned mb);

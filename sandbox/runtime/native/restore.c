@@ -6,7 +6,6 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -80,28 +79,17 @@ void restore_close(void)
 
 /* ---- Hooks ---- */
 
-__attribute__((format(printf, 2, 3))) static int failed(const char *type, const char *fmt, ...)
-{
-	char text[128];
-	va_list ap;
-
-	va_start(ap, fmt);
-	(void)vsnprintf(text, sizeof text, fmt, ap);
-	va_end(ap);
-	(void)call_init_error(type, text); /* when nobody listens, the exit status still tells */
-	return 1;
-}
-
 static int failed_before(const char *which, size_t number, int result)
 {
-	return number ? failed("Runtime.BeforeSnapshotError", "%s hook %zu returned %d", which, number, result)
-		      : failed("Runtime.BeforeSnapshotError", "%s returned %d", which, result);
+	return number ? call_init_failed("Runtime.BeforeSnapshotError", "%s hook %zu returned %d", which, number,
+					 result)
+		      : call_init_failed("Runtime.BeforeSnapshotError", "%s returned %d", which, result);
 }
 
 static int failed_after(const char *which, size_t number, int result)
 {
-	return number ? failed("Runtime.AfterRestoreError", "%s hook %zu returned %d", which, number, result)
-		      : failed("Runtime.AfterRestoreError", "%s returned %d", which, result);
+	return number ? call_init_failed("Runtime.AfterRestoreError", "%s hook %zu returned %d", which, number, result)
+		      : call_init_failed("Runtime.AfterRestoreError", "%s returned %d", which, result);
 }
 
 /* Backwards: what was built last is taken down first. */
@@ -210,7 +198,7 @@ static int become(const struct chan_restore_view *v)
 	call_set_memory(v->fixed.memory_mb);
 	seeds_kept = v->fixed.flags & CHAN_KEEP_SEEDS;
 	r = reseed(seeds_kept);
-	return r < 0 ? failed("Runtime.AfterRestoreError", "reseeding failed: %s", strerror(-r)) : 0;
+	return r < 0 ? call_init_failed("Runtime.AfterRestoreError", "reseeding failed: %s", strerror(-r)) : 0;
 }
 
 static int restored(struct chan_restore_view *v, const struct function *f)
