@@ -1,6 +1,7 @@
 #include "base/err.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -85,7 +86,8 @@ int err_set(struct err *e, enum err_kind kind, int code, const char *fmt, ...)
 
 int err_sys(struct err *e, int code, const char *fmt, ...)
 {
-	code = code < 0 ? -code : code;
+	/* The least int has no negative; it is no errno either, as it may come in a message from outside. */
+	code = code == INT_MIN ? EPROTO : code < 0 ? -code : code;
 	if (e->kind == ERR_NONE) {
 		va_list ap;
 		size_t n;

@@ -4,8 +4,8 @@
 #   sh tests/fuzz/run.sh [SECONDS] [NAME...]
 #
 # The committed corpus is read; new inputs go to build/fuzz/corpus/NAME, from where good ones are copied by hand. An input
-# that fails is in build/fuzz/artifacts/; with its cause repaired it becomes a file of the corpus. The last line says how
-# many targets ran.
+# that fails is in build/fuzz/artifacts/; with its cause repaired it becomes a file of the corpus. FSBOX_FUZZ_SEED makes the
+# random numbers of two runs the same; without it each run looks elsewhere. The last line says how many targets ran.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
 seconds=${1:-10}
@@ -32,6 +32,7 @@ printf '%s\n' "$@" | xargs -r -P "$(nproc)" -n 1 sh -c '
 	[ ! -f "tests/fuzz/$name.dict" ] || set -- "-dict=tests/fuzz/$name.dict"
 	[ ! -d "tests/fuzz/corpus/$name" ] || set -- "$@" "tests/fuzz/corpus/$name"
 	"build/fuzz/tests/fuzz/fuzz_$name" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -print_final_stats=1 \
+		"-seed=${FSBOX_FUZZ_SEED:-0}" \
 		-artifact_prefix="build/fuzz/artifacts/$name-" "build/fuzz/corpus/$name" "$@" >"build/fuzz/logs/$name" 2>&1 || {
 		echo "FAIL fuzz_$name"
 		tail -n 40 "build/fuzz/logs/$name"

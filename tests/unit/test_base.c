@@ -7,6 +7,7 @@
 #include "base/str.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <sys/wait.h>
 
@@ -50,6 +51,8 @@ TEST(a_system_error_has_its_text_and_a_kind_from_its_number)
 	struct err odd = {0};
 	(void)err_sys(&odd, 4000, "x");
 	CHECK_STREQ(odd.msg, "x: unknown error");
+	struct err least = {0}; /* no errno, but a message from outside can hold it, and it has no negative */
+	CHECK_EQ(err_sys(&least, INT_MIN, "x"), -EPROTO);
 }
 
 TEST(context_goes_in_front_and_place_and_remedy_stay_the_first)
