@@ -58,7 +58,8 @@ $(if $(DEV),$(shell find $(B)/obj -name '*.warned' -exec sh -c 'for w; do rm -f 
 LIB_SRC     := $(wildcard $(addsuffix /*.c,$(addprefix sandbox/,base sys json spec rootfs confine cell) cgroup netns snapshot)) \
 	       $(wildcard sandbox/runtime/channel.c)
 CLI_SRC     := $(wildcard sandbox/cli/*.c)
-NATIVE_SRC  := $(wildcard sandbox/runtime/native/*.c sandbox/runtime/channel.c)
+ASSIST_SRC  := $(filter-out %/library.c %/napi.c,$(wildcard sandbox/runtime/assist/*.c))
+NATIVE_SRC  := $(wildcard sandbox/runtime/native/*.c sandbox/runtime/channel.c) $(ASSIST_SRC)
 INIT_SRC    := $(wildcard sandbox/runtime/init/*.c)
 POLICYC_SRC := $(wildcard tools/policyc.c tools/policyc/*.c)
 POLICY_JSON := $(wildcard policies/*.json policies/seccomp/*.json)
@@ -71,7 +72,7 @@ LIB_OBJ  := $(call obj,$(LIB_SRC)) $(if $(POLICYC_SRC),$(B)/obj/gen/policies.o)
 POLICYC_OBJ := $(call obj,$(POLICYC_SRC) $(filter sandbox/base/% sandbox/sys/% sandbox/json/% sandbox/spec/% \
 	sandbox/confine/filter%,$(LIB_SRC)))
 POLICYC  ?= $(B)/tools/policyc
-RUNTIME  := $(if $(INIT_SRC),$(B)/runtime/init) $(if $(NATIVE_SRC),$(B)/runtime/native $(B)/runtime/probe.so)
+RUNTIME  := $(if $(INIT_SRC),$(B)/runtime/init) $(if $(NATIVE_SRC),$(B)/runtime/native $(B)/runtime/assist.so $(B)/runtime/probe.so)
 PROGRAMS := $(if $(CLI_SRC),$(B)/fsbox) $(RUNTIME)
 EXAMPLE_SO  := $(patsubst contrib/examples/%.c,$(B)/examples/%.so,$(EXAMPLES)) \
 	$(if $(shell command -v $(CXX)),$(patsubst contrib/examples/%.cpp,$(B)/examples/%-cpp.so,$(wildcard contrib/examples/*.cpp)))
@@ -128,10 +129,15 @@ $(B)/runtime/init: $(INIT_SRC) $(wildcard sandbox/runtime/init/*.h sandbox/runti
 # The runtime loads the function with dlopen(3), so it is dynamic, and offers the fsbox_… symbols to it. What runs under a
 # filter and a memory limit has UBSan's traps instead of a sanitizer that needs a library.
 NATIVE_ALL = $(filter-out $(SAN),$(C_ALL)) $(if $(filter asan fuzz ubsan,$(VARIANT)),$(SAN_ubsan))
-$(B)/runtime/native: $(NATIVE_SRC) $(wildcard sandbox/runtime/*.h sandbox/runtime/native/*.h) Makefile $(B)/.flags
+$(B)/runtime/native: $(NATIVE_SRC) $(wildcard sandbox/runtime/*.h sandbox/runtime/native/*.h sandbox/runtime/assist/*.h) Makefile $(B)/.flags
 	@echo "  CC      $@"
 	$(Q)mkdir -p $(@D) && $(CC) $(CPP_ALL) $(NATIVE_ALL) $(if $(DEV),-Werror) -fPIE -pie '-Wl,--export-dynamic-symbol=fsbox_*' \
 		$(filter-out $(SAN),$(LD_ALL)) -o $@ $(NATIVE_SRC) -ldl
+# The same help for interpreters, which load it.
+$(B)/runtime/assist.so: $(wildcard sandbox/runtime/assist/*.c sandbox/runtime/assist/*.h) sandbox/runtime/channel.h Makefile $(B)/.flags
+	@echo "  SO      $@"
+	$(Q)mkdir -p $(@D) && $(CC) $(CPP_ALL) $(NATIVE_ALL) $(if $(DEV),-Werror) -fPIC -shared $(filter-out $(SAN),$(LD_ALL)) -o $@ \
+		$(wildcard sandbox/runtime/assist/*.c) -ldl
 
 # Functions are built as their authors build them, with no flag of ours. `/* libs: jansson */`: packages; `/* link: -l… */`: words.
 FUNCTION_LIBS = $(shell sed -n 's|.*/\* libs: \(.*\) \*/.*|\1|p' $<)

@@ -201,7 +201,8 @@ static int read_clock(struct reading *rd, const struct field *f, const struct js
 	return read_object(rd, clock_fields, ARRAY_LEN(clock_fields), v, at, to);
 }
 
-static const char *const features[] = {"tmp", "shutdown", "not-reseeded"}; /* by the bits of enum snap_feature */
+static const char *const features[] = {"tmp", "shutdown", "not-reseeded",
+				       "reports"}; /* by the bits of enum snap_feature */
 
 static int read_features(struct reading *rd, const struct field *f, const struct json *v, const struct json_path *at,
 			 void *to)

@@ -136,9 +136,10 @@ struct snap_manifest {
 	size_t n_deps;
 };
 enum snap_feature {
-	SNAP_HAS_TMP = 1,      /* there is an archive of /tmp */
-	SNAP_HAS_SHUTDOWN = 2, /* the function has an fsbox_shutdown() */
-	SNAP_NOT_RESEEDED = 4, /* its runtime does not take part; needs --snapshot=unseeded */
+	SNAP_HAS_TMP = 1,       /* there is an archive of /tmp */
+	SNAP_HAS_SHUTDOWN = 2,  /* the function has an fsbox_shutdown() */
+	SNAP_NOT_RESEEDED = 4,  /* its runtime does not take part; needs --snapshot=unseeded */
+	SNAP_WANTS_REPORTS = 8, /* it is told how each call ended */
 };
 void snap_manifest_done(struct snap_manifest *m);
 

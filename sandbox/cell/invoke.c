@@ -27,6 +27,7 @@ void call_result_done(struct call_result *r)
 {
 	buf_done(&r->response);
 	buf_done(&r->error_message);
+	buf_done(&r->error_document);
 }
 
 /* A version 4 UUID (RFC 9562, section 5.4) as text. */
@@ -134,7 +135,8 @@ static int restore_phase(struct invoker *inv, struct outcome *out, struct err *e
 	if (r < 0)
 		return r;
 	session_init_restored(&inv->session, &inv->cell, inv->sink, inv->signal_fd,
-			      inv->snap->m.features & SNAP_HAS_SHUTDOWN);
+			      (inv->snap->m.features & SNAP_HAS_SHUTDOWN ? CHAN_HAS_SHUTDOWN : 0U) |
+				      (inv->snap->m.features & SNAP_WANTS_REPORTS ? CHAN_WANTS_REPORTS : 0U));
 	inv->alive = true;
 	inv->n_calls = 0;
 	o->restore_start(o->arg, inv->snap->m.engine);
@@ -201,6 +203,8 @@ static void fill(struct invoker *inv, struct call_result *ret, struct outcome *o
 		inv->session.answer = (struct buf){0};
 	} else if (out->plain) { /* the function's own words, unchanged */
 		buf_add(&ret->error_message, out->message.data ? out->message.data : "", out->message.len);
+		ret->error_document = out->document;
+		out->document = (struct buf){0};
 	} else {
 		buf_printf(&ret->error_message, "RequestId: %s Error: %s", ret->request_id,
 			   out->message.data ? out->message.data : "");
@@ -229,6 +233,21 @@ static int call_phase(struct invoker *inv, const struct call_result *ret, const 
 	}
 	outcome_of_call(out, ev, &inv->session, inv->spec, deadline_ns, inv->policy);
 	return 0;
+}
+
+/* The runtime has asked for it, to tell those who listen inside. */
+static int report_call(struct invoker *inv, const struct call_result *ret, struct err *e)
+{
+	const struct chan_report report = {
+		.duration_ns = ret->duration_ns,
+		.billed_ms = ret->billed_ms,
+		.max_memory_bytes = ret->has_memory ? ret->max_memory_mb << 20 : 0,
+		.init_ns = ret->has_init ? ret->init_ns : 0,
+		.restore_ns = ret->has_restore ? ret->restore_ns : 0,
+		.status = ret->status == CALL_SUCCESS ? CHAN_REPORT_SUCCESS : CHAN_REPORT_FAILURE,
+	};
+
+	return inv->session.wants_reports ? session_report(&inv->session, inv->n_calls, &report, e) : 0;
 }
 
 static void start_call(struct invoker *inv, const struct call_result *ret, uint64_t *begin, uint64_t *deadline)
@@ -333,10 +352,12 @@ int invoke_call(struct invoker *inv, const void *event, size_t len, const char *
 	fill(inv, ret, &out);
 	if (out.fatal)
 		drop_cell(inv);
+	else
+		r = report_call(inv, ret, e);
 	if (out.log && !out.plain)
 		o->message(o->arg, ret->request_id, out.message.data ? out.message.data : "");
 	o->end(o->arg, ret);
-	return 0;
+	return r;
 }
 
 void invoke_done(struct invoker *inv)

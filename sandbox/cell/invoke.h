@@ -27,9 +27,10 @@ struct call_result {
 	struct buf response; /* the answer, when status is CALL_SUCCESS */
 	char error_type[CHAN_MAX_TYPE + 1];
 	struct buf error_message;
-	bool reported;   /* the error is in the function's own words, not the platform's finding */
-	bool ended_cell; /* the cell could not go on after it */
-	int exit_status; /* what `fsbox run` ends with: design's table */
+	struct buf error_document; /* of the function's own making, any bytes; empty: to be made of the two */
+	bool reported;             /* the error is in the function's own words, not the platform's finding */
+	bool ended_cell;           /* the cell could not go on after it */
+	int exit_status;           /* what `fsbox run` ends with: design's table */
 	uint64_t duration_ns;
 	uint64_t billed_ms;
 	uint64_t memory_mb;

@@ -10,6 +10,7 @@ enum { EXIT_FAILED = 1, EXIT_TIMEOUT = 124, EXIT_SIGNAL = 128, EXIT_OOM = 137 };
 void outcome_done(struct outcome *o)
 {
 	buf_done(&o->message);
+	buf_done(&o->document);
 	*o = (struct outcome){0};
 }
 
@@ -18,6 +19,7 @@ static void set(struct outcome *o, enum call_status status, int exit_status, con
 	o->status = status;
 	o->exit_status = exit_status;
 	o->message.len = 0;
+	o->document.len = 0;
 	(void)snprintf(o->type, sizeof o->type, "%s", type);
 }
 
@@ -178,6 +180,7 @@ static void reported(struct outcome *o, const struct session *s, bool fatal)
 {
 	set(o, CALL_FAILURE, EXIT_FAILED, s->error_type[0] ? s->error_type : "Function.Unknown");
 	buf_add(&o->message, s->error_message.data ? s->error_message.data : "", s->error_message.len);
+	buf_add(&o->document, s->error_document.data ? s->error_document.data : "", s->error_document.len);
 	o->plain = true;
 	o->fatal = fatal;
 	o->log = false;

@@ -9,9 +9,10 @@ struct outcome {
 	int exit_status;
 	char type[CHAN_MAX_TYPE + 1];
 	struct buf message;
-	bool plain; /* the message is the function's own */
-	bool fatal; /* the cell cannot serve another call */
-	bool log;   /* the platform says it in the log, too */
+	struct buf document; /* the caller's, in the function's own words; may be empty */
+	bool plain;          /* the message is the function's own */
+	bool fatal;          /* the cell cannot serve another call */
+	bool log;            /* the platform says it in the log, too */
 };
 
 void outcome_of_init(struct outcome *o, enum session_event ev, struct session *s, const char *policy);

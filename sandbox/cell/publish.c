@@ -232,6 +232,8 @@ static int describe(const struct publisher *p, const struct cell *c, const struc
 	m->memory_bytes = p->spec->memory_bytes;
 	m->init_ns = p->init_ns;
 	m->features |= s->has_shutdown ? SNAP_HAS_SHUTDOWN : 0;
+	m->features |= s->not_reseeded ? SNAP_NOT_RESEEDED : 0;
+	m->features |= s->wants_reports ? SNAP_WANTS_REPORTS : 0;
 	return m->function && m->target && m->engine ? 0 : err_oom(e);
 }
 
@@ -332,7 +334,7 @@ static int draw_from_clone(struct publisher *p, const struct snap *snap, struct 
 	r = cell_build(&c, e);
 	if (r < 0)
 		return r;
-	session_init_restored(&s, &c, p->sink, p->signal_fd, false);
+	session_init_restored(&s, &c, p->sink, p->signal_fd, 0);
 	r = clone_tell(&s, snap, e);
 	if (r == 0) {
 		ev = session_wait(&s, clock_mono_ns() + INVOKE_HOOKS_MS * NS_PER_MS);

@@ -27,11 +27,12 @@ void session_init(struct session *s, struct cell *cell, const struct session_sin
 }
 
 void session_init_restored(struct session *s, struct cell *cell, const struct session_sink *sink, int signal_fd,
-			   bool has_shutdown)
+			   uint32_t ready_flags)
 {
 	session_init(s, cell, sink, signal_fd);
 	s->ready = true;
-	s->has_shutdown = has_shutdown;
+	s->has_shutdown = ready_flags & CHAN_HAS_SHUTDOWN;
+	s->wants_reports = ready_flags & CHAN_WANTS_REPORTS;
 }
 
 void session_done(struct session *s)
@@ -39,6 +40,7 @@ void session_done(struct session *s)
 	buf_done(&s->drawn);
 	buf_done(&s->answer);
 	buf_done(&s->error_message);
+	buf_done(&s->error_document);
 	buf_done(&s->rx);
 	buf_done(&s->tx_prefix);
 }
@@ -161,6 +163,7 @@ int session_call(struct session *s, uint64_t number, const char *request_id, con
 	s->call = number;
 	s->answer.len = 0;
 	s->error_message.len = 0;
+	s->error_document.len = 0;
 	s->error_type[0] = '\0';
 	buf_add(&s->tx_prefix, &head, sizeof head);
 	buf_puts(&s->tx_prefix, request_id);
@@ -181,6 +184,16 @@ int session_shutdown(struct session *s, struct err *e)
 	int r = tx_begin(s, e);
 
 	return r < 0 ? r : tx_start(s, CHAN_SHUTDOWN, 0, NULL, 0, e);
+}
+
+int session_report(struct session *s, uint64_t number, const struct chan_report *report, struct err *e)
+{
+	int r = tx_begin(s, e);
+
+	if (r < 0)
+		return r;
+	buf_add(&s->tx_prefix, report, sizeof *report);
+	return tx_start(s, CHAN_REPORT, number, NULL, 0, e);
 }
 
 static int begin_question(struct session *s, struct err *e)
@@ -244,6 +257,7 @@ static enum session_event broken(struct session *s, const char *why)
 {
 	s->broken = true;
 	s->error_message.len = 0;
+	s->error_document.len = 0;
 	buf_printf(&s->error_message, "the cell broke the channel's contract: %s", why);
 	return SESSION_BROKEN;
 }
@@ -262,7 +276,9 @@ static bool take_error(struct session *s, const char *body, size_t len)
 			*p = '?';
 	s->error_message.len = 0;
 	buf_add(&s->error_message, v.message, v.message_len);
-	return !s->error_message.failed;
+	s->error_document.len = 0;
+	buf_add(&s->error_document, v.document, v.document_len);
+	return !s->error_message.failed && !s->error_document.failed;
 }
 
 static enum session_event take_ready(struct session *s, const char *body)
@@ -275,6 +291,7 @@ static enum session_event take_ready(struct session *s, const char *body)
 	s->ready = true;
 	s->has_shutdown = ready.flags & CHAN_HAS_SHUTDOWN;
 	s->can_snapshot = ready.flags & CHAN_CAN_SNAPSHOT;
+	s->wants_reports = ready.flags & CHAN_WANTS_REPORTS;
 	return SESSION_READY;
 }
 
@@ -292,6 +309,17 @@ static bool take_reply(struct session *s, enum session_question question)
 		return false;
 	s->asked = SESSION_ASKED_NOTHING;
 	return true;
+}
+
+static enum session_event take_parked(struct session *s, const char *body, size_t len)
+{
+	struct chan_parked parked = {0};
+
+	if (!take_reply(s, SESSION_ASKED_SNAPSHOT))
+		return broken(s, "a 'parked' that was not asked for");
+	memcpy(&parked, body, len); /* 0 or all of it */
+	s->not_reseeded = parked.flags & CHAN_NOT_RESEEDED;
+	return SESSION_PARKED;
 }
 
 static enum session_event take_restored(struct session *s, const char *body)
@@ -339,8 +367,7 @@ static enum session_event take_frame(struct session *s, const struct chan_head *
 		s->asked = SESSION_ASKED_NOTHING;
 		return SESSION_INIT_ERROR;
 	case CHAN_PARKED:
-		return take_reply(s, SESSION_ASKED_SNAPSHOT) ? SESSION_PARKED
-							     : broken(s, "a 'parked' that was not asked for");
+		return take_parked(s, body, h->len);
 	case CHAN_RESTORED:
 		return take_restored(s, body);
 	case CHAN_DRAWN:

@@ -48,11 +48,14 @@ struct session {
 	bool ready;
 	bool has_shutdown;
 	bool can_snapshot;
+	bool wants_reports;
+	bool not_reseeded; /* said when it parked: nobody reseeds what is in its memory */
 	bool settled;      /* a call or a restore has ended: init is over for good */
 	uint64_t call;     /* number of the running call, 0 between calls */
 	struct buf answer; /* of the running or last call */
 	char error_type[CHAN_MAX_TYPE + 1];
 	struct buf error_message;
+	struct buf error_document;    /* empty: to be made of the two */
 	uint64_t reseed_ns, hooks_ns; /* as the runtime measured a restore: its own word */
 	struct buf drawn;
 	bool fault_seen; /* SIGSYS named a system call */
@@ -73,10 +76,10 @@ struct session {
 };
 
 void session_init(struct session *s, struct cell *cell, const struct session_sink *sink, int signal_fd);
-/* The same for a cell that was made from a dump: its init is long over, and @has_shutdown is remembered. The first thing to
- * do is session_restore(). */
+/* The same for a cell that was made from a dump: its init is long over, and the flags of its "ready" (enum chan_ready_flag)
+ * are remembered. The first thing to do is session_restore(). */
 void session_init_restored(struct session *s, struct cell *cell, const struct session_sink *sink, int signal_fd,
-			   bool has_shutdown);
+			   uint32_t ready_flags);
 void session_done(struct session *s);
 
 /* Queues a call; @event stays the caller's and must live until the call ends. @remaining_ns: the call's time. */
@@ -85,6 +88,8 @@ NODISCARD int session_call(struct session *s, uint64_t number, const char *reque
 /* Queues a filter to be added by the runtime (before the first call). */
 NODISCARD int session_add_filter(struct session *s, const struct filter *f, struct err *e);
 NODISCARD int session_shutdown(struct session *s, struct err *e);
+/* Queues the figures of call @number, which has ended, for a runtime that wants them. */
+NODISCARD int session_report(struct session *s, uint64_t number, const struct chan_report *report, struct err *e);
 
 /* The following are for the time before the first call, one at a time: ERR_BUG while another is not answered. A hook that
  * fails is SESSION_INIT_ERROR with the type Runtime.BeforeSnapshotError or Runtime.AfterRestoreError. */

@@ -254,6 +254,10 @@ static int load_event(struct event *ev, struct err *e)
 
 static void error_document(struct buf *b, const struct call_result *r)
 {
+	if (r->error_document.len > 0) {
+		buf_add(b, r->error_document.data, r->error_document.len);
+		return;
+	}
 	buf_puts(b, "{\"errorMessage\":");
 	json_add_string(b, r->error_message.data ? r->error_message.data : "", r->error_message.len);
 	buf_puts(b, ",\"errorType\":");
@@ -315,6 +319,10 @@ static void document_call(struct buf *b, const struct call_result *r)
 		json_add_string(b, r->error_type, strlen(r->error_type));
 		buf_puts(b, ",\"errorMessage\":");
 		json_add_string(b, r->error_message.data ? r->error_message.data : "", r->error_message.len);
+		if (r->error_document.len > 0 && json_is_value(r->error_document.data, r->error_document.len)) {
+			buf_puts(b, ",\"errorDocument\":");
+			buf_add(b, r->error_document.data, r->error_document.len);
+		}
 	}
 	buf_printf(b, ",\"metrics\":{\"durationMs\":%.3f,\"billedDurationMs\":%llu,\"memorySizeMB\":%llu",
 		   (double)r->duration_ns / 1e6, (unsigned long long)r->billed_ms, (unsigned long long)r->memory_mb);

@@ -15,10 +15,11 @@ struct frame_rule {
 
 enum {
 	ERROR_MIN = sizeof(struct chan_error),
-	ERROR_MAX = ERROR_MIN + CHAN_MAX_TYPE + CHAN_MAX_MESSAGE,
+	ERROR_MAX = ERROR_MIN + CHAN_MAX_TYPE + CHAN_MAX_MESSAGE + CHAN_MAX_DOCUMENT,
 	INSN_BYTES = 8, /* struct sock_filter */
 	RESTORE_MIN = sizeof(struct chan_restore),
 	RESTORED = sizeof(struct chan_restored),
+	REPORT = sizeof(struct chan_report),
 };
 
 /* clang-format off */
@@ -29,6 +30,7 @@ static const struct frame_rule rules[] = {
 	{ CHAN_SNAPSHOT,   CHAN_CELL, NUMBER_NONE, 0,                         0 },
 	{ CHAN_RESTORE,    CHAN_CELL, NUMBER_NONE, RESTORE_MIN,               RESTORE_MIN + CHAN_MAX_ENV },
 	{ CHAN_DRAW,       CHAN_CELL, NUMBER_NONE, 0,                         0 },
+	{ CHAN_REPORT,     CHAN_CELL, NUMBER_SOME, REPORT,                    REPORT },
 	{ CHAN_READY,      CHAN_HOST, NUMBER_NONE, sizeof(struct chan_ready), sizeof(struct chan_ready) },
 	{ CHAN_INIT_ERROR, CHAN_HOST, NUMBER_NONE, ERROR_MIN,                 ERROR_MAX },
 	{ CHAN_DATA,       CHAN_HOST, NUMBER_SOME, 0,                         CHAN_MAX_PAYLOAD },
@@ -36,7 +38,7 @@ static const struct frame_rule rules[] = {
 	{ CHAN_ERROR,      CHAN_HOST, NUMBER_SOME, ERROR_MIN,                 ERROR_MAX },
 	{ CHAN_FAULT,      CHAN_HOST, NUMBER_ANY,  sizeof(struct chan_fault), sizeof(struct chan_fault) },
 	{ CHAN_EXIT,       CHAN_HOST, NUMBER_NONE, sizeof(struct chan_exit),  sizeof(struct chan_exit) },
-	{ CHAN_PARKED,     CHAN_HOST, NUMBER_NONE, 0,                         0 },
+	{ CHAN_PARKED,     CHAN_HOST, NUMBER_NONE, 0,                         sizeof(struct chan_parked) },
 	{ CHAN_RESTORED,   CHAN_HOST, NUMBER_NONE, RESTORED,                  RESTORED },
 	{ CHAN_DRAWN,      CHAN_HOST, NUMBER_NONE, 0,                         CHAN_MAX_DRAWN },
 };
@@ -62,7 +64,8 @@ int chan_head_parse(const void *bytes, enum chan_side reader, struct chan_head *
 		return -EPROTO;
 	if (h.len > rule->max)
 		return -EMSGSIZE;
-	if (h.len < rule->min || (h.type == CHAN_FILTER && h.len % INSN_BYTES != 0))
+	if (h.len < rule->min || (h.type == CHAN_FILTER && h.len % INSN_BYTES != 0) ||
+	    (h.type == CHAN_PARKED && h.len != 0 && h.len != rule->max))
 		return -EPROTO;
 	if (rule->number != NUMBER_ANY && (h.call != 0) != (rule->number == NUMBER_SOME))
 		return -EPROTO;
@@ -103,19 +106,25 @@ int chan_error_parse(const void *body, size_t body_len, struct chan_error_view *
 {
 	const char *p = body;
 	struct chan_error err;
+	size_t document_at;
 
 	if (body_len < sizeof err)
 		return -EPROTO;
 	memcpy(&err, p, sizeof err);
 	if (err.type_len > CHAN_MAX_TYPE || err.message_len > CHAN_MAX_MESSAGE)
 		return -EMSGSIZE;
-	if (err.zero != 0 || sizeof err + err.type_len + err.message_len != body_len)
+	document_at = sizeof err + err.type_len + err.message_len;
+	if (err.zero != 0 || document_at > body_len)
 		return -EPROTO;
+	if (body_len - document_at > CHAN_MAX_DOCUMENT)
+		return -EMSGSIZE;
 	*ret_view = (struct chan_error_view){
 		.type = p + sizeof err,
 		.type_len = err.type_len,
 		.message = p + sizeof err + err.type_len,
 		.message_len = err.message_len,
+		.document = p + document_at,
+		.document_len = body_len - document_at,
 	};
 	return 0;
 }

@@ -14,6 +14,7 @@
  *     CALL      ->
  *                                        <-  DATA*                   parts of the answer, in order
  *                                        <-  DONE | ERROR            ends the call
+ *     [REPORT]  ->                                                   after it, to a runtime that wants reports
  *     SHUTDOWN  ->                                                   the runtime ends with status 0
  *
  * EXIT is written by the cell's PID 1 (not by the runtime) as the very last bytes, when everything else in the cell is
@@ -37,15 +38,16 @@ enum chan_type {
 	CHAN_SNAPSHOT = 4, /* body: empty: run the hooks, answer PARKED, read on; before the first CALL */
 	CHAN_RESTORE = 5,  /* body: struct chan_restore, environment; once, before the first CALL */
 	CHAN_DRAW = 6,     /* body: empty: answer DRAWN; before the first CALL. For the test of a new snapshot only */
+	CHAN_REPORT = 7,   /* body: struct chan_report: the figures of the call that has just ended; no answer */
 	/* cell to host */
 	CHAN_READY = 16,      /* body: struct chan_ready */
-	CHAN_INIT_ERROR = 17, /* body: struct chan_error, type, message */
+	CHAN_INIT_ERROR = 17, /* body: struct chan_error, type, message, document */
 	CHAN_DATA = 18,       /* body: bytes of the answer */
 	CHAN_DONE = 19,       /* body: empty: the handler returned 0 */
-	CHAN_ERROR = 20,      /* body: struct chan_error, type, message: the handler failed */
+	CHAN_ERROR = 20,      /* body: struct chan_error, type, message, document: the handler failed */
 	CHAN_FAULT = 21,    /* body: struct chan_fault: SIGSYS named a refused system call; the runtime ends after it */
 	CHAN_EXIT = 22,     /* body: struct chan_exit */
-	CHAN_PARKED = 23,   /* body: empty: answers SNAPSHOT */
+	CHAN_PARKED = 23,   /* body: empty, or struct chan_parked: answers SNAPSHOT */
 	CHAN_RESTORED = 24, /* body: struct chan_restored: answers RESTORE */
 	CHAN_DRAWN = 25,    /* body: struct chan_drawn, name, value, repeated: answers DRAW */
 };
@@ -70,9 +72,31 @@ struct chan_ready {
 };
 
 enum chan_ready_flag {
-	CHAN_HAS_SHUTDOWN = 1, /* the function defines fsbox_shutdown() */
-	CHAN_CAN_SNAPSHOT = 2, /* the runtime knows SNAPSHOT, RESTORE and DRAW */
+	CHAN_HAS_SHUTDOWN = 1,  /* the function defines fsbox_shutdown() */
+	CHAN_CAN_SNAPSHOT = 2,  /* the runtime knows SNAPSHOT, RESTORE and DRAW */
+	CHAN_WANTS_REPORTS = 4, /* a REPORT after each call */
 };
+
+struct chan_parked {
+	uint32_t flags; /* enum chan_parked_flag; a host ignores those that it does not know */
+};
+
+enum chan_parked_flag {
+	CHAN_NOT_RESEEDED = 1, /* nobody will reseed what is in the memory of the processes: clones may draw the same */
+};
+
+/* How a call ended, as its caller is told. */
+struct chan_report {
+	uint64_t duration_ns;
+	uint64_t billed_ms;
+	uint64_t max_memory_bytes; /* 0: not measured */
+	uint64_t init_ns;          /* 0: the call did not come after a cold start */
+	uint64_t restore_ns;       /* 0: the call did not come after a restore */
+	uint32_t status;           /* enum chan_report_status */
+	uint32_t zero;
+};
+
+enum chan_report_status { CHAN_REPORT_SUCCESS, CHAN_REPORT_FAILURE, CHAN_REPORT_TIMEOUT };
 
 /* What a process is told that was made from a dump. The random bytes are drawn for it alone. */
 struct chan_restore {
@@ -100,6 +124,8 @@ struct chan_drawn {
 	uint8_t name_len, value_len;
 };
 
+/* What stands in the body behind type and message is the document: the JSON that the caller gets, as it is. Without one the
+ * host makes it of type and message. */
 struct chan_error {
 	uint16_t type_len;
 	uint16_t zero;
@@ -123,6 +149,7 @@ enum {
 	CHAN_MAX_PAYLOAD = 6291456,
 	CHAN_MAX_TYPE = 256,
 	CHAN_MAX_MESSAGE = 32768,
+	CHAN_MAX_DOCUMENT = 1048576,
 	CHAN_MAX_ID = 128,
 	CHAN_MAX_TRACE = 3072,
 	CHAN_MAX_INSNS = 4096, /* BPF_MAXINSNS, 8 bytes each */
@@ -145,6 +172,8 @@ _Static_assert(sizeof(struct chan_exit) == 16, "no padding on the wire");
 _Static_assert(sizeof(struct chan_restore) == 120, "no padding on the wire");
 _Static_assert(sizeof(struct chan_restored) == 16, "no padding on the wire");
 _Static_assert(sizeof(struct chan_drawn) == 2, "no padding on the wire");
+_Static_assert(sizeof(struct chan_parked) == 4, "no padding on the wire");
+_Static_assert(sizeof(struct chan_report) == 48, "no padding on the wire");
 _Static_assert(sizeof(struct chan_call) + CHAN_MAX_ID + CHAN_MAX_TRACE <= 4096, "ids fit beside the largest event");
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "integers go as they lie in memory");
 
@@ -171,8 +200,8 @@ ptrdiff_t chan_call_parse(const void *body, size_t have, size_t body_len, struct
 
 /* The body of INIT_ERROR or ERROR. Not terminated, any bytes: pointers into the body. */
 struct chan_error_view {
-	const char *type, *message;
-	size_t type_len, message_len;
+	const char *type, *message, *document;
+	size_t type_len, message_len, document_len;
 };
 
 /* 0, -EPROTO or -EMSGSIZE. */

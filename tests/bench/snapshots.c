@@ -100,7 +100,7 @@ static int resume(struct cell *c, uint64_t begin, uint64_t *ret_ns, struct err *
 
 	if (r < 0)
 		return r;
-	session_init_restored(&s, c, &session_discard, FD_NONE, false);
+	session_init_restored(&s, c, &session_discard, FD_NONE, 0);
 	r = clone_tell(&s, &w.snap, e);
 	if (r == 0)
 		r = expect(&s, SESSION_RESTORED, e);

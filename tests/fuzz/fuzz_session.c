@@ -84,7 +84,7 @@ static void start(struct run *r, uint8_t plan)
 	pipe_of(&r->hear, &r->cell.in);
 	pipe_of(&r->cell.out, &r->tell);
 	if (plan & STEP_RESTORED) {
-		session_init_restored(&r->s, &r->cell, &sink, FD_NONE, true);
+		session_init_restored(&r->s, &r->cell, &sink, FD_NONE, CHAN_HAS_SHUTDOWN);
 		must(session_restore(&r->s, &restore, env, &e) == 0);
 	} else {
 		session_init(&r->s, &r->cell, &sink, FD_NONE);

@@ -43,13 +43,14 @@ static const struct {
 	{CHAN_SNAPSHOT, CHAN_CELL, 0, 0, 0},
 	{CHAN_RESTORE, CHAN_CELL, 0, 120, 120 + CHAN_MAX_ENV},
 	{CHAN_DRAW, CHAN_CELL, 0, 0, 0},
+	{CHAN_REPORT, CHAN_CELL, 1, 48, 48},
 	{CHAN_READY, CHAN_HOST, 0, 8, 8},
-	{CHAN_INIT_ERROR, CHAN_HOST, 0, 8, 8 + 256 + 32768},
+	{CHAN_INIT_ERROR, CHAN_HOST, 0, 8, 8 + 256 + 32768 + 1048576},
 	{CHAN_DATA, CHAN_HOST, 1, 0, CHAN_MAX_PAYLOAD},
 	{CHAN_DONE, CHAN_HOST, 1, 0, 0},
-	{CHAN_ERROR, CHAN_HOST, 1, 8, 8 + 256 + 32768},
+	{CHAN_ERROR, CHAN_HOST, 1, 8, 8 + 256 + 32768 + 1048576},
 	{CHAN_EXIT, CHAN_HOST, 0, 16, 16},
-	{CHAN_PARKED, CHAN_HOST, 0, 0, 0},
+	{CHAN_PARKED, CHAN_HOST, 0, 0, 4},
 	{CHAN_RESTORED, CHAN_HOST, 0, 16, 16},
 	{CHAN_DRAWN, CHAN_HOST, 0, 0, CHAN_MAX_DRAWN},
 };
@@ -89,6 +90,8 @@ TEST(a_head_with_a_length_beyond_its_type_is_refused_before_anything_is_read)
 				 -EPROTO);
 	}
 	CHECK_EQ(parse_head(CHAN_FILTER, 12, 0, 0, CHAN_CELL), -EPROTO); /* one and a half instructions */
+	for (uint32_t len = 1; len < 4; len++)
+		CHECK_EQ(parse_head(CHAN_PARKED, len, 0, 0, CHAN_HOST), -EPROTO); /* a part of the flags */
 }
 
 TEST(a_head_has_a_zero_field_and_a_call_number_where_there_is_a_call)

@@ -217,7 +217,7 @@ TEST(errors_with_lengths_that_contradict_each_other_break_the_session)
 	static const struct {
 		uint16_t type_len, zero;
 		uint32_t message_len, rest;
-	} cases[] = {{1, 0, 0, 0},         {0, 0, 1, 0},         {0, 0, 0, 1},
+	} cases[] = {{1, 0, 0, 0},         {0, 0, 1, 0},         {0, 1, 0, 0},
 		     {257, 0, 0, 257},     {0, 0, 32769, 32769}, {0xffff, 0, 0xffffffff, 0},
 		     {1, 0, 0xffffffff, 0}};
 	AUTO_FREE char *body = calloc(1, 40000);
@@ -232,6 +232,24 @@ TEST(errors_with_lengths_that_contradict_each_other_break_the_session)
 		if (!CHECK_EQ(fake_wait(&f, 2000), SESSION_BROKEN))
 			tap_note("case %zu", i);
 	}
+}
+
+TEST(an_error_brings_its_document_for_the_caller_and_the_next_call_forgets_it)
+{
+	static const char body[] = "\x04\0\0\0\x02\0\0\0Typehi{\"any\":[1]}";
+
+	FAKE(f);
+	fake_call(&f, 1);
+	fake_frame(&f, CHAN_ERROR, 1, body, sizeof body - 1);
+	CHECK_EQ(fake_wait(&f, 2000), SESSION_ERROR);
+	CHECK_STREQ(f.s.error_type, "Type");
+	CHECK_EQ(f.s.error_document.len, 11);
+	CHECK_MEMEQ(f.s.error_document.data, "{\"any\":[1]}", 11);
+	fake_call(&f, 2);
+	CHECK_EQ(f.s.error_document.len, 0);
+	fake_error(&f, CHAN_ERROR, 2, "Other", "without one");
+	CHECK_EQ(fake_wait(&f, 2000), SESSION_ERROR);
+	CHECK_EQ(f.s.error_document.len, 0);
 }
 
 TEST(ready_twice_or_of_another_version_breaks_the_session)

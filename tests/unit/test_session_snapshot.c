@@ -25,7 +25,7 @@ static void in_restore(struct fake *f)
 	struct err e = {0};
 
 	session_done(&f->s);
-	session_init_restored(&f->s, &f->cell, &f->sink, f->signal_r, true);
+	session_init_restored(&f->s, &f->cell, &f->sink, f->signal_r, CHAN_HAS_SHUTDOWN);
 	CHECK_OK(session_restore(&f->s, &restore, NULL, &e), &e);
 }
 
@@ -82,7 +82,7 @@ TEST(a_restore_goes_out_with_its_environment_and_its_answer_has_the_times)
 	size_t at = 0;
 
 	FAKE(f);
-	session_init_restored(&f.s, &f.cell, &f.sink, f.signal_r, true);
+	session_init_restored(&f.s, &f.cell, &f.sink, f.signal_r, CHAN_HAS_SHUTDOWN);
 	CHECK(f.s.ready && f.s.has_shutdown && !f.s.can_snapshot);
 	CHECK_OK(session_restore(&f.s, &restore, env, &e), &e);
 	h = heard(&f, body, sizeof body);
@@ -114,7 +114,7 @@ TEST(an_environment_beyond_the_limit_of_a_restore_is_refused)
 	memset(text, 'x', CHAN_MAX_ENV);
 	text[1] = '=';
 	text[CHAN_MAX_ENV] = '\0';
-	session_init_restored(&f.s, &f.cell, &f.sink, f.signal_r, false);
+	session_init_restored(&f.s, &f.cell, &f.sink, f.signal_r, 0);
 	CHECK_EQ(session_restore(&f.s, &restore, env, &e), -E2BIG);
 	CHECK_EQ(e.kind, ERR_LIMIT);
 	text[CHAN_MAX_ENV - 1] = '\0';

@@ -6,6 +6,7 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <linux/filter.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -87,11 +88,15 @@ static bool is_in_order(enum phase phase, uint16_t type)
 
 static int install_filter(const struct chan_head *head)
 {
-	int code = 0, r = fault_install(head, &code);
+	static struct sock_filter insns[CHAN_MAX_INSNS]; /* touched only where there is a filter, and only once */
+	int r = link_read(insns, head->len);
 
-	return r <= 0 ? r
+	if (r < 0)
+		return r;
+	r = fault_install(insns, head->len / sizeof insns[0]);
+	return r == 0 ? 0
 		      : call_init_failed("Runtime.InitError", "the policy's filter cannot be installed: %s",
-					 strerror(code));
+					 strerror(-r));
 }
 
 /* One frame. 0; 1 after INIT_ERROR was sent; -errno when the channel broke. */
@@ -110,6 +115,8 @@ static int take(const struct chan_head *head, const struct function *f, enum pha
 		return restore_run(head, f);
 	case CHAN_DRAW:
 		return restore_draw();
+	case CHAN_REPORT: /* not asked for */
+		return -EPROTO;
 	default:
 		if (*phase != PHASE_CALLED)
 			restore_close();

@@ -7,6 +7,7 @@
  * out. */
 #pragma once
 
+#include "runtime/assist/assist.h"
 #include "runtime/channel.h"
 #include "runtime/fsbox.h"
 
@@ -62,15 +63,6 @@ void call_set_memory(unsigned mb);
 /* Ends a child that the function forked in @function and that came back from it: it must not speak for the runtime. */
 void call_end_child(const char *function);
 
-/* ---- fault.c: filters that come after init ---- */
-
-/* Reads a FILTER's body and installs it in all threads; a system call that it refuses with SIGSYS is named to the host.
- * 0; -errno when the channel broke; 1 when the kernel refused the filter, with its errno in *ret_errno. */
-int fault_install(const struct chan_head *head, int *ret_errno);
-
-/* The number of the call that is running, for FAULT. */
-void fault_set_call(uint64_t number);
-
 /* ---- restore.c: hooks, and the life between READY and the first call ---- */
 
 /* From now on no hook can be registered. */
@@ -80,36 +72,3 @@ void restore_close(void);
 int restore_park(const struct function *f);
 int restore_run(const struct chan_head *head, const struct function *f);
 int restore_draw(void);
-
-/* ---- reseed.c: randomness that lies in memory, and would be the same in every clone ---- */
-
-/* Before a dump: wipes what the kernel would wipe for a child of fork(2), and starts what reseed() would otherwise have to
- * start in each clone. */
-void reseed_prepare(void);
-
-/* After a restore. 0 or -errno. */
-int reseed(bool keep_seeds);
-
-/* @len random bytes from the kernel, past every buffer. 0 or -errno. */
-int reseed_bytes(void *dst, size_t len);
-
-/* ---- loaded.c: the objects of the process ---- */
-
-/* Calls @fn for every loaded object but the program itself, however it was loaded. The handle is good for dlsym(3) while
- * @fn runs. 0 or -ENOMEM. */
-int loaded_each(void (*fn)(void *handle, void *arg), void *arg);
-
-/* Functions that were met already: different objects lead to the same ones. */
-struct loaded_seen {
-	void *at[16];
-	size_t n;
-};
-
-/* dlsym(3) of a function. NULL when there is none, or when @seen, which may be NULL, has it already. */
-void *loaded_symbol(void *handle, const char *name, struct loaded_seen *seen);
-
-/* ---- draw.c ---- */
-
-/* Draws from every source that the process has. Writes a body of DRAWN to @dst, which has room for CHAN_MAX_DRAWN bytes,
- * and returns its length. */
-size_t draw_all(uint8_t *dst, bool keep_seeds);

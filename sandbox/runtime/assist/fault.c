@@ -4,7 +4,7 @@
  * and then lets the signal end the process, so that its status is the true one, "bad system call". It needs write(2)
  * on the channel only: whatever else a filter refuses here raises SIGSYS while it is blocked, and the kernel then
  * ends the process at once, which is what was wanted. */
-#include "runtime/native/native.h"
+#include "runtime/assist/assist.h"
 
 #include <errno.h>
 #include <linux/filter.h>
@@ -84,24 +84,19 @@ static int prepare_handler(void)
 	return 0;
 }
 
-int fault_install(const struct chan_head *head, int *ret_errno)
+int fault_install(const struct sock_filter *insns, size_t n)
 {
-	static struct sock_filter insns[CHAN_MAX_INSNS]; /* touched only where a filter needs it, and only once */
-	struct sock_fprog prog = {.len = (uint16_t)(head->len / sizeof insns[0]), .filter = insns};
-	int r = link_read(insns, head->len);
+	struct sock_fprog prog = {.len = (uint16_t)n};
+	int code = prepare_handler();
 	long tid;
 
-	if (r < 0)
-		return r;
-	*ret_errno = prepare_handler();
-	if (*ret_errno)
-		return 1;
+	if (code)
+		return -code;
+	memcpy(&prog.filter, &insns, sizeof insns); /* the kernel's header has no const */
 	tzset(); /* or the first strftime() under the filter would open the zone's file */
 	(void)prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); /* set in a cell already; otherwise the next call says EACCES */
 	tid = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &prog);
-	if (tid != 0) {
-		*ret_errno = tid < 0 ? errno : EBUSY; /* > 0: the thread that has filters of its own */
-		return 1;
-	}
+	if (tid != 0)
+		return tid < 0 ? -errno : -EBUSY; /* > 0: the thread that has filters of its own */
 	return 0;
 }

@@ -1,6 +1,6 @@
 /* Every object of the process, also one that was opened with RTLD_LOCAL or is part of the function. (Not those of other
  * namespaces, dlmopen(3): nothing tells their names.) */
-#include "runtime/native/native.h"
+#include "runtime/assist/assist.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -20,7 +20,7 @@ static int add_name(struct dl_phdr_info *info, size_t size, void *arg)
 	size_t len = strlen(info->dlpi_name) + 1;
 
 	(void)size;
-	if (len == 1 || n->failed) /* the program has no name, and defines nothing of interest */
+	if (len == 1 || n->failed) /* the program has no name */
 		return 0;
 	if (n->cap - n->len < len) {
 		size_t cap = (n->len + len) * 2 + 2048;
@@ -40,7 +40,13 @@ static int add_name(struct dl_phdr_info *info, size_t size, void *arg)
 int loaded_each(void (*fn)(void *handle, void *arg), void *arg)
 {
 	struct names n = {0};
+	void *program = dlopen(NULL, RTLD_LAZY);
 
+	/* It may have a library linked into it, and still export that library's functions, as some builds of node do. */
+	if (program) {
+		fn(program, arg);
+		(void)dlclose(program);
+	}
 	/* Names first: a lock of the loader is held meanwhile, and dlopen() wants another one before that one. */
 	(void)dl_iterate_phdr(add_name, &n);
 	for (size_t at = 0; !n.failed && at < n.len; at += strlen(n.text + at) + 1) {

@@ -1,7 +1,7 @@
 /* One value from every source of randomness that this process has, for the comparison of two clones: a source that gives
  * both the same would give it to all. Nothing is linked or included for it: what the function has loaded is found by
  * name. */
-#include "runtime/native/native.h"
+#include "runtime/assist/assist.h"
 
 #include <dlfcn.h>
 #include <fcntl.h>

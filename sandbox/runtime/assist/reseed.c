@@ -5,7 +5,7 @@
  * Not to be reached from here, and so the function's: generators of its own and of its language (std::mt19937, rand_r,
  * random_r), OpenSSL library contexts other than the default one, copies of libraries whose symbols are hidden or that
  * were loaded with dlmopen(3), and child processes. */
-#include "runtime/native/native.h"
+#include "runtime/assist/assist.h"
 
 #include <errno.h>
 #include <stdio.h>
