@@ -1,5 +1,5 @@
-/* What every runtime needs that shares its process with a function, and that only C can do: randomness in memory made fresh
- * after a restore, values drawn from it to compare clones, filters that come after init.
+/* What every runtime needs that shares its process with a function, and that only C can do: randomness in memory made
+ * fresh after a restore, values drawn from it to compare clones, filters that come after init.
  *
  * Linked into the runtime for shared objects (native/), and built as a library of its own, assist.so, which interpreters load
  * when they are first asked for one of these: most cells never are. The library exports the functions of the last section
@@ -45,8 +45,8 @@ size_t draw_all(uint8_t *dst, bool keep_seeds);
 
 struct sock_filter;
 
-/* Installs @n instructions in all threads; a system call that they refuse with SIGSYS is named to the host by a FAULT frame.
- * @insns may be anywhere but is read by the kernel at once. 0 or -errno, -EBUSY when a thread has filters of its own. */
+/* Installs @n instructions in all threads; a system call that they refuse with SIGSYS is named to the host by a FAULT
+ * frame. 0 or -errno, -EBUSY when a thread has filters of its own. */
 int fault_install(const struct sock_filter *insns, size_t n);
 
 /* The number of the call that is running, for FAULT. */
