@@ -6,8 +6,8 @@ _fsbox_commands='run snapshot check help'
 
 _fsbox_options() { # COMMAND
 	case $1 in
-	run) echo --help --mem -m --timeout -t --env -e --layer --tmp --tmp-dir --rootfs --name --net --policy --pids --cgroup-parent --no-init-boost --secret --keep-seeds --no-limits --event --env-file --json --log-format --snapshot --spec --trace ;;
-	snapshot) echo --help --json --max-age --max-size --mem -m --timeout -t --env -e --layer --tmp --tmp-dir --rootfs --name --net --policy --pids --cgroup-parent --no-init-boost --secret --keep-seeds --no-limits ;;
+	run) echo --help --mem -m --timeout -t --env -e --layer --tmp --tmp-dir --rootfs --runtime --handler --name --net --policy --pids --cgroup-parent --no-init-boost --secret --keep-seeds --no-limits --event --env-file --json --log-format --snapshot --spec --trace ;;
+	snapshot) echo --help --json --max-age --max-size --mem -m --timeout -t --env -e --layer --tmp --tmp-dir --rootfs --runtime --handler --name --net --policy --pids --cgroup-parent --no-init-boost --secret --keep-seeds --no-limits ;;
 	check) echo --help --json ;;
 	help) echo --help ;;
 	esac
@@ -22,6 +22,8 @@ _fsbox_value() { # COMMAND OPTION: the kind of its value, then fixed words
 	"run --tmp") echo word ;;
 	"run --tmp-dir") echo dir ;;
 	"run --rootfs") echo dir ;;
+	"run --runtime") echo word ;;
+	"run --handler") echo word ;;
 	"run --name") echo word ;;
 	"run --net") echo word none loopback host ;;
 	"run --policy") echo file default none strict ;;
@@ -43,6 +45,8 @@ _fsbox_value() { # COMMAND OPTION: the kind of its value, then fixed words
 	"snapshot --tmp") echo word ;;
 	"snapshot --tmp-dir") echo dir ;;
 	"snapshot --rootfs") echo dir ;;
+	"snapshot --runtime") echo word ;;
+	"snapshot --handler") echo word ;;
 	"snapshot --name") echo word ;;
 	"snapshot --net") echo word none loopback host ;;
 	"snapshot --policy") echo file default none strict ;;

@@ -50,6 +50,13 @@ bool str_starts(const char *s, const char *prefix)
 	return strncmp(s, prefix, strlen(prefix)) == 0;
 }
 
+bool str_ends(const char *s, const char *suffix)
+{
+	const size_t len = strlen(s), n = strlen(suffix);
+
+	return len >= n && memcmp(s + len - n, suffix, n) == 0;
+}
+
 /* Length of the sequence that starts at s[0], or 0 when it is malformed or longer than @left. */
 static size_t utf8_step(const unsigned char *s, size_t left)
 {

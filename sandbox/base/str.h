@@ -11,6 +11,7 @@ NODISCARD bool parse_u64(const char *s, uint64_t min, uint64_t max, uint64_t *re
 NODISCARD bool parse_seconds(const char *s, uint64_t *ret_ns);
 
 bool str_starts(const char *s, const char *prefix);
+bool str_ends(const char *s, const char *suffix);
 
 /* True for bytes that form valid UTF-8 (RFC 3629: no surrogates, no overlong forms, at most U+10FFFF). */
 bool str_is_utf8(const char *s, size_t len);

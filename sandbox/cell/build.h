@@ -42,9 +42,9 @@ struct cell_host {
 	char links[8][64];              /* texts behind facts.userland */
 	int slots;                      /* descriptor of the table of cells, see slots.c */
 	uint32_t range_first, n_ranges; /* span of outside ids, privileged only */
-	int target_fd;            /* the code, opened and checked by the face; FD_NONE: by its name. Not closed here */
-	bool clone_beside;        /* CLONE_INTO_CGROUP does not work from here: the child enters by itself */
-	struct cell_trace *trace; /* NULL unless wanted */
+	int target_fd; /* the code, opened and checked by the face (facts.code); FD_NONE: by its name. Not closed here */
+	bool clone_beside;                /* CLONE_INTO_CGROUP does not work from here: the child enters by itself */
+	struct cell_trace *trace;         /* NULL unless wanted */
 	const struct snap_engine *engine; /* borrowed; NULL: no snapshots */
 	/* What CRIU knows of this kernel, from an earlier worker or dump of this boot; empty: it has to look. */
 	struct buf kdat, dump_kdat;

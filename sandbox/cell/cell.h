@@ -1,6 +1,7 @@
 /* Cells, for the faces: everything that a process which runs functions needs.
  *
  *   build.h    cell_host, cell: from plan to release, by stages
+ *   code.h     the function's code, opened and looked at
  *   session.h  the conversation with the runtime of one cell
  *   invoke.h   calls with Lambda's rules, over one cell at a time
  *   publish.h  snapshots: making one, and the first word to its clones
@@ -9,6 +10,7 @@
 #pragma once
 
 #include "cell/build.h"
+#include "cell/code.h"
 #include "cell/invoke.h"
 #include "cell/publish.h"
 #include "cell/session.h"

@@ -256,6 +256,8 @@ int cell_host_open(const struct cell_spec *spec, const char *runtime_dir, struct
 	*h = (struct cell_host){.slots = FD_NONE, .target_fd = FD_NONE, .limits = !spec->no_limits};
 	h->facts.euid = geteuid();
 	h->facts.egid = getegid();
+	h->facts.code = (struct spec_code){
+		.runtime = SPEC_RUNTIME_NATIVE}; /* unless the face has found out otherwise */
 	(void)snprintf(h->runtime_dir, sizeof h->runtime_dir, "%s", runtime_dir);
 	r = cg_host_probe(&h->cg, e);
 	if (r == 0)

@@ -35,7 +35,7 @@ static int check_readable(const char *path, int fd, bool privileged, bool dir, s
 static int check_files(const struct cell *c, bool privileged, struct err *e)
 {
 	const struct cell_spec *s = c->spec;
-	int r = check_readable(s->target, c->host->target_fd, privileged, false, e);
+	int r = check_readable(s->target, c->host->target_fd, privileged, c->host->facts.code.dir, e);
 
 	if (r == 0 && s->rootfs)
 		r = check_readable(s->rootfs, FD_NONE, privileged, true, e);

@@ -29,7 +29,9 @@ void cli_print_help(const struct command *cmd);
 /* ---- start.c ---- */
 
 /* Opens and looks at the code. 0, or what stands in the table of exit statuses for this target. */
-int cli_check_target(const char *target, int *ret_fd, struct err *e);
+int cli_open_code(struct cell_spec *spec, const char *runtime_dir, struct cell_code *ret, struct err *e);
+/* Cells of this host will run it; it stays the caller's, who closes it after the host. */
+void cli_use_code(struct cell_host *h, const struct cell_code *code);
 /* A descriptor that tells of SIGINT, SIGTERM and SIGHUP, which no longer end us by themselves. */
 NODISCARD int cli_open_signals(struct err *e);
 /* After the cleaning-up: end as the signal would have ended us. Returns when there was none. */

@@ -418,7 +418,8 @@ static int run_cells(struct run_args *a, struct cell_host *host, int signal_fd, 
 
 static int run_with(struct run_args *a, struct err *e)
 {
-	AUTO_FD int signal_fd = FD_NONE, target_fd = FD_NONE;
+	AUTO_FD int signal_fd = FD_NONE;
+	AUTO(code_close) struct cell_code code = {.fd = FD_NONE};
 	struct cell_host host;
 	struct sysinfo si;
 	char runtime[512];
@@ -428,19 +429,19 @@ static int run_with(struct run_args *a, struct err *e)
 	r = spec_check(&a->spec, (uint64_t)si.totalram * si.mem_unit, e);
 	if (r < 0)
 		return EXIT_USAGE;
-	r = cli_check_target(a->spec.target, &target_fd, e);
+	if (cli_find_runtime(runtime, sizeof runtime, e) < 0)
+		return cli_exit_of(e);
+	r = cli_open_code(&a->spec, runtime, &code, e);
 	if (r != 0)
 		return r;
 	if (prepare_events(a, e) < 0)
 		return EXIT_USAGE;
-	r = cli_find_runtime(runtime, sizeof runtime, e);
-	if (r == 0) {
-		signal_fd = cli_open_signals(e);
-		r = signal_fd < 0 ? signal_fd : cell_host_open(&a->spec, runtime, &host, e);
-	}
+	r = signal_fd = cli_open_signals(e);
+	if (r >= 0)
+		r = cell_host_open(&a->spec, runtime, &host, e);
 	if (r < 0)
 		return cli_exit_of(e);
-	host.target_fd = target_fd;
+	cli_use_code(&host, &code);
 	if (a->trace)
 		host.trace = trace_make();
 	r = run_cells(a, &host, signal_fd, e);

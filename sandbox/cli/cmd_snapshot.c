@@ -90,7 +90,8 @@ static int create_in(struct cell_host *host, struct snapshot_args *a, int signal
 
 static int create(struct snapshot_args *a, int argc, char **argv, struct err *e)
 {
-	AUTO_FD int signal_fd = FD_NONE, target_fd = FD_NONE;
+	AUTO_FD int signal_fd = FD_NONE;
+	AUTO(code_close) struct cell_code code = {.fd = FD_NONE};
 	struct cell_host host;
 	struct sysinfo si;
 	char runtime[512];
@@ -101,17 +102,17 @@ static int create(struct snapshot_args *a, int argc, char **argv, struct err *e)
 	a->spec.target = argv[1];
 	(void)sysinfo(&si);
 	r = spec_check(&a->spec, (uint64_t)si.totalram * si.mem_unit, e);
-	if (r == 0 && cli_check_target(a->spec.target, &target_fd, e) != 0)
-		r = -ENOEXEC;
 	if (r == 0)
 		r = cli_find_runtime(runtime, sizeof runtime, e);
+	if (r == 0 && cli_open_code(&a->spec, runtime, &code, e) != 0)
+		r = -ENOEXEC;
 	if (r == 0)
 		r = signal_fd = cli_open_signals(e);
 	if (r >= 0)
 		r = cell_host_open(&a->spec, runtime, &host, e);
 	if (r < 0)
 		return r;
-	host.target_fd = target_fd;
+	cli_use_code(&host, &code);
 	r = create_in(&host, a, signal_fd, e);
 	cell_host_close(&host);
 	if (e->kind == ERR_CANCELLED)

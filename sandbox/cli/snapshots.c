@@ -76,6 +76,16 @@ static int add_layers(struct snap_key *k, const struct cell_spec *s, struct err 
 	return s->rootfs ? add_tree(k, "root file system", s->rootfs, e) : 0;
 }
 
+/* What an interpreter has read from the host's userland is not mapped, so nothing in the image tells of it. The package
+ * manager's own record changes with every package. */
+static int add_userland(struct snap_key *k, const struct spec_code *c, struct err *e)
+{
+	static const char status[] = "/var/lib/dpkg/status";
+	int r = add_file(k, "interpreter's file", c->interpreter, FD_NONE, e);
+
+	return r == 0 && access(status, R_OK) == 0 ? add_file(k, "packages", status, FD_NONE, e) : r;
+}
+
 /* The function's clocks go on from where they were: not so after a boot (docs/decisions/013). */
 static int add_boot(struct snap_key *k, struct err *e)
 {
@@ -89,21 +99,51 @@ static int add_boot(struct snap_key *k, struct err *e)
 	return boot ? add_text(k, "boot", boot, strlen(boot), e) : err_oom(e);
 }
 
+/* Who takes the code, and what that is made of besides the libraries that it maps. */
+static int add_runtime(struct snap_key *k, const struct host_facts *h, bool host_userland, struct err *e)
+{
+	static const char *const files[] = {
+		[SPEC_RUNTIME_NATIVE] = "native",
+		[SPEC_RUNTIME_PYTHON] = "python",
+		[SPEC_RUNTIME_NODE] = "node",
+		[SPEC_RUNTIME_CUSTOM] = "api",
+	};
+	const struct spec_code *c = &h->code;
+	const char *name = spec_runtime_name(c->runtime);
+	const char *path = arena_printf(&k->arena, "%s/%s", h->runtime_dir, files[c->runtime]);
+	const char *assist = arena_printf(&k->arena, "%s/assist.so", h->runtime_dir);
+	int r = path && assist ? 0 : err_oom(e);
+
+	if (r == 0)
+		r = c->interpreter ? add_tree(k, "runtime", path, e) : add_file(k, "runtime", path, FD_NONE, e);
+	/* Before there were others, and it was not said: those snapshots keep their ids. */
+	if (r == 0 && c->runtime != SPEC_RUNTIME_NATIVE)
+		r = add_text(k, "kind of runtime", name, strlen(name), e);
+	if (r == 0 && c->handler && c->runtime != SPEC_RUNTIME_NATIVE)
+		r = add_text(k, "handler", c->handler, strlen(c->handler), e);
+	if (r < 0 || !c->interpreter)
+		return r;
+	r = add_file(k, "assist", assist, FD_NONE, e);
+	if (r == 0)
+		r = add_text(k, "interpreter", c->interpreter, strlen(c->interpreter), e);
+	return r == 0 && host_userland ? add_userland(k, c, e) : r;
+}
+
 static int fill_key(struct snap_key *k, const struct snap_engine *en, const struct invoker *inv, struct err *e)
 {
 	const struct cell_spec *s = inv->spec;
 	const struct host_facts *h = &inv->host->facts;
-	const char *native = arena_printf(&k->arena, "%s/native", h->runtime_dir);
 	const char *slash = strrchr(s->target, '/'), *file = slash ? slash + 1 : s->target;
 	char name[SPEC_MAX_NAME + 1];
 	const char *function = arena_strdup(&k->arena, spec_function_name(s, name));
-	int r = native && function ? 0 : err_oom(e);
+	int r = function ? 0 : err_oom(e);
 
 	k->target = s->target;
 	k->function = function;
 	if (r == 0)
-		r = add_file(k, "code", s->target, inv->host->target_fd, e);
-	if (r == 0)
+		r = h->code.dir ? add_tree(k, "code", s->target, e)
+				: add_file(k, "code", s->target, inv->host->target_fd, e);
+	if (r == 0 && !h->code.dir)
 		r = add_text(k, "file name", file, strlen(file), e);
 	if (r == 0)
 		r = add_text(k, "function name", function, strlen(function), e);
@@ -112,7 +152,7 @@ static int fill_key(struct snap_key *k, const struct snap_engine *en, const stru
 	if (r == 0)
 		r = add_env(k, s, e);
 	if (r == 0)
-		r = add_file(k, "runtime", native, FD_NONE, e);
+		r = add_runtime(k, h, !s->rootfs, e);
 	if (r == 0)
 		r = add_text(k, "policy", inv->base.insns, inv->base.len * sizeof *inv->base.insns, e);
 	if (r == 0)

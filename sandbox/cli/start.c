@@ -3,35 +3,24 @@
 
 #include "base/fd.h"
 
-#include <fcntl.h>
 #include <signal.h>
 #include <sys/signalfd.h>
-#include <sys/stat.h>
 
-int cli_check_target(const char *target, int *ret_fd, struct err *e)
+int cli_open_code(struct cell_spec *spec, const char *runtime_dir, struct cell_code *ret, struct err *e)
 {
-	unsigned char head[64];
-	struct stat st;
-	AUTO_FD int fd = open(target, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	if (code_open(spec, runtime_dir, ret, e) == 0)
+		return 0;
+	if (e->kind == ERR_NOT_FOUND)
+		return EXIT_NOT_FOUND;
+	if (e->kind == ERR_SPEC && e->code == 0)
+		return EXIT_USAGE;
+	return e->kind == ERR_UNSUPPORTED ? EXIT_FSBOX : EXIT_CANNOT_EXECUTE;
+}
 
-	if (fd < 0) {
-		(void)err_sys(e, errno, "'%s'", target);
-		return errno == ENOENT || errno == ENOTDIR ? EXIT_NOT_FOUND : EXIT_CANNOT_EXECUTE;
-	}
-	if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)) {
-		(void)err_set(e, ERR_SPEC, 0, "'%s' is not a regular file", target);
-		return EXIT_CANNOT_EXECUTE;
-	}
-
-	ssize_t n = read(fd, head, sizeof head);
-	if (n < 0) {
-		(void)err_sys(e, errno, "reading '%s'", target);
-		return EXIT_CANNOT_EXECUTE;
-	}
-	if (spec_check_elf(target, head, (size_t)n, e) < 0)
-		return EXIT_CANNOT_EXECUTE;
-	*ret_fd = take_fd(&fd);
-	return 0;
+void cli_use_code(struct cell_host *h, const struct cell_code *code)
+{
+	h->target_fd = code->fd;
+	h->facts.code = code->what;
 }
 
 /* What was ignored when we were started stays ignored: nohup(1) means it. */

@@ -1,6 +1,7 @@
 #include "spec/spec.h"
 
 #include <elf.h>
+#include <errno.h>
 #include <stdio.h>
 
 int spec_check(const struct cell_spec *s, uint64_t host_memory_bytes, struct err *e)
@@ -16,6 +17,21 @@ int spec_check(const struct cell_spec *s, uint64_t host_memory_bytes, struct err
 	return 0;
 }
 
+/* The last part of a path, whatever slashes stand behind it; empty for one that ends with "." or "..". */
+static const char *last_name(const char *path, size_t *ret_len)
+{
+	const char *end = path + strlen(path), *begin;
+
+	while (end > path && end[-1] == '/')
+		end--;
+	for (begin = end; begin > path && begin[-1] != '/'; begin--)
+		;
+	*ret_len = (size_t)(end - begin);
+	if (strspn(begin, ".") >= *ret_len)
+		*ret_len = 0;
+	return begin;
+}
+
 const char *spec_function_name(const struct cell_spec *s, char *buf)
 {
 	const char *base, *dot;
@@ -23,10 +39,10 @@ const char *spec_function_name(const struct cell_spec *s, char *buf)
 
 	if (s->name)
 		return s->name;
-	base = strrchr(s->target, '/');
-	base = base ? base + 1 : s->target;
-	dot = strrchr(base, '.');
-	len = dot && dot > base ? (size_t)(dot - base) : strlen(base);
+	base = last_name(s->target, &len);
+	dot = memrchr(base, '.', len);
+	if (dot && dot > base)
+		len = (size_t)(dot - base);
 	if (len > SPEC_MAX_NAME)
 		len = SPEC_MAX_NAME;
 	for (size_t i = 0; i < len; i++) {
@@ -74,24 +90,25 @@ int spec_check_elf(const char *file, const unsigned char *head, size_t len, stru
 	int r;
 
 	if (len == 0)
-		return err_hint(e, err_set(e, ERR_SPEC, 0, "'%s' is empty", file), "%s", remedy);
+		return err_hint(e, err_set(e, ERR_SPEC, ENOEXEC, "'%s' is empty", file), "%s", remedy);
 	if (len >= 2 && head[0] == '#' && head[1] == '!')
-		return err_hint(e, err_set(e, ERR_SPEC, 0, "'%s' is a script, not a shared object", file), "%s",
+		return err_hint(e, err_set(e, ERR_SPEC, ENOEXEC, "'%s' is a script, not a shared object", file), "%s",
 				remedy);
 	if (len < SELFMAG || memcmp(head, ELFMAG, SELFMAG) != 0)
-		return err_hint(e, err_set(e, ERR_SPEC, 0, "'%s' is not an ELF shared object", file), "%s", remedy);
+		return err_hint(e, err_set(e, ERR_SPEC, ENOEXEC, "'%s' is not an ELF shared object", file), "%s",
+				remedy);
 	if (len < sizeof h)
-		return err_hint(e, err_set(e, ERR_SPEC, 0, "'%s' is a truncated ELF file", file), "%s", remedy);
+		return err_hint(e, err_set(e, ERR_SPEC, ENOEXEC, "'%s' is a truncated ELF file", file), "%s", remedy);
 	memcpy(&h, head, sizeof h);
 	if (h.e_ident[EI_CLASS] != ELFCLASS64 || h.e_ident[EI_DATA] != ELFDATA2LSB || h.e_machine != OUR_MACHINE) {
-		r = err_set(e, ERR_SPEC, 0, "'%s' is built for %s, this host is %s", file,
+		r = err_set(e, ERR_SPEC, ENOEXEC, "'%s' is built for %s, this host is %s", file,
 			    h.e_ident[EI_DATA] == ELFDATA2LSB ? machine_name(h.e_machine, buf, sizeof buf)
 							      : "a big-endian machine",
 			    machine_name(OUR_MACHINE, ours, sizeof ours));
 		return err_hint(e, r, "build it on or for this machine");
 	}
 	if (h.e_type != ET_DYN)
-		return err_hint(e, err_set(e, ERR_SPEC, 0, "'%s' is an ELF file but not a shared object", file), "%s",
-				remedy);
+		return err_hint(e, err_set(e, ERR_SPEC, ENOEXEC, "'%s' is an ELF file but not a shared object", file),
+				"%s", remedy);
 	return 0;
 }

@@ -113,6 +113,27 @@ static int set_name(void *args, const struct opt *o, const char *value, struct e
 	return set_string(args, o, value, e);
 }
 
+static int set_runtime(void *args, const struct opt *o, const char *value, struct err *e)
+{
+	static const struct {
+		const char *name;
+		enum spec_runtime runtime;
+	} names[] = {
+		{"native", SPEC_RUNTIME_NATIVE},
+		{"python", SPEC_RUNTIME_PYTHON},
+		{"node", SPEC_RUNTIME_NODE},
+		{"custom", SPEC_RUNTIME_CUSTOM},
+	};
+	struct cell_spec *s = args;
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		if (strcmp(value, names[i].name) == 0) {
+			s->runtime = names[i].runtime;
+			return 0;
+		}
+	return err_set(e, ERR_SPEC, 0, "--%s: expected native, python, node or custom, got '%s'", o->name, value);
+}
+
 static int set_net(void *args, const struct opt *o, const char *value, struct err *e)
 {
 	static const enum spec_net nets[] = {SPEC_NET_NONE, SPEC_NET_LOOPBACK, SPEC_NET_HOST};
@@ -268,6 +289,8 @@ static const struct opt opts[] = {
 	{ "tmp",           "MB",          0,         set_tmp,     0,                   "size of /tmp in MiB; its pages count against --mem (default 512)", 0 },
 	{ "tmp-dir",       "DIR",         0,         set_string,  AT(tmp_dir),         "disk space for /tmp on a file system with project quotas, instead of memory", 0 },
 	{ "rootfs",        "DIR",         0,         set_string,  AT(rootfs),          "directory to use as the cell's root instead of the host's /usr", 0 },
+	{ "runtime",       "NAME",        0,         set_runtime, 0,                   "who takes the code: native, python, node or custom (default: from TARGET)", 0 },
+	{ "handler",       "NAME",        0,         set_string,  AT(handler),         "what is called, FILE.FUNCTION for Python and Node (default: 'handler' of a single file)", 0 },
 	{ "name",          "NAME",        0,         set_name,    AT(name),            "function name (default: from TARGET)", 0 },
 	{ "net",           "MODE",        0,         set_net,     0,                   "network: none, loopback or host (default loopback)", 0 },
 	{ "policy",        "NAME|FILE",   0,         set_string,  AT(policy),          "seccomp policy: default, strict, none, or a JSON file in OCI's form", 0 },

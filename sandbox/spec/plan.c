@@ -151,6 +151,12 @@ static const char *base_name(const char *path)
 	return slash ? slash + 1 : path;
 }
 
+/* Where the code stands, by its name from the root. */
+static const char *task_path(struct cell_plan *p, const struct host_facts *host)
+{
+	return host->code.dir ? "var/task" : arena_printf(&p->arena, "var/task/%s", base_name(host->target_path));
+}
+
 static int plan_root(struct cell_plan *p, const struct cell_spec *spec, const struct host_facts *host, struct err *e)
 {
 	const char *skel = arena_printf(&p->arena, "%s/%s", host->state_dir, p->skel_name);
@@ -312,8 +318,7 @@ static int plan_mounts(struct cell_plan *p, const struct cell_spec *spec, const 
 			      e);
 	if (r == 0)
 		r = mount_add(p,
-			      (struct plan_mount){.target = arena_printf(&p->arena, "var/task/%s",
-									 base_name(host->target_path)),
+			      (struct plan_mount){.target = task_path(p, host),
 						  .source = arena_strdup(&p->arena, host->target_source),
 						  .set = RO},
 			      e);
@@ -332,31 +337,53 @@ static int plan_mounts(struct cell_plan *p, const struct cell_spec *spec, const 
 	return r == 0 ? plan_masks(p, host, e) : r;
 }
 
+/* Where libraries of the code's own would lie. A function that is one file and has no layers has none, and a path to look
+ * along would only make its start slower. */
+static const char *library_path(const struct cell_spec *spec, const struct host_facts *host)
+{
+	if (host->code.dir)
+		return spec->n_layers > 0 ? "LD_LIBRARY_PATH=/var/task:/var/task/lib:/opt/lib"
+					  : "LD_LIBRARY_PATH=/var/task:/var/task/lib";
+	return spec->n_layers > 0 ? "LD_LIBRARY_PATH=/opt/lib" : "";
+}
+
+/* May bring a libuv. */
+static bool is_foreign(enum spec_runtime r)
+{
+	return r == SPEC_RUNTIME_NODE || r == SPEC_RUNTIME_CUSTOM;
+}
+
 static int plan_env(struct cell_plan *p, const struct cell_spec *spec, const struct host_facts *host, struct err *e)
 {
 	struct arena *a = &p->arena;
 	const char *name = p->function_name;
 	const char *fixed[] = {
-		"PATH=/usr/local/bin:/usr/bin:/bin:/opt/bin", "LANG=C.UTF-8", "TZ=:UTC", "HOME=/tmp",
-		"LAMBDA_TASK_ROOT=/var/task", "LAMBDA_RUNTIME_DIR=/var/runtime", "AWS_LAMBDA_FUNCTION_VERSION=$LATEST",
+		"PATH=/usr/local/bin:/usr/bin:/bin:/opt/bin",
+		"LANG=C.UTF-8",
+		"TZ=:UTC",
+		"HOME=/tmp",
+		"LAMBDA_TASK_ROOT=/var/task",
+		"LAMBDA_RUNTIME_DIR=/var/runtime",
+		"AWS_LAMBDA_FUNCTION_VERSION=$LATEST",
 		host->role == PLAN_PLAIN ? "AWS_LAMBDA_INITIALIZATION_TYPE=on-demand"
 					 : "AWS_LAMBDA_INITIALIZATION_TYPE=snap-start",
 		arena_printf(a, "AWS_LAMBDA_FUNCTION_NAME=%s", name),
 		arena_printf(a, "AWS_LAMBDA_FUNCTION_MEMORY_SIZE=%llu", (unsigned long long)(spec->memory_bytes >> 20)),
 		arena_printf(a, "AWS_LAMBDA_LOG_GROUP_NAME=/aws/lambda/%s", name),
-		arena_printf(a, "_HANDLER=%s", base_name(host->target_path)),
+		arena_printf(a, "_HANDLER=%s", host->code.handler ? host->code.handler : base_name(host->target_path)),
 		/* What is published does not know it yet, as on Lambda. */
 		host->role == PLAN_PUBLISHED ? "" : arena_printf(a, "AWS_LAMBDA_LOG_STREAM_NAME=[$LATEST]%s", p->id),
-		"LD_LIBRARY_PATH=/opt/lib", /* the last: without layers it would only make every start slower */
+		library_path(spec, host),
+		/* Its pool would go past the policy, which refuses io_uring (and libuv only then does without). */
+		is_foreign(host->code.runtime) ? "UV_USE_IO_URING=0" : "",
 	};
-	const size_t n_fixed = ARRAY_LEN(fixed) - (spec->n_layers > 0 ? 0 : 1);
 	int r;
 
 	/* A function's own variables come first: it may replace the values that Lambda does not reserve. */
 	for (size_t i = 0; i < spec->n_env; i++)
 		if ((r = env_add(p, spec->env[i], e)) < 0)
 			return r;
-	for (size_t i = 0; i < n_fixed; i++) {
+	for (size_t i = 0; i < ARRAY_LEN(fixed); i++) {
 		const char *equals = fixed[i] ? strchr(fixed[i], '=') : NULL;
 		size_t key = equals ? (size_t)(equals - fixed[i]) + 1 : 0;
 		bool given = fixed[i] && fixed[i][0] == '\0';
@@ -416,12 +443,47 @@ static void plan_namespaces(struct cell_plan *p, const struct cell_spec *spec, c
 	p->map_count = host->privileged ? CELL_ID_RANGE : 1;
 }
 
+/* A tenth of the memory for what is not its heap: then it says so itself when that is full, and is not just killed. */
+static const char *heap_limit(struct cell_plan *p, const struct cell_spec *spec)
+{
+	return arena_printf(&p->arena, "--max-old-space-size=%llu",
+			    (unsigned long long)(spec->memory_bytes >> 20) * 9 / 10);
+}
+
+/* What PID 1 executes. */
+static int plan_argv(struct cell_plan *p, const struct cell_spec *spec, const struct host_facts *host, struct err *e)
+{
+	const char *task = arena_printf(&p->arena, "/%s", task_path(p, host)), *heap = heap_limit(p, spec);
+	const char *native[] = {"/var/runtime/native", task, NULL};
+	const char *python[] = {host->code.interpreter, "/var/runtime/python/main.py", NULL};
+	const char *node[] = {host->code.interpreter, heap, "/var/runtime/node/main.cjs", NULL};
+	const char *custom[] = {"/var/runtime/api", host->code.dir ? NULL : task, NULL};
+	/* The runtime was the first process that PID 1 made, and is so again. */
+	static const char *const adopt[] = {"--adopt", "2", NULL};
+	const char *const *words = native;
+	size_t n = 1;
+
+	if (!task || !heap)
+		return err_oom(e);
+	if (p->role == PLAN_RESTORED)
+		words = adopt;
+	else if (host->code.runtime == SPEC_RUNTIME_PYTHON)
+		words = python;
+	else if (host->code.runtime == SPEC_RUNTIME_NODE)
+		words = node;
+	else if (host->code.runtime == SPEC_RUNTIME_CUSTOM)
+		words = custom;
+	p->argv[0] = "/var/runtime/init";
+	for (; *words; words++)
+		p->argv[n++] = *words;
+	return 0;
+}
+
 int plan_make(const struct cell_spec *spec, const struct host_facts *host, const char *id, struct cell_plan **ret_plan,
 	      struct err *e)
 {
 	AUTO(plan_freep) struct cell_plan *p = calloc(1, sizeof *p);
 	char derived[SPEC_MAX_NAME + 1];
-	const char *task;
 	int r;
 
 	if (!p)
@@ -431,28 +493,20 @@ int plan_make(const struct cell_spec *spec, const struct host_facts *host, const
 	plan_namespaces(p, spec, host);
 	plan_rlimits(p);
 	p->role = host->role;
-	task = arena_printf(&p->arena, "var/task/%s", base_name(host->target_path));
 	r = plan_skeleton(p, spec, host, e);
-	if (r == 0)
-		r = skel_add(p, SKEL_TEXT, task, "", e);
+	if (r == 0 && !host->code.dir)
+		r = skel_add(p, SKEL_TEXT, task_path(p, host), "", e);
 	if (r == 0)
 		r = name_skeleton(p, host, e);
 	if (r == 0)
 		r = plan_mounts(p, spec, host, e);
 	if (r == 0)
 		r = plan_env(p, spec, host, e);
+	if (r == 0)
+		r = plan_argv(p, spec, host, e);
 	if (r < 0)
 		return r;
 	p->cwd = "/var/task";
-	p->argv[0] = "/var/runtime/init";
-	p->argv[1] = "/var/runtime/native";
-	p->argv[2] = arena_printf(&p->arena, "/%s", task);
-	if (p->role == PLAN_RESTORED) { /* the runtime was the first process that PID 1 made, and is so again */
-		p->argv[1] = "--adopt";
-		p->argv[2] = "2";
-	}
-	if (!p->argv[2])
-		return err_oom(e);
 	*ret_plan = take_ptr(&p);
 	return 0;
 }

@@ -2,7 +2,7 @@
  * host, before anything is touched; after clone3 nobody parses or allocates, the child only walks this. Pure data. */
 #pragma once
 
-#include "spec/spec.h"
+#include "spec/code.h"
 
 #include <sys/resource.h>
 #include <sys/types.h>
@@ -69,6 +69,7 @@ struct host_facts {
 	const char *runtime_dir;   /* host directory with init and native */
 	const char *dev_dir;       /* prepared device nodes; NULL: bind the host's one by one */
 	const char *tmp_source;    /* directory with a project quota for --tmp-dir, or NULL */
+	struct spec_code code;     /* what the target is */
 	const char *target_path;   /* the code, as named */
 	const char *target_source; /* where it is bound from: the same, or a name of the open file */
 	struct {

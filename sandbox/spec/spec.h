@@ -30,12 +30,23 @@ struct spec_secret {
 	const char *file;
 };
 
+/* Who takes the code in the cell. AUTO: found out from the target (spec/code.h). */
+enum spec_runtime {
+	SPEC_RUNTIME_AUTO,
+	SPEC_RUNTIME_NATIVE, /* a shared object with fsbox.h's contract */
+	SPEC_RUNTIME_PYTHON,
+	SPEC_RUNTIME_NODE,
+	SPEC_RUNTIME_CUSTOM, /* a program that speaks Lambda's Runtime API */
+};
+
 enum spec_net { SPEC_NET_LOOPBACK, SPEC_NET_NONE, SPEC_NET_HOST };
 
 struct cell_spec {
 	struct arena arena;
 	const char *target; /* path as given; NULL when none was */
 	const char *name;   /* function name; NULL: derived from target */
+	enum spec_runtime runtime;
+	const char *handler; /* --handler, or NULL */
 	uint64_t memory_bytes;
 	uint64_t timeout_ns;
 	uint64_t tmp_bytes;
@@ -79,8 +90,8 @@ NODISCARD int spec_add_env_file(struct cell_spec *s, const char *file, const cha
  * [a-zA-Z0-9-_] replaced by '-', at most SPEC_MAX_NAME. @buf has SPEC_MAX_NAME + 1 bytes. */
 const char *spec_function_name(const struct cell_spec *s, char *buf);
 
-/* True when the first bytes of a file are an ELF shared object for this machine; otherwise ERR_SPEC says what it is
- * instead ("empty", "a script", "an executable for AArch64", …). @head holds up to 64 bytes. */
+/* 0 when the first bytes of a file are an ELF shared object for this machine; otherwise ERR_SPEC with the errno ENOEXEC
+ * says what it is instead ("empty", "a script", "an executable for AArch64", …). @head holds up to 64 bytes. */
 NODISCARD int spec_check_elf(const char *file, const unsigned char *head, size_t len, struct err *e);
 
 const char *spec_net_name(enum spec_net net);

@@ -108,6 +108,13 @@ int sys_open_beneath(int dirfd, const char *path, uint64_t flags, unsigned mode)
 	return ret(syscall(SYS_openat2, dirfd, path, &how, sizeof how));
 }
 
+int sys_open_in_root(int dirfd, const char *path, uint64_t flags)
+{
+	struct open_how how = {.flags = flags | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
+
+	return ret(syscall(SYS_openat2, dirfd, path, &how, sizeof how));
+}
+
 int sys_openat(int dirfd, const char *path, int flags, unsigned mode)
 {
 	return ret(openat(dirfd, path, flags | O_CLOEXEC, mode));

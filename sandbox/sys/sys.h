@@ -38,5 +38,8 @@ NODISCARD int sys_new_session_keyring(void);
 /* openat2(2) with RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS: never leaves @dirfd. */
 NODISCARD int sys_open_beneath(int dirfd, const char *path, uint64_t flags, unsigned mode);
 
+/* openat2(2) with RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS: @dirfd is "/", for links as well. */
+NODISCARD int sys_open_in_root(int dirfd, const char *path, uint64_t flags);
+
 /* As openat(2), with -errno. */
 NODISCARD int sys_openat(int dirfd, const char *path, int flags, unsigned mode);

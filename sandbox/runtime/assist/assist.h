@@ -1,9 +1,9 @@
 /* What every runtime needs that shares its process with a function, and that only C can do: randomness in memory made
  * fresh after a restore, values drawn from it to compare clones, filters that come after init.
  *
- * Linked into the runtime for shared objects (native/), and built as a library of its own, assist.so, which interpreters load
- * when they are first asked for one of these: most cells never are. The library exports the functions of the last section
- * alone; all its state is the process's, so it must be loaded once. */
+ * Linked into the runtime for shared objects (native/), and built as a library of its own, assist.so, which interpreters
+ * load when they are first asked for one of these: most cells never are. The library exports the functions of the last
+ * section alone; all its state is the process's, so it must be loaded once. */
 #pragma once
 
 #include "runtime/channel.h"

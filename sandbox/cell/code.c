@@ -1,0 +1,167 @@
+#include "cell/code.h"
+
+#include "base/fd.h"
+#include "base/str.h"
+#include "sys/sys.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+/* What has to stand in the directory of runtimes. */
+static const char *const runtime_files[] = {
+	[SPEC_RUNTIME_NATIVE] = "native",
+	[SPEC_RUNTIME_PYTHON] = "python/main.py",
+	[SPEC_RUNTIME_NODE] = "node/main.cjs",
+	[SPEC_RUNTIME_CUSTOM] = "api",
+};
+
+static bool is_program_at(int dir, const char *name)
+{
+	struct stat st;
+
+	return fstatat(dir, name, &st, 0) == 0 && S_ISREG(st.st_mode) && (st.st_mode & 0111);
+}
+
+static bool has_bootstrap(const struct cell_spec *s, int dir)
+{
+	if (is_program_at(dir, "bootstrap"))
+		return true;
+	for (size_t i = 0; i < s->n_layers; i++) {
+		AUTO_FD int layer = open(s->layers[i], O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+		if (fd_valid(layer) && is_program_at(layer, "bootstrap"))
+			return true;
+	}
+	return false;
+}
+
+/* @head has room for CODE_HEAD bytes. */
+static int look_at(const struct cell_spec *s, int fd, unsigned char *head, struct code_look *look, struct err *e)
+{
+	struct stat st;
+	ssize_t n;
+
+	if (fstat(fd, &st) < 0)
+		return err_sys(e, errno, "'%s'", s->target);
+	look->head = head;
+	if (S_ISDIR(st.st_mode)) {
+		look->dir = true;
+		look->has_bootstrap = has_bootstrap(s, fd);
+		return 0;
+	}
+	if (!S_ISREG(st.st_mode))
+		return err_set(e, ERR_SPEC, ENOEXEC, "'%s' is neither a regular file nor a directory", s->target);
+	n = pread(fd, head, CODE_HEAD, 0);
+	if (n < 0)
+		return err_sys(e, errno, "reading '%s'", s->target);
+	look->len = (size_t)n;
+	look->executable = st.st_mode & 0111;
+	return 0;
+}
+
+static ssize_t path_of(int fd, char *buf, size_t size)
+{
+	char link[40];
+
+	(void)snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+	return readlink(link, buf, size);
+}
+
+/* The file itself, as a path in the root, whatever links lead there: some of the host's go through directories that no cell
+ * has (/etc/alternatives). Links are followed as from within the root, and never out of it. NULL when there is none. */
+static const char *find_in_root(struct cell_spec *s, int root, const char *path)
+{
+	AUTO_FD int fd = sys_open_in_root(root, path, O_PATH);
+	char base[512], whole[1024];
+	ssize_t n, base_len;
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || !(st.st_mode & 0111))
+		return NULL;
+	base_len = path_of(root, base, sizeof base);
+	n = path_of(fd, whole, sizeof whole);
+	if (base_len == 1) /* "/" */
+		base_len = 0;
+	if (base_len < 0 || n <= base_len || (size_t)n >= sizeof whole || (size_t)base_len >= sizeof base ||
+	    memcmp(base, whole, (size_t)base_len) != 0 || whole[base_len] != '/')
+		return NULL;
+	return arena_memdup(&s->arena, whole + base_len, (size_t)(n - base_len));
+}
+
+/* Of the host's root a cell has /usr alone. */
+static bool is_visible(const struct cell_spec *s, const char *path)
+{
+	return s->rootfs || str_starts(path, "/usr/");
+}
+
+static int find_interpreter(struct cell_spec *s, struct spec_code *what, struct err *e)
+{
+	const char *const *places = code_interpreters(what->runtime);
+	const char *root_name = s->rootfs ? s->rootfs : "/";
+	AUTO_FD int root = FD_NONE;
+	int r;
+
+	if (!places)
+		return 0;
+	root = open(root_name, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (!fd_valid(root))
+		return err_set(e, ERR_SPEC, 0, "--rootfs '%s': %s", root_name, strerrordesc_np(errno));
+	for (; *places; places++) {
+		const char *path = find_in_root(s, root, *places);
+
+		if (path && is_visible(s, path)) {
+			what->interpreter = path;
+			return 0;
+		}
+	}
+	r = err_set(e, ERR_NOT_FOUND, ENOENT, "the runtime '%s' needs %s, which is not in the cell's root%s%s%s",
+		    spec_runtime_name(what->runtime), code_interpreters(what->runtime)[0], s->rootfs ? " ('" : "",
+		    s->rootfs ? s->rootfs : "", s->rootfs ? "')" : "");
+	return err_hint(e, r, "install the Debian package %s%s", code_interpreter_package(what->runtime),
+			s->rootfs ? " into it" : "");
+}
+
+static int check_runtime(const char *runtime_dir, enum spec_runtime runtime, struct err *e)
+{
+	char path[600];
+	int r;
+
+	(void)snprintf(path, sizeof path, "%s/%s", runtime_dir, runtime_files[runtime]);
+	if (access(path, R_OK) == 0)
+		return 0;
+	r = err_set(e, ERR_UNSUPPORTED, errno, "the runtime '%s' is not installed: no '%s'", spec_runtime_name(runtime),
+		    path);
+	return err_hint(e, r, "install fsbox whole (make install)");
+}
+
+int code_open(struct cell_spec *spec, const char *runtime_dir, struct cell_code *ret, struct err *e)
+{
+	AUTO_FD int fd = open(spec->target, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	unsigned char head[CODE_HEAD];
+	struct code_look look = {0};
+	struct spec_code what;
+	int r;
+
+	*ret = (struct cell_code){.fd = FD_NONE};
+	if (!fd_valid(fd))
+		return errno == ENOENT || errno == ENOTDIR
+			       ? err_set(e, ERR_NOT_FOUND, errno, "'%s': %s", spec->target, strerrordesc_np(errno))
+			       : err_sys(e, errno, "'%s'", spec->target);
+	r = look_at(spec, fd, head, &look, e);
+	if (r == 0)
+		r = code_of(spec, &look, &what, e);
+	if (r == 0)
+		r = check_runtime(runtime_dir, what.runtime, e);
+	if (r == 0)
+		r = find_interpreter(spec, &what, e);
+	if (r < 0)
+		return r;
+	*ret = (struct cell_code){.fd = take_fd(&fd), .what = what};
+	return 0;
+}
+
+void code_close(struct cell_code *c)
+{
+	fd_closep(&c->fd);
+}

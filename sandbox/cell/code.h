@@ -1,0 +1,18 @@
+/* The code of a function, opened and looked at before anything is made for it. */
+#pragma once
+
+#include "spec/code.h"
+
+struct cell_code {
+	int fd; /* the file or directory that was looked at; FD_NONE when closed */
+	struct spec_code what;
+};
+
+/* Opens the target and finds out who takes it; for an interpreted one, that its interpreter stands in the cell's own root.
+ * @runtime_dir: directory with init and the runtimes.
+ *
+ * ERR_NOT_FOUND: no such file, or no interpreter. ERR_SPEC with errno 0: the options do not fit the target; with another
+ * one: the target is nothing that can be run. ERR_DENIED: it cannot be opened. ERR_UNSUPPORTED: this build has no such
+ * runtime. */
+NODISCARD int code_open(struct cell_spec *spec, const char *runtime_dir, struct cell_code *ret, struct err *e);
+void code_close(struct cell_code *c);
