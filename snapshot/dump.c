@@ -272,7 +272,8 @@ static int make_command(const struct snap_engine *en, const struct snap_victim *
 	add(c, "--manage-cgroups=ignore");
 	add(c, "--network-lock");
 	add(c, "skip");
-	add(c, "--freeze-cgroup"); /* nothing in the cell runs from before the look until CRIU holds every task */
+	add(c, "--tcp-established"); /* with both ends in the image: the look has seen to that */
+	add(c, "--freeze-cgroup");   /* nothing in the cell runs from before the look until CRIU holds every task */
 	add(c, v->group);
 	add(c, "--ghost-limit");
 	add(c, "1G"); /* deleted files that are still open: bounded by the size of /tmp */

@@ -23,8 +23,9 @@ enum {
 	LOOK_CHANNEL = 4, /* one of the pipes that each clone gets afresh */
 	LOOK_LISTENS = 8,
 	LOOK_CONNECTED = 16,
-	LOOK_ABSTRACT = 32, /* bound to a name that is no file */
-	LOOK_WAITING = 64,  /* connected, but not accepted yet */
+	LOOK_ABSTRACT = 32,     /* bound to a name that is no file */
+	LOOK_WAITING = 64,      /* connected, but not accepted yet */
+	LOOK_ESTABLISHED = 128, /* of TCP: both directions are open */
 };
 
 struct look_node {
@@ -58,6 +59,8 @@ enum { LOOK_ADDRESS = 64 };
 void look_address(const char *hex, char ret[LOOK_ADDRESS]);
 /* Does what is sent to @remote arrive at a socket that is bound to @local? */
 bool look_reaches(const char *remote, const char *local);
+/* Are they the same address and port? An IPv4 address is that also when it is written as an IPv6 one. */
+bool look_same_address(const char *a, const char *b);
 
 /* Whose fault it is, in a message. */
 struct look_who {

@@ -223,17 +223,32 @@ static int judge_unix(const struct look *l, const struct look_who *who, const st
 	return 0;
 }
 
-/* CRIU: "Connected TCP socket, consider using --tcp-established", which is for one copy and not for many. */
-static int judge_tcp(const struct look_who *who, const struct look_node *s, struct err *e)
+/* Both ends in the image: then each clone has a connection of its own, in its own network. */
+static bool is_inside(const struct look *l, const struct look_node *s)
+{
+	for (size_t i = 0; (s->flags & LOOK_ESTABLISHED) && i < l->n; i++) {
+		const struct look_node *o = &l->nodes[i];
+
+		if (o->kind == LOOK_TCP && (o->flags & LOOK_ESTABLISHED) && look_same_address(o->local, s->remote) &&
+		    look_same_address(o->remote, s->local) && look_find(l, LOOK_HELD, o->ino))
+			return true;
+	}
+	return false;
+}
+
+static int judge_tcp(const struct look *l, const struct look_who *who, const struct look_node *s, struct err *e)
 {
 	char local[LOOK_ADDRESS], remote[LOOK_ADDRESS];
 
 	look_address(s->local, local);
 	look_address(s->remote, remote);
-	if (s->flags & LOOK_CONNECTED)
-		return look_refuse(who, e, close_it, "is a TCP connection from %s to %s", local, remote);
+	if ((s->flags & LOOK_CONNECTED) && !is_inside(l, s))
+		return look_refuse(
+			who, e, close_it,
+			"is a TCP connection from %s to %s, whose other end no process of the function has open", local,
+			remote);
 	/* CRIU: "In-flight connection". */
-	if (s->queue)
+	if ((s->flags & LOOK_LISTENS) && s->queue)
 		return look_refuse(who, e, "accept or close them in fsbox_before_snapshot()",
 				   "is a TCP socket at %s with connections that wait to be accepted", local);
 	return 0;
@@ -271,7 +286,7 @@ static int judge_socket(const struct look *l, const struct look_who *who, const 
 		return look_refuse(who, e, close_it, "is a socket of the host's network, which clones would share");
 	s = look_find(l, LOOK_TCP, ino);
 	if (s)
-		return judge_tcp(who, s, e);
+		return judge_tcp(l, who, s, e);
 	s = look_find(l, LOOK_UDP, ino);
 	if (s)
 		return judge_udp(l, who, s, e);

@@ -58,6 +58,19 @@ bool look_reaches(const char *remote, const char *local)
 	return strspn(local, "0") >= digits || strncmp(remote, local, digits) == 0;
 }
 
+/* As /proc/net/tcp6 has ::ffff:a.b.c.d: four words in the machine's byte order. */
+static const char *without_mapping(const char *address)
+{
+	static const char mapped[] = "0000000000000000FFFF0000";
+
+	return strncmp(address, mapped, sizeof mapped - 1) == 0 ? address + sizeof mapped - 1 : address;
+}
+
+bool look_same_address(const char *a, const char *b)
+{
+	return strcmp(without_mapping(a), without_mapping(b)) == 0;
+}
+
 /* Blank-separated word @index of a line, "" beyond the last. */
 static const char *word(const char *line, unsigned index, size_t *ret_len)
 {
@@ -100,7 +113,8 @@ static int add_line(struct look *l, enum look_kind kind, const char *line, struc
 	if (state == LISTEN)
 		node.flags = LOOK_LISTENS;
 	else if (state != CLOSE)
-		node.flags = LOOK_CONNECTED;
+		node.flags = state == ESTABLISHED && kind == LOOK_TCP ? LOOK_CONNECTED | LOOK_ESTABLISHED
+								      : LOOK_CONNECTED;
 	return look_add(l, &node, e);
 }
 

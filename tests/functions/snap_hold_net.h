@@ -173,6 +173,43 @@ static int hold_tcp_pair(void)
 	b = c;
 	return need(a >= 0 && close(l) == 0);
 }
+static int hold_tcp_unread(void)
+{
+	return hold_tcp_pair() ?: need(write(a, "xyz", 3) == 3);
+}
+static int works_tcp_unread(void)
+{
+	char text[3];
+
+	return need(recv(b, text, 3, MSG_PEEK) == 3 && memcmp(text, "xyz", 3) == 0);
+}
+static int hold_tcp_child(void)
+{
+	return hold_tcp_pair() ?: hold_child() ?: need(close(b) == 0);
+}
+/* As a server of IPv6 sees a client of IPv4. */
+static int hold_tcp_mapped(void)
+{
+	struct sockaddr_in in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	struct sockaddr_in6 any = {.sin6_family = AF_INET6};
+	socklen_t len = sizeof any;
+	int l = socket(AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (bind(l, (struct sockaddr *)&any, sizeof any) < 0 || listen(l, 5) < 0 ||
+	    getsockname(l, (struct sockaddr *)&any, &len) < 0)
+		return fail();
+	in.sin_port = any.sin6_port;
+	b = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (connect(b, (struct sockaddr *)&in, sizeof in) < 0)
+		return fail();
+	a = accept4(l, NULL, NULL, SOCK_CLOEXEC);
+	return need(a >= 0 && close(l) == 0);
+}
+/* One direction is closed. */
+static int hold_tcp_half(void)
+{
+	return hold_tcp_pair() ?: need(shutdown(a, SHUT_WR) == 0);
+}
 static int hold_tcp_idle(void)
 {
 	struct sockaddr_in in;

@@ -35,7 +35,8 @@ test_processes_and_memory_come_back() {
 
 test_pipes_and_sockets_inside_come_back() {
 	may_hold pipe pipe_full pipe_child unix_pair unix_dgram unix_packet unix_half unix_unread unix_child unix_abstract \
-		unix_path unix_unbound tcp_listen tcp_listen6 tcp_idle udp udp_idle udp_pair
+		unix_path unix_unbound tcp_listen tcp_listen6 tcp_idle tcp_pair tcp_unread tcp_child tcp_mapped udp udp_idle \
+		udp_pair
 }
 
 test_kernel_objects_come_back() {
@@ -49,7 +50,7 @@ test_files_come_back() {
 
 test_the_default_policy_holds_them_too() {
 	own_store
-	kinds=thread,child,pipe,tcp_listen,eventfd,timerfd,itimer
+	kinds=thread,child,pipe,tcp_listen,tcp_pair,eventfd,timerfd,itimer
 	cell_status 0 --snapshot --env "HOLD=$kinds" "$HOLD"
 	cell_status 0 --snapshot=require --env "HOLD=$kinds" "$HOLD"
 	restored
@@ -82,7 +83,7 @@ test_what_cannot_be_held_is_named() {
 		scm a unix socket in which descriptors wait
 		unix_pending connections that wait to be accepted
 		tcp_pending a TCP socket at 127.0.0.1:
-		tcp_pair a TCP connection from 127.0.0.1:
+		tcp_half a TCP connection from 127.0.0.1:
 		udp_unread unread datagrams
 		udp_outside a UDP socket connected to 127.0.0.1:9
 		netlink a socket (NETLINK)

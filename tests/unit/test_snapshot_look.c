@@ -319,6 +319,55 @@ TEST(inet_sockets)
 	look_done(&l);
 }
 
+/* Lines of both tables, IPv4 and IPv6, as the kernel has them for connections within one network. */
+static const char connections[] =
+	"  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+	"   0: 0100007F:1F90 0100007F:A000 01 00000000:00000003 00:00000000 00000000   993        0 70 1 x\n"
+	"   1: 0100007F:A000 0100007F:1F90 01 00000000:00000000 00:00000000 00000000   993        0 71 1 x\n"
+	"   2: 0000000000000000FFFF00000100007F:1F91 0000000000000000FFFF00000100007F:A001 01 "
+	"00000000:00000000 00:00000000 00000000   993        0 72 1 x\n"
+	"   3: 0100007F:A001 0100007F:1F91 01 00000000:00000000 00:00000000 00000000   993        0 73 1 x\n"
+	"   4: 0100007F:1F92 0100007F:A002 01 00000000:00000000 00:00000000 00000000   993        0 74 1 x\n"
+	"   5: 0100007F:A002 0100007F:1F92 01 00000000:00000000 00:00000000 00000000     0        0 75 1 x\n"
+	"   6: 0100007F:1F93 0100007F:A003 04 00000000:00000000 00:00000000 00000000   993        0 76 1 x\n"
+	"   7: 0100007F:A003 0100007F:1F93 08 00000000:00000000 00:00000000 00000000   993        0 77 1 x\n"
+	"   8: 0100007F:1F94 0100007F:A005 01 00000000:00000000 00:00000000 00000000   993        0 78 1 x\n"
+	"   9: 0100007F:A004 0100007F:1F94 01 00000000:00000000 00:00000000 00000000   993        0 79 1 x\n";
+
+TEST(a_connection_is_held_when_both_its_ends_are)
+{
+	static const struct {
+		const char *link, *want;
+	} cases[] = {
+		{"socket:[70]", ""}, /* unread bytes go with it */
+		{"socket:[71]", ""},
+		{"socket:[72]", ""}, /* mapped: the same address in another table */
+		{"socket:[73]", ""},
+		{"socket:[74]", "whose other end"}, /* the other one is nobody's here */
+		{"socket:[76]", "whose other end"}, /* half closed */
+		{"socket:[77]", "whose other end"},
+		{"socket:[78]", "whose other end"}, /* of another port */
+		{"socket:[79]", "whose other end"},
+	};
+	struct look l = {0};
+	struct err e = {0};
+
+	CHECK_EQ(look_add_inet(&l, LOOK_TCP, connections, &e), 0);
+	CHECK_EQ(l.n, 10);
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+		CHECK_EQ(look_add_fd(&l, &(struct look_file){.link = cases[i].link, .fdinfo = ""}, &e), 0);
+	look_sort(&l);
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		const char *said = judge(&l, &(struct look_file){.link = cases[i].link});
+
+		if (cases[i].want[0])
+			CHECK_CONTAINS(said, cases[i].want);
+		else
+			CHECK_STREQ(said, "");
+	}
+	look_done(&l);
+}
+
 TEST(mappings)
 {
 	static const struct {
