@@ -135,15 +135,70 @@ static int check_runtime(const char *runtime_dir, enum spec_runtime runtime, str
 	return err_hint(e, r, "install fsbox whole (make install)");
 }
 
+/* --rootfs may name an unpacked image: a directory with config.json and, beside it, the root. 1 when it is one; then the
+ * root is in its place, and *ret_text is the configuration, for the arena to keep. */
+static int find_image(struct cell_spec *spec, const char **ret_file, char **ret_text, size_t *ret_len, struct err *e)
+{
+	const char *file = arena_printf(&spec->arena, "%s/config.json", spec->rootfs);
+	const char *root = arena_printf(&spec->arena, "%s/rootfs", spec->rootfs);
+	AUTO_FD int fd = FD_NONE;
+	struct stat st;
+	int r;
+
+	if (!file || !root)
+		return err_oom(e);
+	if (stat(root, &st) < 0 || !S_ISDIR(st.st_mode))
+		return 0;
+	fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (!fd_valid(fd))
+		return errno == ENOENT ? 0 : err_sys(e, errno, "'%s'", file);
+	r = fd_read_all(fd, SPEC_MAX_BYTES, ret_text, ret_len);
+	if (r < 0)
+		return err_sys(e, r, "reading '%s'", file);
+	spec->rootfs = root;
+	*ret_file = file;
+	return 1;
+}
+
+/* Finds the root, and without a target what is executed in it. 1 when *ret is complete. */
+static int open_image(struct cell_spec *spec, struct cell_code *ret, struct err *e)
+{
+	AUTO_FREE char *text = NULL;
+	struct spec_image *image;
+	const char *file;
+	size_t len;
+	int r = spec->rootfs ? find_image(spec, &file, &text, &len, e) : 0;
+
+	if (r < 0 || spec->target)
+		return r < 0 ? r : 0;
+	if (r == 0)
+		return err_hint(e,
+				err_set(e, ERR_SPEC, 0,
+					"no TARGET given, and '%s' is no unpacked image (config.json and rootfs/)",
+					spec->rootfs),
+				"fsbox run [options] TARGET");
+	image = arena_alloc(&spec->arena, sizeof *image);
+	if (!image)
+		return err_oom(e);
+	r = image_parse(file, text, len, &spec->arena, image, e);
+	if (r == 0)
+		r = code_of_image(spec, image, &ret->what, e);
+	return r < 0 ? r : 1;
+}
+
 int code_open(struct cell_spec *spec, const char *runtime_dir, struct cell_code *ret, struct err *e)
 {
-	AUTO_FD int fd = open(spec->target, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	AUTO_FD int fd = FD_NONE;
 	unsigned char head[CODE_HEAD];
 	struct code_look look = {0};
 	struct spec_code what;
 	int r;
 
 	*ret = (struct cell_code){.fd = FD_NONE};
+	r = open_image(spec, ret, e);
+	if (r != 0)
+		return r < 0 ? r : check_runtime(runtime_dir, ret->what.runtime, e);
+	fd = open(spec->target, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (!fd_valid(fd))
 		return errno == ENOENT || errno == ENOTDIR
 			       ? err_set(e, ERR_NOT_FOUND, errno, "'%s': %s", spec->target, strerrordesc_np(errno))

@@ -35,7 +35,7 @@ static int check_readable(const char *path, int fd, bool privileged, bool dir, s
 static int check_files(const struct cell *c, bool privileged, struct err *e)
 {
 	const struct cell_spec *s = c->spec;
-	int r = check_readable(s->target, c->host->target_fd, privileged, c->host->facts.code.dir, e);
+	int r = !s->target ? 0 : check_readable(s->target, c->host->target_fd, privileged, c->host->facts.code.dir, e);
 
 	if (r == 0 && s->rootfs)
 		r = check_readable(s->rootfs, FD_NONE, privileged, true, e);
@@ -139,7 +139,7 @@ int enter_plan(struct cell *c, struct err *e)
 		r = read_secrets(c, &secrets, &facts, e);
 
 	facts.range_base = c->host->range_first + (uint32_t)c->slot * CELL_ID_RANGE;
-	facts.target_path = c->spec->target;
+	facts.target_path = c->spec->target; /* NULL: the code is in the root */
 	/* The very file that was checked, whatever its name means by now. Inside, where the mount of that descriptor
 	 * would be another namespace's, it has to be the name; there it is the caller's own file all the same. */
 	(void)snprintf(texts.target, sizeof texts.target, "/proc/self/fd/%d", c->host->target_fd);

@@ -227,7 +227,7 @@ static int describe(const struct publisher *p, const struct cell *c, const struc
 	struct snap_manifest *m = &d->m;
 
 	m->function = arena_strdup(&m->arena, c->plan->function_name);
-	m->target = arena_strdup(&m->arena, p->spec->target);
+	m->target = arena_strdup(&m->arena, p->spec->target ? p->spec->target : p->spec->rootfs);
 	m->engine = arena_printf(&m->arena, "criu %s", p->host->engine->version);
 	m->memory_bytes = p->spec->memory_bytes;
 	m->init_ns = p->init_ns;

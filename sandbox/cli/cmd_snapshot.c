@@ -97,9 +97,9 @@ static int create(struct snapshot_args *a, int argc, char **argv, struct err *e)
 	char runtime[512];
 	int r;
 
-	if (argc != 2)
+	if (argc > 2)
 		return usage(e, "create", "one TARGET expected");
-	a->spec.target = argv[1];
+	a->spec.target = argv[1]; /* NULL without one: an image may say what is executed */
 	(void)sysinfo(&si);
 	r = spec_check(&a->spec, (uint64_t)si.totalram * si.mem_unit, e);
 	if (r == 0)

@@ -129,22 +129,52 @@ static int add_runtime(struct snap_key *k, const struct host_facts *h, bool host
 	return r == 0 && host_userland ? add_userland(k, c, e) : r;
 }
 
+/* What an image executes is part of its root, which is in the key as a whole; here are the words. */
+static int add_start(struct snap_key *k, const struct spec_image *image, struct err *e)
+{
+	const char *const *const lists[] = {image->args, image->env};
+	struct buf all = {0};
+	const char *text;
+
+	for (size_t i = 0; i < ARRAY_LEN(lists); i++) {
+		for (const char *const *s = lists[i]; *s; s++)
+			buf_add(&all, *s, strlen(*s) + 1);
+		buf_add(&all, "", 1);
+	}
+	buf_puts(&all, image->cwd);
+	text = all.failed ? NULL : arena_memdup(&k->arena, all.data, all.len);
+	const size_t len = all.len;
+	buf_done(&all);
+	return text ? add_text(k, "command of the image", text, len, e) : err_oom(e);
+}
+
+static int add_code(struct snap_key *k, const struct invoker *inv, struct err *e)
+{
+	const struct cell_spec *s = inv->spec;
+	const struct spec_code *c = &inv->host->facts.code;
+	const char *slash = s->target ? strrchr(s->target, '/') : NULL, *file = slash ? slash + 1 : s->target;
+	int r;
+
+	if (c->image)
+		return add_start(k, c->image, e);
+	if (c->dir)
+		return add_tree(k, "code", s->target, e);
+	r = add_file(k, "code", s->target, inv->host->target_fd, e);
+	return r == 0 ? add_text(k, "file name", file, strlen(file), e) : r;
+}
+
 static int fill_key(struct snap_key *k, const struct snap_engine *en, const struct invoker *inv, struct err *e)
 {
 	const struct cell_spec *s = inv->spec;
 	const struct host_facts *h = &inv->host->facts;
-	const char *slash = strrchr(s->target, '/'), *file = slash ? slash + 1 : s->target;
 	char name[SPEC_MAX_NAME + 1];
 	const char *function = arena_strdup(&k->arena, spec_function_name(s, name));
 	int r = function ? 0 : err_oom(e);
 
-	k->target = s->target;
+	k->target = s->target ? s->target : s->rootfs;
 	k->function = function;
 	if (r == 0)
-		r = h->code.dir ? add_tree(k, "code", s->target, e)
-				: add_file(k, "code", s->target, inv->host->target_fd, e);
-	if (r == 0 && !h->code.dir)
-		r = add_text(k, "file name", file, strlen(file), e);
+		r = add_code(k, inv, e);
 	if (r == 0)
 		r = add_text(k, "function name", function, strlen(function), e);
 	if (r == 0)

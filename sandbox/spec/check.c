@@ -6,7 +6,7 @@
 
 int spec_check(const struct cell_spec *s, uint64_t host_memory_bytes, struct err *e)
 {
-	if (!s->target)
+	if (!s->target && !s->rootfs) /* an image may say what it executes */
 		return err_hint(e, err_set(e, ERR_SPEC, 0, "no TARGET given"), "fsbox run [options] handler.so");
 	if (s->memory_bytes > host_memory_bytes)
 		return err_set(e, ERR_SPEC, 0, "--mem: %llu MB is more than this host has (%llu MB)",
@@ -39,7 +39,7 @@ const char *spec_function_name(const struct cell_spec *s, char *buf)
 
 	if (s->name)
 		return s->name;
-	base = last_name(s->target, &len);
+	base = last_name(s->target ? s->target : s->rootfs, &len);
 	dot = memrchr(base, '.', len);
 	if (dot && dot > base)
 		len = (size_t)(dot - base);

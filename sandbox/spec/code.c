@@ -167,6 +167,38 @@ static int code_of_directory(struct cell_spec *s, const struct code_look *look, 
 			"for a package of Python or Node: --runtime python|node --handler FILE.FUNCTION");
 }
 
+static int check_net(const struct cell_spec *s, struct err *e)
+{
+	if (s->net != SPEC_NET_NONE)
+		return 0;
+	return err_hint(e,
+			err_set(e, ERR_SPEC, 0,
+				"--net none: a custom runtime asks for its events over loopback (Runtime API)"),
+			"--net loopback, which reaches nothing outside either");
+}
+
+int code_of_image(const struct cell_spec *s, const struct spec_image *image, struct spec_code *ret, struct err *e)
+{
+	size_t n = 0;
+
+	if (s->runtime != SPEC_RUNTIME_AUTO && s->runtime != SPEC_RUNTIME_CUSTOM)
+		return err_hint(e,
+				err_set(e, ERR_SPEC, 0, "--runtime %s: what an image executes is a custom runtime",
+					names[s->runtime]),
+				"name a TARGET, and the image is only its root");
+	while (image->args[n])
+		n++;
+	/* As Lambda has it: the last of several words names the handler. */
+	*ret = (struct spec_code){
+		.runtime = SPEC_RUNTIME_CUSTOM,
+		.handler = s->handler ? s->handler
+			   : n > 1    ? image->args[n - 1]
+				      : "",
+		.image = image,
+	};
+	return check_net(s, e);
+}
+
 int code_of(struct cell_spec *s, const struct code_look *look, struct spec_code *ret, struct err *e)
 {
 	struct spec_code c = {0};
@@ -192,11 +224,6 @@ int code_of(struct cell_spec *s, const struct code_look *look, struct spec_code 
 	}
 	if (r < 0)
 		return r;
-	if (c.runtime == SPEC_RUNTIME_CUSTOM && s->net == SPEC_NET_NONE)
-		return err_hint(e,
-				err_set(e, ERR_SPEC, 0,
-					"--net none: a custom runtime asks for its events over loopback (Runtime API)"),
-				"--net loopback, which reaches nothing outside either");
 	*ret = c;
-	return 0;
+	return c.runtime == SPEC_RUNTIME_CUSTOM ? check_net(s, e) : 0;
 }

@@ -2,7 +2,7 @@
  * and the options; no system call is made here. */
 #pragma once
 
-#include "spec/spec.h"
+#include "spec/image.h"
 
 /* What somebody who may open files has seen of the target. */
 struct code_look {
@@ -20,10 +20,16 @@ struct spec_code {
 	const char *handler; /* value of _HANDLER; owned by the spec */
 	/* For runtimes that are interpreted: found in the cell's own root, as a path inside. NULL otherwise. */
 	const char *interpreter;
+	/* The start that an image asks for, when there is no target: the program stands in the root. NULL otherwise. */
+	const struct spec_image *image;
 };
 
 /* Names of runtimes, as --runtime takes them. */
 const char *spec_runtime_name(enum spec_runtime r);
+
+/* The code of an image without a target: it runs as a custom runtime. */
+NODISCARD int code_of_image(const struct cell_spec *s, const struct spec_image *image, struct spec_code *ret,
+			    struct err *e);
 
 /* Fills *ret but for the interpreter. ERR_SPEC: with the errno ENOEXEC when the file is at fault, with 0 when the options
  * are. */

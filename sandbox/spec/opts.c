@@ -204,6 +204,16 @@ static const char *const reserved[] = {
 	"LAMBDA_RUNTIME_DIR",
 };
 
+bool spec_is_reserved(const char *pair)
+{
+	const size_t key = strcspn(pair, "=");
+
+	for (size_t i = 0; i < ARRAY_LEN(reserved); i++)
+		if (strlen(reserved[i]) == key && memcmp(reserved[i], pair, key) == 0)
+			return true;
+	return false;
+}
+
 static int add_env(struct cell_spec *s, const char *what, const char *pair, struct err *e)
 {
 	const char *eq = strchr(pair, '=');
@@ -219,10 +229,9 @@ static int add_env(struct cell_spec *s, const char *what, const char *pair, stru
 			return err_set(e, ERR_SPEC, 0, "%s: '%.*s' is not a variable's name (letters, digits and _)",
 				       what, (int)key, pair);
 	}
-	for (size_t i = 0; i < ARRAY_LEN(reserved); i++)
-		if (strlen(reserved[i]) == key && memcmp(reserved[i], pair, key) == 0)
-			return err_set(e, ERR_SPEC, 0, "%s: '%s' is set by the cell itself and cannot be changed", what,
-				       reserved[i]);
+	if (spec_is_reserved(pair))
+		return err_set(e, ERR_SPEC, 0, "%s: '%.*s' is set by the cell itself and cannot be changed", what,
+			       (int)key, pair);
 	/* Keys and values count, the '=' between them does not. The later of two wins, and only it counts. */
 	total--;
 	for (size_t i = 0; i < s->n_env; i++) {

@@ -151,7 +151,7 @@ static const char *base_name(const char *path)
 	return slash ? slash + 1 : path;
 }
 
-/* Where the code stands, by its name from the root. */
+/* Where the code stands, by its name from the root. Not for that of an image. */
 static const char *task_path(struct cell_plan *p, const struct host_facts *host)
 {
 	return host->code.dir ? "var/task" : arena_printf(&p->arena, "var/task/%s", base_name(host->target_path));
@@ -316,7 +316,7 @@ static int plan_mounts(struct cell_plan *p, const struct cell_spec *spec, const 
 	if (r == 0)
 		r = mount_add(p, (struct plan_mount){.target = "var/runtime", .source = host->runtime_dir, .set = RO},
 			      e);
-	if (r == 0)
+	if (r == 0 && host->target_path)
 		r = mount_add(p,
 			      (struct plan_mount){.target = task_path(p, host),
 						  .source = arena_strdup(&p->arena, host->target_source),
@@ -353,6 +353,28 @@ static bool is_foreign(enum spec_runtime r)
 	return r == SPEC_RUNTIME_NODE || r == SPEC_RUNTIME_CUSTOM;
 }
 
+/* Is there a variable of the same name? */
+static bool env_has(const struct cell_plan *p, const char *pair)
+{
+	const size_t key = strcspn(pair, "=") + 1;
+
+	for (size_t i = 0; i < p->n_env; i++)
+		if (strncmp(p->envp[i], pair, key) == 0)
+			return true;
+	return false;
+}
+
+/* An image's variables stand behind the function's, and before ours but for those that no function may set. */
+static int plan_image_env(struct cell_plan *p, const struct spec_image *image, struct err *e)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && image && image->env[i]; i++)
+		if (!spec_is_reserved(image->env[i]) && !env_has(p, image->env[i]))
+			r = env_add(p, arena_strdup(&p->arena, image->env[i]), e);
+	return r;
+}
+
 static int plan_env(struct cell_plan *p, const struct cell_spec *spec, const struct host_facts *host, struct err *e)
 {
 	struct arena *a = &p->arena;
@@ -371,6 +393,10 @@ static int plan_env(struct cell_plan *p, const struct cell_spec *spec, const str
 		arena_printf(a, "AWS_LAMBDA_FUNCTION_MEMORY_SIZE=%llu", (unsigned long long)(spec->memory_bytes >> 20)),
 		arena_printf(a, "AWS_LAMBDA_LOG_GROUP_NAME=/aws/lambda/%s", name),
 		arena_printf(a, "_HANDLER=%s", host->code.handler ? host->code.handler : base_name(host->target_path)),
+		/* Of the host's network a cell takes the port that is free. */
+		host->code.runtime == SPEC_RUNTIME_CUSTOM && spec->net == SPEC_NET_HOST
+			? "AWS_LAMBDA_RUNTIME_API_PORT=0"
+			: "",
 		/* What is published does not know it yet, as on Lambda. */
 		host->role == PLAN_PUBLISHED ? "" : arena_printf(a, "AWS_LAMBDA_LOG_STREAM_NAME=[$LATEST]%s", p->id),
 		library_path(spec, host),
@@ -383,17 +409,11 @@ static int plan_env(struct cell_plan *p, const struct cell_spec *spec, const str
 	for (size_t i = 0; i < spec->n_env; i++)
 		if ((r = env_add(p, spec->env[i], e)) < 0)
 			return r;
-	for (size_t i = 0; i < ARRAY_LEN(fixed); i++) {
-		const char *equals = fixed[i] ? strchr(fixed[i], '=') : NULL;
-		size_t key = equals ? (size_t)(equals - fixed[i]) + 1 : 0;
-		bool given = fixed[i] && fixed[i][0] == '\0';
-
-		for (size_t k = 0; k < spec->n_env && key > 0; k++)
-			given |= strncmp(spec->env[k], fixed[i], key) == 0;
-		if (!given && (r = env_add(p, fixed[i], e)) < 0)
-			return r;
-	}
-	return 0;
+	r = plan_image_env(p, host->code.image, e);
+	for (size_t i = 0; r == 0 && i < ARRAY_LEN(fixed); i++)
+		if (!fixed[i] || (fixed[i][0] && !env_has(p, fixed[i])))
+			r = env_add(p, fixed[i], e);
+	return r;
 }
 
 /* FNV-1a over everything that decides a skeleton's content: equal content, equal name, one directory for all. */
@@ -453,11 +473,12 @@ static const char *heap_limit(struct cell_plan *p, const struct cell_spec *spec)
 /* What PID 1 executes. */
 static int plan_argv(struct cell_plan *p, const struct cell_spec *spec, const struct host_facts *host, struct err *e)
 {
-	const char *task = arena_printf(&p->arena, "/%s", task_path(p, host)), *heap = heap_limit(p, spec);
+	const char *task = host->target_path ? arena_printf(&p->arena, "/%s", task_path(p, host)) : "";
+	const char *heap = heap_limit(p, spec);
 	const char *native[] = {"/var/runtime/native", task, NULL};
 	const char *python[] = {host->code.interpreter, "/var/runtime/python/main.py", NULL};
 	const char *node[] = {host->code.interpreter, heap, "/var/runtime/node/main.cjs", NULL};
-	const char *custom[] = {"/var/runtime/api", host->code.dir ? NULL : task, NULL};
+	const char *custom[] = {"/var/runtime/api", host->code.dir || host->code.image ? NULL : task, NULL};
 	/* The runtime was the first process that PID 1 made, and is so again. */
 	static const char *const adopt[] = {"--adopt", "2", NULL};
 	const char *const *words = native;
@@ -476,6 +497,10 @@ static int plan_argv(struct cell_plan *p, const struct cell_spec *spec, const st
 	p->argv[0] = "/var/runtime/init";
 	for (; *words; words++)
 		p->argv[n++] = *words;
+	if (p->role != PLAN_RESTORED && host->code.image)
+		for (words = host->code.image->args; *words; words++)
+			if (!(p->argv[n++] = arena_strdup(&p->arena, *words)))
+				return err_oom(e);
 	return 0;
 }
 
@@ -494,7 +519,7 @@ int plan_make(const struct cell_spec *spec, const struct host_facts *host, const
 	plan_rlimits(p);
 	p->role = host->role;
 	r = plan_skeleton(p, spec, host, e);
-	if (r == 0 && !host->code.dir)
+	if (r == 0 && host->target_path && !host->code.dir)
 		r = skel_add(p, SKEL_TEXT, task_path(p, host), "", e);
 	if (r == 0)
 		r = name_skeleton(p, host, e);
@@ -506,7 +531,7 @@ int plan_make(const struct cell_spec *spec, const struct host_facts *host, const
 		r = plan_argv(p, spec, host, e);
 	if (r < 0)
 		return r;
-	p->cwd = "/var/task";
+	p->cwd = host->code.image ? host->code.image->cwd : "/var/task";
 	*ret_plan = take_ptr(&p);
 	return 0;
 }

@@ -70,7 +70,7 @@ struct host_facts {
 	const char *dev_dir;       /* prepared device nodes; NULL: bind the host's one by one */
 	const char *tmp_source;    /* directory with a project quota for --tmp-dir, or NULL */
 	struct spec_code code;     /* what the target is */
-	const char *target_path;   /* the code, as named */
+	const char *target_path;   /* the code, as named; NULL: it is in the root */
 	const char *target_source; /* where it is bound from: the same, or a name of the open file */
 	struct {
 		const char *name; /* "lib64" */
@@ -92,7 +92,7 @@ enum {
 	PLAN_MAX_FILES = SPEC_MAX_SECRETS + 1,
 	PLAN_MAX_MOUNTS = 48,
 	PLAN_MAX_SKEL = 96,
-	PLAN_MAX_ENV = SPEC_MAX_ENV + 32
+	PLAN_MAX_ENV = SPEC_MAX_ENV + IMAGE_MAX_ENV + 32
 };
 
 struct cell_plan {
@@ -112,7 +112,7 @@ struct cell_plan {
 	enum plan_role role;
 	bool has_run; /* there is a /run of the cell's own */
 	const char *cwd;
-	const char *argv[8];
+	const char *argv[IMAGE_MAX_ARGS + 4];
 	const char *envp[PLAN_MAX_ENV];
 	size_t n_env;
 	struct plan_rlimit rlimits[8];

@@ -43,7 +43,7 @@ enum spec_net { SPEC_NET_LOOPBACK, SPEC_NET_NONE, SPEC_NET_HOST };
 
 struct cell_spec {
 	struct arena arena;
-	const char *target; /* path as given; NULL when none was */
+	const char *target; /* path as given; NULL when none was: an image says what is executed */
 	const char *name;   /* function name; NULL: derived from target */
 	enum spec_runtime runtime;
 	const char *handler; /* --handler, or NULL */
@@ -82,6 +82,9 @@ NODISCARD int spec_read(const char *file, const char *text, size_t len, const st
 
 /* Rules between fields, and against the host's memory. */
 NODISCARD int spec_check(const struct cell_spec *s, uint64_t host_memory_bytes, struct err *e);
+
+/* Is the name of this "KEY=VALUE" one that the cell sets and nobody else may? */
+bool spec_is_reserved(const char *pair);
 
 /* Adds the lines of an --env-file (KEY=VALUE; blank lines and # comments skipped) from its text. */
 NODISCARD int spec_add_env_file(struct cell_spec *s, const char *file, const char *text, size_t len, struct err *e);
