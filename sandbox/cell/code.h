@@ -8,8 +8,8 @@ struct cell_code {
 	struct spec_code what;
 };
 
-/* Opens the target and finds out who takes it; without one, what the unpacked image that --rootfs names executes. For such an
- * image spec->rootfs is its root from then on. For an interpreted one, that its interpreter stands in the cell's own root.
+/* Opens the target and finds out who takes it; without one, what the unpacked image that --rootfs names executes. For such
+ * an image spec->rootfs is its root from then on. For interpreted code, that the interpreter stands in the cell's own root.
  * @runtime_dir: directory with init and the runtimes.
  *
  * ERR_NOT_FOUND: no such file, or no interpreter. ERR_SPEC with errno 0: the options do not fit the target; with another

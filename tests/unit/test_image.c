@@ -12,13 +12,11 @@ static int parse(const char *text, struct arena *a, struct spec_image *ret, stru
 
 static void check_list(const char *const *list, const char *joined)
 {
-	char text[256] = "";
+	AUTO(buf_done) struct buf b = {0};
 
-	for (; *list; list++) {
-		(void)strncat(text, *list, sizeof text - strlen(text) - 1);
-		(void)strncat(text, "|", sizeof text - strlen(text) - 1);
-	}
-	CHECK_STREQ(text, joined);
+	for (; *list; list++)
+		buf_printf(&b, "%s|", *list);
+	CHECK_STREQ(b.data ? b.data : "", joined);
 }
 
 TEST(both_forms_say_what_is_executed_where_and_with_what)
