@@ -368,7 +368,9 @@ void invoke_done(struct invoker *inv)
 		return;
 	if (inv->session.has_shutdown && inv->session.ready && !inv->cancelled &&
 	    session_shutdown(&inv->session, &ignored) == 0) {
-		const uint64_t deadline = clock_mono_ns() + INVOKE_SHUTDOWN_MS * NS_PER_MS;
+		const uint64_t ms = inv->host->facts.code.runtime == SPEC_RUNTIME_CUSTOM ? INVOKE_SHUTDOWN_CUSTOM_MS
+											 : INVOKE_SHUTDOWN_MS;
+		const uint64_t deadline = clock_mono_ns() + ms * NS_PER_MS;
 
 		enum session_event ev;
 

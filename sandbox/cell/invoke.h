@@ -11,7 +11,14 @@
 
 #include "cell/session.h"
 
-enum { INVOKE_INIT_MS = 10000, INVOKE_HOOKS_MS = 10000, INVOKE_SHUTDOWN_MS = 500, REQUEST_ID_LEN = 36 };
+enum {
+	INVOKE_INIT_MS = 10000,
+	INVOKE_HOOKS_MS = 10000,
+	INVOKE_SHUTDOWN_MS = 500,
+	/* Lambda's 2,000 for extensions, of which the Runtime API's server keeps account, and a little for itself. */
+	INVOKE_SHUTDOWN_CUSTOM_MS = 2300,
+	REQUEST_ID_LEN = 36
+};
 
 enum call_status {
 	CALL_SUCCESS,
