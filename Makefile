@@ -72,7 +72,8 @@ LIB_OBJ  := $(call obj,$(LIB_SRC)) $(if $(POLICYC_SRC),$(B)/obj/gen/policies.o)
 POLICYC_OBJ := $(call obj,$(POLICYC_SRC) $(filter sandbox/base/% sandbox/sys/% sandbox/json/% sandbox/spec/% \
 	sandbox/confine/filter%,$(LIB_SRC)))
 POLICYC  ?= $(B)/tools/policyc
-RUNTIME  := $(if $(INIT_SRC),$(B)/runtime/init) $(if $(NATIVE_SRC),$(B)/runtime/native $(B)/runtime/assist.so $(B)/runtime/probe.so)
+PYTHON_SRC := $(shell find sandbox/runtime/python -name '*.py' 2>/dev/null)
+RUNTIME  := $(if $(INIT_SRC),$(B)/runtime/init) $(if $(NATIVE_SRC),$(B)/runtime/native $(B)/runtime/assist.so $(B)/runtime/probe.so) $(if $(PYTHON_SRC),$(B)/runtime/python/.made)
 PROGRAMS := $(if $(CLI_SRC),$(B)/fsbox) $(RUNTIME)
 EXAMPLE_SO  := $(patsubst contrib/examples/%.c,$(B)/examples/%.so,$(EXAMPLES)) \
 	$(if $(shell command -v $(CXX)),$(patsubst contrib/examples/%.cpp,$(B)/examples/%-cpp.so,$(wildcard contrib/examples/*.cpp)))
@@ -138,7 +139,6 @@ $(B)/runtime/assist.so: $(wildcard sandbox/runtime/assist/*.c sandbox/runtime/as
 	@echo "  SO      $@"
 	$(Q)mkdir -p $(@D) && $(CC) $(CPP_ALL) $(NATIVE_ALL) $(if $(DEV),-Werror) -fPIC -shared $(filter-out $(SAN),$(LD_ALL)) -o $@ \
 		$(wildcard sandbox/runtime/assist/*.c) -ldl
-
 # Functions are built as their authors build them, with no flag of ours. `/* libs: jansson */`: packages; `/* link: -l… */`: words.
 FUNCTION_LIBS = $(shell sed -n 's|.*/\* libs: \(.*\) \*/.*|\1|p' $<)
 FUNCTION_LINK = $(shell sed -n 's|.*/\* link: \(.*\) \*/.*|\1|p' $<)
@@ -231,7 +231,7 @@ criu:  ## fetch or collect a CRIU for snapshots into build/criu
 demo:  ## build and run the example functions
 	$(Q)sh contrib/demo.sh
 
-include tools/install.mk
+include tools/install.mk tools/runtimes.mk
 clean:  ## remove build/
 	rm -rf build
 help:  ## this list
