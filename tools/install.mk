@@ -5,7 +5,8 @@ install: all  ## install below DESTDIR and PREFIX (/usr/local)
 	install -d $(D)/bin $(D)/libexec/fsbox $(D)/include $(D)/lib/pkgconfig $(D)/share/fsbox/policies
 	$(if $(CLI_SRC),install -m 755 $(B)/fsbox $(D)/bin/fsbox)
 	for p in init native assist.so probe.so; do [ ! -f $(B)/runtime/$$p ] || install -m 755 $(B)/runtime/$$p $(D)/libexec/fsbox/; done
-	rm -rf $(D)/libexec/fsbox/python; [ ! -d $(B)/runtime/python ] || cp -R --preserve=mode,timestamps $(B)/runtime/python $(D)/libexec/fsbox/python
+	for r in python node; do rm -rf $(D)/libexec/fsbox/$$r; [ ! -d $(B)/runtime/$$r ] || \
+		cp -R --preserve=mode,timestamps $(B)/runtime/$$r $(D)/libexec/fsbox/$$r; done
 	rm -rf $(D)/libexec/fsbox/criu; [ ! -f build/criu/source ] || cp -R --preserve=mode build/criu $(D)/libexec/fsbox/criu
 	install -m 644 sandbox/runtime/fsbox.h $(D)/include/fsbox.h
 	$(if $(POLICY_JSON),install -m 644 $(POLICY_JSON) $(D)/share/fsbox/policies/)

@@ -8,3 +8,7 @@ $(B)/runtime/python/.made: $(PYTHON_SRC) tools/runtimes.mk
 		invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH) for f in sys.argv[2:]]' \
 		$(@D) $(@D)/*.py $(@D)/_fsbox/*.py
 	$(Q)touch $@
+$(B)/runtime/node/.made: $(NODE_SRC) tools/runtimes.mk
+	@echo "  JS      $(@D)"
+	$(Q)rm -rf $(@D) && mkdir -p $(@D) && cd sandbox/runtime/node && cp --parents $(NODE_SRC:sandbox/runtime/node/%=%) $(abspath $(@D))
+	$(Q)touch $@

@@ -402,6 +402,9 @@ static int plan_env(struct cell_plan *p, const struct cell_spec *spec, const str
 		library_path(spec, host),
 		/* Its pool would go past the policy, which refuses io_uring (and libuv only then does without). */
 		is_foreign(host->code.runtime) ? "UV_USE_IO_URING=0" : "",
+		host->code.runtime == SPEC_RUNTIME_NODE
+			? "NODE_PATH=/opt/nodejs/node_modules:/var/runtime/node/node_modules"
+			: "",
 	};
 	int r;
 
