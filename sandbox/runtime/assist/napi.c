@@ -1,5 +1,5 @@
-/* assist.so as an addon of Node.js: an object with functions. Of Node-API (its C ABI is stable from version to version) only
- * what is used here is declared; the names are the program's, and stay unresolved where another one loads the library. */
+/* assist.so as an addon of Node.js: an object with functions. Of Node-API, whose C ABI is stable from version to version,
+ * only what is used here is declared; the names are the program's, and stay unresolved where another one loads it. */
 #include "runtime/assist/assist.h"
 
 #include <errno.h>
