@@ -222,7 +222,7 @@ format:  ## run clang-format over the sources
 lint-all:  ## lint, clang-tidy and cppcheck
 	$(Q)sh tests/lint/run.sh --all
 deps:  ## install the Debian packages that are missing
-	$(Q)sh tools/deps.sh build test guest bench
+	$(Q)sh tools/deps.sh build runtimes test clients guest bench
 criu:  ## fetch or collect a CRIU for snapshots into build/criu
 	$(Q)sh tools/criu.sh
 demo:  ## build and run the example functions

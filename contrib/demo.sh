@@ -6,7 +6,7 @@
 set -u
 cd "$(dirname "$0")/.." || exit 1
 if [ "${FSBOX_NO_DEPS-}" != 1 ]; then
-	sh tools/deps.sh build criu demo || exit 1
+	sh tools/deps.sh build runtimes criu demo || exit 1
 	# Where there is none to be had the steps with snapshots are left out.
 	[ "$(id -u)" != 0 ] || sh tools/criu.sh || [ $? = 3 ] || exit 1
 fi
