@@ -80,8 +80,8 @@ list() {
 			echo mmdebstrap
 			;;
 		demo)
-			# redis-tools: its redis-check-rdb is the server as well
-			echo redis-tools
+			# redis-tools: its redis-check-rdb is the server as well · curl: for the bootstrap in bash
+			echo redis-tools curl
 			;;
 		criu)
 			# what tools/criu.sh verifies packages with: apt, dpkg and flock are on every Debian
