@@ -20,6 +20,7 @@ package_of_lib() {
 	libnl-3.0) echo libnl-3-dev ;;
 	jansson) echo libjansson-dev ;;
 	libcrypto) echo libssl-dev ;;
+	libarchive) echo libarchive-dev ;;
 	*) echo "$1-dev" ;;
 	esac
 }
@@ -49,7 +50,7 @@ list() {
 	for group in "$@"; do
 		case $group in
 		build)
-			echo gcc make pkgconf libc6-dev libseccomp-dev libnl-3-dev libjansson-dev libssl-dev
+			echo gcc make pkgconf libc6-dev libseccomp-dev libnl-3-dev libjansson-dev libssl-dev libarchive-dev
 			;;
 		test)
 			# binutils: nm, readelf · util-linux to iproute2, e2fsprogs, jq, python3: what the system tests look with ·
@@ -125,7 +126,7 @@ fi
 
 if ! command -v dpkg-query >/dev/null 2>&1; then
 	command -v cc >/dev/null 2>&1 && command -v make >/dev/null 2>&1 &&
-		check_libs libseccomp libnl-3.0 jansson libcrypto && exit 0
+		check_libs libseccomp libnl-3.0 jansson libcrypto libarchive && exit 0
 	# shellcheck disable=SC2046 # the names are words
 	say "this is no Debian system; install what these Debian packages hold:" $(list "$@")
 	exit 1

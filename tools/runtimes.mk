@@ -26,3 +26,8 @@ $(B)/runtime/node/.made: $(NODE_SRC) tools/runtimes.mk
 	@echo "  JS      $(@D)"
 	$(Q)rm -rf $(@D) && mkdir -p $(@D) && cd sandbox/runtime/node && cp --parents $(NODE_SRC:sandbox/runtime/node/%=%) $(abspath $(@D))
 	$(Q)touch $@
+# No runtime, but a program beside them: packages are unpacked by it (sandbox/package).
+$(B)/runtime/unpack: $(wildcard sandbox/unpack/*.c) tools/runtimes.mk $(B)/.flags
+	@echo "  CC      $@"
+	$(Q)mkdir -p $(@D) && $(CC) $(CPP_ALL) $(NATIVE_ALL) $(if $(DEV),-Werror) -fPIE -pie $(filter-out $(SAN),$(LD_ALL)) -o $@ \
+		$(filter %.c,$^) $(shell pkg-config --cflags --libs libarchive 2>/dev/null)

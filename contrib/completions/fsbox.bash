@@ -18,7 +18,7 @@ _fsbox_value() { # COMMAND OPTION: the kind of its value, then fixed words
 	"run --mem" | "run -m") echo word ;;
 	"run --timeout" | "run -t") echo word ;;
 	"run --env" | "run -e") echo word ;;
-	"run --layer") echo dir ;;
+	"run --layer") echo word ;;
 	"run --tmp") echo word ;;
 	"run --tmp-dir") echo dir ;;
 	"run --rootfs") echo dir ;;
@@ -41,7 +41,7 @@ _fsbox_value() { # COMMAND OPTION: the kind of its value, then fixed words
 	"snapshot --mem" | "snapshot -m") echo word ;;
 	"snapshot --timeout" | "snapshot -t") echo word ;;
 	"snapshot --env" | "snapshot -e") echo word ;;
-	"snapshot --layer") echo dir ;;
+	"snapshot --layer") echo word ;;
 	"snapshot --tmp") echo word ;;
 	"snapshot --tmp-dir") echo dir ;;
 	"snapshot --rootfs") echo dir ;;

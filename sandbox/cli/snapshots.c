@@ -158,7 +158,7 @@ static int add_code(struct snap_key *k, const struct invoker *inv, struct err *e
 	if (c->image)
 		return add_start(k, c->image, e);
 	if (c->dir)
-		return add_tree(k, "code", s->target, e);
+		return add_tree(k, "code", inv->host->target_path ? inv->host->target_path : s->target, e);
 	r = add_file(k, "code", s->target, inv->host->target_fd, e);
 	return r == 0 ? add_text(k, "file name", file, strlen(file), e) : r;
 }

@@ -294,7 +294,7 @@ static const struct opt opts[] = {
 	{ "mem",           "MB",          0,         set_mem,     0,                   "memory limit in MiB, which also sets the CPU share: memory / 1,769 of a CPU (default 128)", 'm' },
 	{ "timeout",       "SECONDS",     0,         set_timeout, 0,                   "time for one call, decimals allowed (default 3, at most 900)", 't' },
 	{ "env",           "KEY=VALUE",   OPT_MULTI, set_env,     0,                   "environment variable of the function", 'e' },
-	{ "layer",         "DIR",         OPT_MULTI, set_layer,   0,                   "directory to merge at /opt, later ones win (at most 5)", 0 },
+	{ "layer",         "DIR|ZIP",     OPT_MULTI, set_layer,   0,                   "directory or zip archive to merge at /opt, later ones win (at most 5)", 0 },
 	{ "tmp",           "MB",          0,         set_tmp,     0,                   "size of /tmp in MiB; its pages count against --mem (default 512)", 0 },
 	{ "tmp-dir",       "DIR",         0,         set_string,  AT(tmp_dir),         "disk space for /tmp on a file system with project quotas, instead of memory", 0 },
 	{ "rootfs",        "DIR",         0,         set_string,  AT(rootfs),          "directory to use as the cell's root instead of the host's /usr", 0 },

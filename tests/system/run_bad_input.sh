@@ -81,11 +81,15 @@ test_an_executable_is_not_a_function() {
 	watch_world
 	need_root
 	# a static program, no dynamic section that dlopen(3) could use
-	refuses 126 "init" "not a shared object" -- "$FSBOX_BUILD/runtime/init"
+	refuses 126 "init" "not a shared object" -- --runtime native "$FSBOX_BUILD/runtime/init"
 	# a position-independent one passes for a shared object by its head; loading it says so
-	cell /bin/true
+	cell --runtime native /bin/true
 	check_ne "$status" 0
 	check_ask .errorType Runtime.ImportModuleError
+	# left to itself it is a custom runtime, which this one is not: it ends without asking for an event
+	cell /bin/true
+	check_eq "$status" 1
+	check_ask .errorType Runtime.ExitError
 	check_world
 }
 
