@@ -23,7 +23,9 @@ class Call {
   constructor(number, body) {
     const idEnd = 24 + body.readUInt16LE(16);
     const traceEnd = idEnd + body.readUInt16LE(18);
-    if (traceEnd + body.readUInt32LE(20) !== body.length) throw new channel.Broken('lengths that contradict each other');
+    if (idEnd > 24 + 128 || traceEnd > idEnd + 3072 || traceEnd + body.readUInt32LE(20) !== body.length) {
+      throw new channel.Broken('lengths that contradict each other');
+    }
     this.number = number;
     // By the monotonic clock: steps of the wall's do not move it.
     this.deadline = performance.now() + body.readUInt32LE(8) / 1e6 + body.readUInt32LE(12) * 4294.967296;
