@@ -105,8 +105,19 @@ async function loadFile(file) {
   return import(require('url').pathToFileURL(file).href);
 }
 
-function asFailure(e) {
-  if (e instanceof SyntaxError) return new Failure('Runtime.UserCodeSyntaxError', e.toString(), e);
+// Of a module that cannot be parsed Node keeps the place to itself, and shows it only where the error ends the process.
+function withPlace(e, file) {
+  const text = String(e.stack);
+  if (/^(file:\/\/)?\/.*:\d+$/m.test(text) || text.includes(path.dirname(file))) return e;
+  const {spawnSync} = require('child_process');
+  const {stderr} = spawnSync(process.execPath, ['--check', file], {encoding: 'utf8', timeout: 3000, env: {}});
+  const end = String(stderr).indexOf(`\n${e.name}`);
+  if (end > 0 && stderr.startsWith(file)) e.stack = stderr.slice(0, end + 1) + text;
+  return e;
+}
+
+function asFailure(e, file) {
+  if (e instanceof SyntaxError) return new Failure('Runtime.UserCodeSyntaxError', e.toString(), withPlace(e, file));
   if (e && typeof e === 'object' && /^(ERR_)?MODULE_NOT_FOUND$/.test(e.code)) {
     return new Failure('Runtime.ImportModuleError', e.toString(), e);
   }
@@ -119,7 +130,7 @@ async function load(handler, root) {
   try {
     found = await loadFile(file);
   } catch (e) {
-    throw asFailure(e);
+    throw asFailure(e, file);
   }
   for (const name of names) found = found === undefined || found === null ? undefined : found[name];
   if (found === undefined || found === null) {

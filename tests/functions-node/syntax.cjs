@@ -1,3 +1,0 @@
-exports.before = 1;
-
-exports.handler = async () => {{;

@@ -1,3 +1,0 @@
-export const before = 1;
-
-export const handler = async () => {{;
