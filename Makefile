@@ -56,10 +56,11 @@ $(if $(DEV),$(shell find $(B)/obj -name '*.warned' -exec sh -c 'for w; do rm -f 
 
 # ---- Sources: a folder that is not there yet is empty ----
 LIB_SRC     := $(wildcard $(addsuffix /*.c,$(addprefix sandbox/,base sys json spec rootfs confine cell) cgroup netns snapshot)) \
-	       $(wildcard sandbox/runtime/channel.c)
+	       $(wildcard sandbox/runtime/channel.c $(addprefix sandbox/runtime/api/,http.c json.c state.c))
 CLI_SRC     := $(wildcard sandbox/cli/*.c)
 ASSIST_SRC  := $(filter-out %/library.c %/napi.c,$(wildcard sandbox/runtime/assist/*.c))
 NATIVE_SRC  := $(wildcard sandbox/runtime/native/*.c sandbox/runtime/channel.c) $(ASSIST_SRC)
+API_SRC     := $(wildcard sandbox/runtime/api/*.c sandbox/runtime/channel.c)
 INIT_SRC    := $(wildcard sandbox/runtime/init/*.c)
 POLICYC_SRC := $(wildcard tools/policyc.c tools/policyc/*.c)
 POLICY_JSON := $(wildcard policies/*.json policies/seccomp/*.json)
@@ -74,7 +75,7 @@ POLICYC_OBJ := $(call obj,$(POLICYC_SRC) $(filter sandbox/base/% sandbox/sys/% s
 POLICYC  ?= $(B)/tools/policyc
 PYTHON_SRC := $(shell find sandbox/runtime/python -name '*.py' 2>/dev/null)
 NODE_SRC   := $(shell find sandbox/runtime/node -name '*.cjs' -o -name '*.js' 2>/dev/null)
-RUNTIME  := $(if $(INIT_SRC),$(B)/runtime/init) $(if $(NATIVE_SRC),$(B)/runtime/native $(B)/runtime/assist.so $(B)/runtime/probe.so) $(if $(PYTHON_SRC),$(B)/runtime/python/.made) $(if $(NODE_SRC),$(B)/runtime/node/.made)
+RUNTIME  := $(if $(INIT_SRC),$(B)/runtime/init) $(if $(NATIVE_SRC),$(B)/runtime/native $(B)/runtime/assist.so $(B)/runtime/api $(B)/runtime/probe.so) $(if $(PYTHON_SRC),$(B)/runtime/python/.made) $(if $(NODE_SRC),$(B)/runtime/node/.made)
 PROGRAMS := $(if $(CLI_SRC),$(B)/fsbox) $(RUNTIME)
 EXAMPLE_SO  := $(patsubst contrib/examples/%.c,$(B)/examples/%.so,$(EXAMPLES)) \
 	$(if $(shell command -v $(CXX)),$(patsubst contrib/examples/%.cpp,$(B)/examples/%-cpp.so,$(wildcard contrib/examples/*.cpp)))
@@ -135,11 +136,6 @@ $(B)/runtime/native: $(NATIVE_SRC) $(wildcard sandbox/runtime/*.h sandbox/runtim
 	@echo "  CC      $@"
 	$(Q)mkdir -p $(@D) && $(CC) $(CPP_ALL) $(NATIVE_ALL) $(if $(DEV),-Werror) -fPIE -pie '-Wl,--export-dynamic-symbol=fsbox_*' \
 		$(filter-out $(SAN),$(LD_ALL)) -o $@ $(NATIVE_SRC) -ldl
-# The same help for interpreters, which load it.
-$(B)/runtime/assist.so: $(wildcard sandbox/runtime/assist/*.c sandbox/runtime/assist/*.h) sandbox/runtime/channel.h Makefile $(B)/.flags
-	@echo "  SO      $@"
-	$(Q)mkdir -p $(@D) && $(CC) $(CPP_ALL) $(NATIVE_ALL) $(if $(DEV),-Werror) -fPIC -shared $(filter-out $(SAN),$(LD_ALL)) -o $@ \
-		$(wildcard sandbox/runtime/assist/*.c) -ldl
 # Functions are built as their authors build them, with no flag of ours. `/* libs: jansson */`: packages; `/* link: -l… */`: words.
 FUNCTION_LIBS = $(shell sed -n 's|.*/\* libs: \(.*\) \*/.*|\1|p' $<)
 FUNCTION_LINK = $(shell sed -n 's|.*/\* link: \(.*\) \*/.*|\1|p' $<)
@@ -226,7 +222,7 @@ format:  ## run clang-format over the sources
 lint-all:  ## lint, clang-tidy and cppcheck
 	$(Q)sh tests/lint/run.sh --all
 deps:  ## install the Debian packages that are missing
-	$(Q)sh tools/deps.sh build test guest bench
+	$(Q)sh tools/deps.sh build runtimes test clients guest bench
 criu:  ## fetch or collect a CRIU for snapshots into build/criu
 	$(Q)sh tools/criu.sh
 demo:  ## build and run the example functions

@@ -6,7 +6,7 @@
 set -u
 cd "$(dirname "$0")/.." || exit 1
 if [ "${FSBOX_NO_DEPS-}" != 1 ]; then
-	sh tools/deps.sh build criu demo || exit 1
+	sh tools/deps.sh build runtimes criu demo || exit 1
 	# Where there is none to be had the steps with snapshots are left out.
 	[ "$(id -u)" != 0 ] || sh tools/criu.sh || [ $? = 3 ] || exit 1
 fi
@@ -82,6 +82,12 @@ have streaming && show 0 '30,0.500000' "An answer in parts." \
 	$ex/streaming.so --event 40
 have hello-cpp && show 0 'b 2' "The same contract in C++." \
 	$ex/hello-cpp.so --event 'a b b'
+[ ! -x /usr/bin/python3 ] || show 0 "Hello, ada" "Python: a file, with Lambda's handler, context and logging." \
+	contrib/examples/hello.py --event '{"name":"ada"}'
+[ ! -x /usr/bin/node ] || show 1 RangeError "Node.js: the same, and an error as Lambda tells it." \
+	--mem 256 contrib/examples/hello.mjs --event '{}'
+command -v curl >/dev/null && show 0 "Hello from bash" "Anything that speaks Lambda's Runtime API: here bash and curl." \
+	--timeout 10 contrib/examples/bash --event '{"any":"json"}'
 have hello && show 0 ada "The strict policy: after its init a function may compute and answer, nothing else." \
 	--policy strict $ex/hello.so --event '{"name":"ada"}'
 if [ "$(id -u)" = 0 ] && [ -d build/criu ]; then
@@ -91,6 +97,10 @@ if [ "$(id -u)" = 0 ] && [ -d build/criu ]; then
 		--mem 512 --snapshot $ex/heavy-init.so --event 3003
 	have heavy-init && show 0 '[3,7,11,13]' "… and from then on restored: compare Restore Duration with Init Duration." \
 		--mem 512 --snapshot $ex/heavy-init.so --event 3003
+	[ ! -x /usr/bin/python3 ] || show 0 "Hello, ada" "Python from a snapshot: made this once …" \
+		--snapshot contrib/examples/hello.py --event '{"name":"ada"}'
+	[ ! -x /usr/bin/python3 ] || show 0 "Hello, grace" "… and restored, with nothing to import." \
+		--snapshot contrib/examples/hello.py --event '{"name":"grace"}'
 	if have redis-counter && redis_start "$out"; then
 		show 0 '"count":1' "A connection does not survive a snapshot: closed in a hook before, opened in a hook after." \
 			--net host --env "REDIS_ADDRESS=$REDIS_ADDRESS" --snapshot $ex/redis-counter.so --event '"visits"'

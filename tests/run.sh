@@ -76,7 +76,7 @@ export FSBOX_ALL
 
 # ---- Set-up ----
 if [ "${FSBOX_NO_DEPS-}" != 1 ]; then
-	groups="build test guest criu"
+	groups="build runtimes test clients guest criu"
 	case " $suites " in
 	*" guest-systemd"*) groups="$groups fresh" ;; # mmdebstrap
 	esac
@@ -90,6 +90,15 @@ if [ "${FSBOX_NO_DEPS-}" != 1 ]; then
 		echo "0 passed, 1 failed"
 		exit 1
 	}
+	# The same where npm's registry does not answer, unless nothing may be skipped.
+	case " $suites " in
+	*" system "* | *" guest"*)
+		sh tools/clients.sh || [ "${FSBOX_MUST_RUN-}" != 1 ] || {
+			echo "0 passed, 1 failed"
+			exit 1
+		}
+		;;
+	esac
 fi
 jobs=${FSBOX_TEST_JOBS:-$(nproc)}
 logs=build/test-logs

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs the Debian packages that fsbox needs. Works on a machine that has only a shell, apt and this file.
 #
-#   sh tools/deps.sh [GROUP...]       GROUP: build (default), test, guest, bench, fresh, criu
+#   sh tools/deps.sh [GROUP...]       GROUP: build (default), runtimes, test, clients, guest, bench, fresh, demo, criu
 #   sh tools/deps.sh --list GROUP...  prints the names of the packages
 #   sh tools/deps.sh --missing GROUP... prints those that dpkg does not know as installed
 #   sh tools/deps.sh --check-libs LIB...  for the Makefile: are these there for pkg-config? Names the package if not
@@ -59,6 +59,17 @@ list() {
 			v=$(clang_version)
 			echo "libclang-rt-${v:-14}-dev"
 			;;
+		runtimes)
+			# The interpreters of functions in Python and Node.js: somebody else's node will do as well.
+			echo python3
+			[ -x /usr/bin/node ] || echo nodejs
+			;;
+		clients)
+			# what tools/clients.sh builds AWS's clients with, and curl for the bootstrap of its tutorial
+			echo g++ make cmake autoconf automake libtool curl
+			command -v npm >/dev/null 2>&1 || echo npm
+			[ -d /usr/include/node ] || echo libnode-dev
+			;;
 		bench)
 			echo bubblewrap runc crun busybox-static
 			;;
@@ -69,15 +80,15 @@ list() {
 			echo mmdebstrap
 			;;
 		demo)
-			# redis-tools: its redis-check-rdb is the server as well
-			echo redis-tools
+			# redis-tools: its redis-check-rdb is the server as well · curl: for the bootstrap in bash
+			echo redis-tools curl
 			;;
 		criu)
 			# what tools/criu.sh verifies packages with: apt, dpkg and flock are on every Debian
 			echo debian-archive-keyring
 			;;
 		*)
-			say "deps.sh: no group '$group'; there are: build test guest bench fresh criu"
+			say "deps.sh: no group '$group'; there are: build runtimes test clients guest bench fresh demo criu"
 			exit 2
 			;;
 		esac

@@ -1,4 +1,18 @@
-# The interpreted runtimes, included by the Makefile: copied to where the built ones are. Python's have bytecode beside them for the python3 of this machine, which is taken as it is,
+# The runtimes beside native and init; included by the Makefile.
+
+# The same help for interpreters, which load it.
+$(B)/runtime/assist.so: $(wildcard sandbox/runtime/assist/*.c sandbox/runtime/assist/*.h) sandbox/runtime/channel.h tools/runtimes.mk $(B)/.flags
+	@echo "  SO      $@"
+	$(Q)mkdir -p $(@D) && $(CC) $(CPP_ALL) $(NATIVE_ALL) $(if $(DEV),-Werror) -fPIC -shared $(filter-out $(SAN),$(LD_ALL)) -o $@ \
+		$(wildcard sandbox/runtime/assist/*.c) -ldl
+# The Runtime API's server has no library of its cell's root to rely on.
+$(B)/runtime/api: $(API_SRC) $(wildcard sandbox/runtime/*.h sandbox/runtime/api/*.h) tools/runtimes.mk $(B)/.flags
+	@echo "  CC      $@"
+	$(Q)mkdir -p $(@D) && $(CC) $(CPP_ALL) $(NATIVE_ALL) $(if $(DEV),-Werror) -fPIE -static-pie $(filter-out $(SAN),$(LD_ALL)) \
+		-o $@ $(API_SRC)
+
+# The interpreted runtimes are copied to where the built ones are. Python's have bytecode beside them for the python3 of this
+# machine, which is taken as it is,
 # for in a cell nothing can be written there; another one compiles what it needs at each start.
 $(B)/runtime/python/.made: $(PYTHON_SRC) tools/runtimes.mk
 	@echo "  PY      $(@D)"

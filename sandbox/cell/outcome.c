@@ -178,7 +178,9 @@ static bool common_end(struct outcome *o, enum session_event ev, struct session 
 /* A report of the function in its own words. */
 static void reported(struct outcome *o, const struct session *s, bool fatal)
 {
-	set(o, CALL_FAILURE, EXIT_FAILED, s->error_type[0] ? s->error_type : "Function.Unknown");
+	/* What the Runtime API's server could not start is what could not be executed. */
+	set(o, CALL_FAILURE, strcmp(s->error_type, "Runtime.InvalidEntrypoint") == 0 ? 126 : EXIT_FAILED,
+	    s->error_type[0] ? s->error_type : "Function.Unknown");
 	buf_add(&o->message, s->error_message.data ? s->error_message.data : "", s->error_message.len);
 	buf_add(&o->document, s->error_document.data ? s->error_document.data : "", s->error_document.len);
 	o->plain = true;

@@ -120,7 +120,7 @@ check_manual() {
 
 check_spelling() {
 	need codespell
-	codespell -q 3 -L "crate,ser,statics,ue,nd,hist,mis,fo,clos,inout,te,ans,requestor" -S '*.awk,./build,*/corpus/*,allowed,LICENSE' \
+	codespell -q 3 -L "crate,ser,statics,ue,nd,hist,mis,fo,clos,inout,te,ans,requestor" -S '*.awk,package-lock.json,./build,*/corpus/*,allowed,LICENSE' \
 		Makefile sandbox cgroup netns snapshot tools tests contrib docs policies README.md .ci 2>/dev/null
 }
 

@@ -1,0 +1,527 @@
+/* Calls: what the runtime asks for, and what the host has to say. */
+#include "runtime/api/api.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static const char ok[] = "{\"status\":\"OK\"}";
+
+/* False, and answered, when the request is not allowed now. */
+static bool advance(struct api *a, struct conn *c, enum rt_event event)
+{
+	const int after = rt_after(a->state, event);
+
+	if (after < 0) {
+		conn_error(a, c, 403, "InvalidStateTransition",
+			   "State transition from %s to %s failed for runtime. Error: State transition is not allowed",
+			   rt_state_name(a->state), rt_event_name(event));
+		return false;
+	}
+	a->state = (enum rt_state)after;
+	return true;
+}
+
+/* ---- Events ---- */
+
+static void give_event(struct api *a)
+{
+	struct conn *c = a->next;
+	const struct call *call = &a->call;
+	struct bytes fields = {0};
+
+	if (!c || call->number == 0)
+		return;
+	a->next = NULL;
+	a->state = RT_RUNNING;
+	bytes_printf(&fields, "Lambda-Runtime-Aws-Request-Id: %s\r\nLambda-Runtime-Deadline-Ms: %lld\r\n", call->id,
+		     (long long)call->deadline_ms);
+	bytes_printf(&fields, "Lambda-Runtime-Invoked-Function-Arn: %s\r\n", a->arn);
+	if (call->trace[0])
+		bytes_printf(&fields, "Lambda-Runtime-Trace-Id: %s\r\n", call->trace);
+	conn_answer(a, c, 200, fields.failed ? "" : fields.data, "application/json", call->event.data, call->event.len);
+	bytes_free(&fields);
+}
+
+void route_next(struct api *a, struct conn *c)
+{
+	const bool again = a->state == RT_RUNNING;
+
+	if (!advance(a, c, RT_NEXT))
+		return;
+	if (a->next && a->next != c)
+		conn_close(a, a->next); /* an older request of a client that has lost it */
+	a->next = c;
+	conn_wait(c);
+	if (again)
+		give_event(a);
+	else
+		runtime_check(a);
+}
+
+/* Is this the call that runs? */
+static bool is_current(struct api *a, struct conn *c)
+{
+	if (a->call.number && strcmp(c->part[0], a->call.id) == 0)
+		return true;
+	conn_error(a, c, 400, "InvalidRequestID", "Invalid request ID");
+	return false;
+}
+
+/* ---- Answers ---- */
+
+void route_response_begin(struct api *a, struct conn *c)
+{
+	const char *mode = http_field(&c->request, "Lambda-Runtime-Function-Response-Mode");
+
+	if (!is_current(a, c) || !advance(a, c, RT_RESPONSE))
+		return;
+	if (!mode)
+		return;
+	if (strcasecmp(mode, "streaming") == 0) {
+		c->streams = true;
+		return;
+	}
+	a->state = RT_ANSWERED;
+	a->call.outcome = OUTCOME_ERROR;
+	(void)snprintf(a->call.type, sizeof a->call.type, "Runtime.InvalidResponseModeHeader");
+	a->call.message.len = 0;
+	bytes_puts(&a->call.message, "the response mode is neither absent nor 'streaming'");
+	conn_error(a, c, 400, "InvalidFunctionResponseMode", "Invalid function response mode");
+}
+
+void runtime_part(struct api *a, struct conn *c, const char *data, size_t len)
+{
+	(void)c;
+	a->call.produced += len;
+	if (len > 0 && a->call.produced <= CHAN_MAX_PAYLOAD)
+		link_send(CHAN_DATA, a->call.number, data, len);
+}
+
+static void too_large(struct api *a, struct conn *c, uint64_t size)
+{
+	struct call *call = &a->call;
+
+	call->outcome = OUTCOME_ERROR;
+	(void)snprintf(call->type, sizeof call->type, "Function.ResponseSizeTooLarge");
+	call->message.len = call->document.len = 0;
+	bytes_printf(&call->message,
+		     "Response payload size (%llu bytes) exceeded maximum allowed payload size (%d bytes).",
+		     (unsigned long long)size, MAX_RESPONSE);
+	conn_error(a, c, 413, "RequestEntityTooLarge", "Exceeded maximum allowed payload size (%d bytes).",
+		   MAX_RESPONSE);
+}
+
+/* A function's error type as AWS takes it: "(Runtime|Function).Word". */
+static bool is_error_type(const char *type)
+{
+	const char *p = strncmp(type, "Runtime.", 8) == 0    ? type + 8
+			: strncmp(type, "Function.", 9) == 0 ? type + 9
+							     : "";
+
+	if (*p < 'A' || *p > 'Z' || strlen(type) > CHAN_MAX_TYPE)
+		return false;
+	for (p++; *p; p++)
+		if (!((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z')))
+			return false;
+	return true;
+}
+
+static const char *error_type(const char *type, const char *otherwise)
+{
+	return type && is_error_type(type) ? type : otherwise;
+}
+
+/* The message of a document, for the log. */
+static void message_of(struct bytes *message, const struct bytes *document)
+{
+	char text[CHAN_MAX_MESSAGE];
+	struct json_view whole, v;
+
+	message->len = 0;
+	if (document->len > 0 && json_whole(document->data, document->len, &whole) &&
+	    json_get(whole, "errorMessage", &v) && json_text(v, text, sizeof text))
+		bytes_puts(message, text);
+	else
+		bytes_add(message, document->data ? document->data : "",
+			  document->len < CHAN_MAX_MESSAGE ? document->len : CHAN_MAX_MESSAGE);
+}
+
+/* How a stream ended, by its trailers. */
+static void end_stream(struct api *a, struct conn *c)
+{
+	static char value[HTTP_MAX_TRAILER];
+	struct call *call = &a->call;
+	const char *type = http_trailer(&c->decoder, "Lambda-Runtime-Function-Error-Type", value, sizeof value);
+
+	if (!type)
+		return;
+	call->outcome = OUTCOME_ERROR;
+	(void)snprintf(call->type, sizeof call->type, "%s", error_type(type, "Function.Unknown"));
+	call->document.len = 0;
+	if (http_trailer(&c->decoder, "Lambda-Runtime-Function-Error-Body", value, sizeof value) &&
+	    !base64_decode(&call->document, value))
+		call->document.len = 0;
+	message_of(&call->message, &call->document);
+}
+
+void route_response(struct api *a, struct conn *c)
+{
+	struct call *call = &a->call;
+	const uint64_t size = c->streams ? call->produced : c->body_seen;
+
+	a->state = RT_ANSWERED;
+	if (c->too_large || size > CHAN_MAX_PAYLOAD) {
+		too_large(a, c, size);
+		return;
+	}
+	call->outcome = OUTCOME_DONE;
+	call->produced = size;
+	if (c->streams)
+		end_stream(a, c);
+	else if (c->body.len > 0)
+		link_send(CHAN_DATA, call->number, c->body.data, c->body.len);
+	conn_json(a, c, 202, ok);
+}
+
+/* Copies what a report of an error holds into the call. */
+static void take_error(struct call *call, const struct conn *c, const char *otherwise)
+{
+	const char *type = http_field(&c->request, "Lambda-Runtime-Function-Error-Type");
+
+	(void)snprintf(call->type, sizeof call->type, "%s", error_type(type, otherwise));
+	call->document.len = 0;
+	bytes_add(&call->document, c->body.data ? c->body.data : "", c->body.len);
+	message_of(&call->message, &call->document);
+}
+
+void route_error(struct api *a, struct conn *c)
+{
+	if (!is_current(a, c) || !advance(a, c, RT_ERROR))
+		return;
+	take_error(&a->call, c, "Function.Unknown");
+	a->call.outcome = OUTCOME_ERROR;
+	conn_json(a, c, 202, ok);
+}
+
+/* ---- Init and restore ---- */
+
+void runtime_init_failed(struct api *a, const char *type, const char *message)
+{
+	link_error(CHAN_INIT_ERROR, 0, type, message, NULL, 0);
+	telemetry_platform(a, "initRuntimeDone",
+			   "{\"initializationType\":\"%s\",\"phase\":\"init\",\"status\":\"error\"}",
+			   a->snap_start ? "snap-start" : "on-demand");
+	api_exit(a, 1);
+}
+
+static void fail_init(struct api *a, struct conn *c, const char *otherwise)
+{
+	take_error(&a->call, c, otherwise);
+	conn_json(a, c, 202, ok);
+	link_error(CHAN_INIT_ERROR, 0, a->call.type, a->call.message.data ? a->call.message.data : "",
+		   a->call.document.data, a->call.document.len);
+	api_exit(a, 1);
+}
+
+void route_init_error(struct api *a, struct conn *c)
+{
+	const bool restoring = a->state == RT_RESTORING;
+
+	if (advance(a, c, RT_INIT_ERROR))
+		fail_init(a, c, restoring ? "Runtime.AfterRestoreError" : "Runtime.Unknown");
+}
+
+void route_restore_next(struct api *a, struct conn *c)
+{
+	if (!a->snap_start) { /* AWS has it only where there will be a restore */
+		conn_error(a, c, 404, "NotFound", "restore/next is for cells that are snapshotted");
+		return;
+	}
+	if (!advance(a, c, RT_RESTORE_NEXT))
+		return;
+	if (a->restore && a->restore != c)
+		conn_close(a, a->restore);
+	a->restore = c;
+	a->used_restore = true;
+	conn_wait(c);
+	runtime_check(a);
+}
+
+void route_restore_error(struct api *a, struct conn *c)
+{
+	if (advance(a, c, RT_RESTORE_ERROR))
+		fail_init(a, c, "Runtime.AfterRestoreError");
+}
+
+void route_ping(struct api *a, struct conn *c)
+{
+	conn_answer(a, c, 200, "", "text/plain", "pong", 4);
+}
+
+/* ---- Credentials: not part of a snapshot, so asked for and not in the environment ---- */
+
+static void put_member(struct bytes *b, const char *name, const char *variable, const char *otherwise)
+{
+	const char *value = secure_getenv(variable);
+
+	value = value ? value : otherwise;
+	bytes_printf(b, "%s\"%s\":", b->len > 1 ? "," : "", name);
+	json_quote(b, value, strlen(value));
+}
+
+void route_credentials(struct api *a, struct conn *c)
+{
+	const char *token = http_field(&c->request, "Authorization");
+	struct bytes b = {0};
+
+	if (!token || strcmp(token, a->token) != 0 || !secure_getenv("AWS_ACCESS_KEY_ID")) {
+		conn_error(a, c, 404, "NotFound", "no credentials for this token");
+		return;
+	}
+	bytes_puts(&b, "{");
+	put_member(&b, "AccessKeyId", "AWS_ACCESS_KEY_ID", "");
+	put_member(&b, "SecretAccessKey", "AWS_SECRET_ACCESS_KEY", "");
+	put_member(&b, "Token", "AWS_SESSION_TOKEN", "");
+	put_member(&b, "Expiration", "AWS_CREDENTIAL_EXPIRATION", "9999-12-31T23:59:59Z");
+	bytes_puts(&b, "}");
+	conn_json(a, c, 200, b.failed ? "{}" : b.data);
+	bytes_free(&b);
+}
+
+/* ---- Init and calls come to their ends ---- */
+
+static void tell_ready(struct api *a)
+{
+	struct chan_ready ready = {.version = CHAN_VERSION, .flags = CHAN_CAN_SNAPSHOT};
+
+	if (a->n_extensions > 0)
+		ready.flags |= CHAN_HAS_SHUTDOWN;
+	if (telemetry_wanted(a))
+		ready.flags |= CHAN_WANTS_REPORTS;
+	a->ready = true;
+	telemetry_platform(a, "initRuntimeDone",
+			   "{\"initializationType\":\"%s\",\"phase\":\"init\",\"status\":\"success\"}",
+			   a->snap_start ? "snap-start" : "on-demand");
+	link_send(CHAN_READY, 0, &ready, sizeof ready);
+}
+
+static void tell_restored(struct api *a)
+{
+	const struct chan_restored times = {.hooks_ns = now_ns() - a->restore_begin_ns};
+
+	a->restoring = false;
+	telemetry_platform(a, "restoreRuntimeDone", "{\"status\":\"success\"}");
+	link_send(CHAN_RESTORED, 0, &times, sizeof times);
+}
+
+static void tell_outcome(struct api *a)
+{
+	struct call *call = &a->call;
+	const uint64_t number = call->number;
+	const bool good = call->outcome == OUTCOME_DONE;
+
+	telemetry_platform(a, "runtimeDone",
+			   "{\"requestId\":\"%s\",\"status\":\"%s\",\"metrics\":{\"durationMs\":%.3f,"
+			   "\"producedBytes\":%llu}}",
+			   call->id, good ? "success" : "failure", (double)(now_ns() - call->begin_ns) / 1e6,
+			   (unsigned long long)call->produced);
+	if (good)
+		link_send(CHAN_DONE, number, NULL, 0);
+	else
+		link_error(CHAN_ERROR, number, call->type, call->message.data ? call->message.data : "",
+			   call->document.data, call->document.len);
+	call->number = 0;
+	call->outcome = OUTCOME_NONE;
+	bytes_free(&call->event);
+	call->message.len = call->document.len = 0;
+}
+
+void runtime_check(struct api *a)
+{
+	const bool waits = a->state == RT_READY || a->state == RT_RESTORE_READY;
+
+	if (!waits || !extension_all_idle(a) || a->ending)
+		return;
+	if (!a->ready)
+		tell_ready(a);
+	else if (a->restoring && a->state == RT_READY)
+		tell_restored(a);
+	else if (a->call.number && a->call.outcome != OUTCOME_NONE)
+		tell_outcome(a);
+}
+
+void runtime_lost(struct api *a, struct conn *c)
+{
+	if (a->next == c)
+		a->next = NULL; /* it may ask again: the state is the same */
+	if (a->restore == c)
+		a->restore = NULL;
+	if (a->state == RT_ANSWERING && c->at == CONN_BODY && c->route && c->route->serve == route_response &&
+	    !c->refused) {
+		/* Half an answer: what a stream has sent stays void, and the runtime may still report an error. */
+		a->state = RT_RUNNING;
+	}
+}
+
+/* ---- The runtime has ended: so do we, in the same way, for the host to see ---- */
+
+void runtime_ended(struct api *a, int wait_status)
+{
+	if (a->ending)
+		return;
+	a->ending = true;
+	if (a->call.number && a->call.outcome != OUTCOME_NONE) /* the caller's answer stands */
+		tell_outcome(a);
+	telemetry_flush(a);
+	if (WIFSIGNALED(wait_status)) {
+		sigset_t set;
+
+		(void)signal(WTERMSIG(wait_status), SIG_DFL);
+		(void)sigemptyset(&set);
+		(void)sigaddset(&set, WTERMSIG(wait_status));
+		(void)sigprocmask(SIG_UNBLOCK, &set, NULL);
+		(void)raise(WTERMSIG(wait_status));
+	}
+	_exit(WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : 1);
+}
+
+/* ---- Frames of the host ---- */
+
+static _Noreturn void broken(const char *why)
+{
+	(void)dprintf(STDERR_FILENO, "fsbox: the channel: %s\n", why);
+	_exit(1);
+}
+
+static void begin_call(struct api *a, const struct chan_head *head, const char *body)
+{
+	struct chan_call_view v;
+	struct call *call = &a->call;
+
+	if (!a->ready || a->parked || call->number || chan_call_parse(body, head->len, head->len, &v) <= 0)
+		broken("a call out of place, or malformed");
+	*call = (struct call){.number = head->call,
+			      .deadline_ms = v.fixed.deadline_ms,
+			      .begin_ns = now_ns(),
+			      .message = call->message,
+			      .document = call->document};
+	memcpy(call->id, v.id, v.fixed.id_len);
+	memcpy(call->trace, v.trace, v.fixed.trace_len);
+	bytes_add(&call->event, body + v.event_at, v.fixed.event_len);
+	if (call->event.failed)
+		broken("an event larger than memory");
+	telemetry_platform(a, "start", "{\"requestId\":\"%s\",\"version\":\"$LATEST\"}", call->id);
+	extension_invoke(a);
+	give_event(a);
+}
+
+static void park(struct api *a)
+{
+	const struct chan_parked parked = {.flags = a->used_restore ? 0 : CHAN_NOT_RESEEDED};
+
+	a->parked = true;
+	telemetry_flush(a);
+	link_send(CHAN_PARKED, 0, &parked, sizeof parked);
+}
+
+static void restore(struct api *a, const struct chan_head *head, const char *body)
+{
+	struct chan_restore_view v;
+	const char *pair;
+	size_t at = 0;
+
+	if (!a->ready || a->call.number || chan_restore_parse(body, head->len, &v) < 0)
+		broken("a restore out of place, or malformed");
+	while ((pair = chan_restore_env(&v, &at)))
+		child_set_environment(pair);
+	a->parked = false;
+	a->restoring = true;
+	a->restore_begin_ns = now_ns();
+	telemetry_platform(a, "restoreStart", "{}");
+	if (a->state == RT_RESTORE_READY) {
+		struct conn *c = a->restore;
+
+		a->restore = NULL;
+		a->state = RT_RESTORING;
+		if (c)
+			conn_answer(a, c, 200, "", NULL, NULL, 0);
+	}
+	runtime_check(a); /* one that never asked for it goes on in its `next` */
+}
+
+static void report(struct api *a, const struct chan_head *head, const char *body)
+{
+	static const char *const words[] = {"success", "failure", "timeout"};
+	struct chan_report r;
+	struct bytes b = {0};
+
+	(void)head;
+	memcpy(&r, body, sizeof r);
+	bytes_printf(
+		&b,
+		"{\"requestId\":\"%s\",\"status\":\"%s\",\"metrics\":{\"durationMs\":%.3f,\"billedDurationMs\":%llu,",
+		a->call.id, words[r.status <= 2 ? r.status : 1], (double)r.duration_ns / 1e6,
+		(unsigned long long)r.billed_ms);
+	bytes_printf(&b, "\"memorySizeMB\":%s", secure_getenv("AWS_LAMBDA_FUNCTION_MEMORY_SIZE") ?: "0");
+	if (r.max_memory_bytes)
+		bytes_printf(&b, ",\"maxMemoryUsedMB\":%llu", (unsigned long long)(r.max_memory_bytes >> 20));
+	if (r.init_ns)
+		bytes_printf(&b, ",\"initDurationMs\":%.3f", (double)r.init_ns / 1e6);
+	if (r.restore_ns)
+		bytes_printf(&b, ",\"restoreDurationMs\":%.3f", (double)r.restore_ns / 1e6);
+	bytes_puts(&b, "}}");
+	if (!b.failed)
+		telemetry_record(a, TELEMETRY_PLATFORM, "platform.report", b.data);
+	bytes_free(&b);
+}
+
+/* A value that says what this is: the server draws none, and of the function's it knows nothing. */
+static void drawn(void)
+{
+	unsigned char body[2 + 7 + 16] = {7, 16, 'a', 'p', 'i', '-', 'i', 'd', '4'};
+	char uuid[UUID_LEN + 1];
+
+	make_uuid(uuid);
+	memcpy(body + 9, uuid, 16);
+	link_send(CHAN_DRAWN, 0, body, sizeof body);
+}
+
+void runtime_frame(struct api *a, const struct chan_head *head, const char *body)
+{
+	switch (head->type) {
+	case CHAN_CALL:
+		begin_call(a, head, body);
+		break;
+	case CHAN_SHUTDOWN:
+		extension_shutdown(a, "spindown");
+		api_exit(a, 0);
+	case CHAN_SNAPSHOT:
+		if (!a->ready || a->parked || a->call.number)
+			broken("a snapshot out of place");
+		park(a);
+		break;
+	case CHAN_RESTORE:
+		restore(a, head, body);
+		break;
+	case CHAN_DRAW:
+		drawn();
+		break;
+	case CHAN_REPORT:
+		report(a, head, body);
+		break;
+	case CHAN_FILTER: /* the program runs already, and a filter is for those who take it */
+		runtime_init_failed(
+			a, "Runtime.InitError",
+			"a policy that begins after init cannot be imposed on a custom runtime: its programs "
+			"run already; use --policy default, or a policy with \"stage\": \"spawn\"");
+		break;
+	default:
+		broken("a frame that is not for the cell");
+	}
+}

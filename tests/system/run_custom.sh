@@ -1,0 +1,205 @@
+#!/bin/sh
+# Programs that speak Lambda's Runtime API, in cells: a bootstrap in bash with curl as in AWS's own tutorial, one in Python,
+# packages, images, extensions, and snapshots of all that. The server without a cell: tests/unit/test_runtime_api.
+# shellcheck source=tests/lib/tap.sh
+. "$(dirname "$0")/../lib/tap.sh"
+# shellcheck source=tests/lib/cell.sh
+. "$(dirname "$0")/../lib/cell.sh"
+# shellcheck source=tests/lib/snapshot.sh
+. "$(dirname "$0")/../lib/snapshot.sh"
+
+program() { # NAME below $T; from stdin, executable
+	mkdir -p "$T/$(dirname "$1")"
+	cat >"$T/$1"
+	chmod 755 "$TAP_DIR" "$T" "$T/$(dirname "$1")" "$T/$1"
+}
+
+# Answers with what it was asked and how often; fails when asked to. Its second argument, when there is one, is asked first.
+python_bootstrap() { # NAME [BEFORE-THE-LOOP]
+	{
+		cat <<-'END'
+			#!/usr/bin/python3
+			import http.client, json, os, random, sys, time
+			api = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
+			def ask(method, path, body=None, headers={}):
+			    api.request(method, "/2018-06-01/runtime/" + path, body, headers)
+			    r = api.getresponse()
+			    return r, r.read()
+			n = 0
+		END
+		echo "${2-}"
+		cat <<-'END'
+			while True:
+			    r, event = ask("GET", "invocation/next")
+			    id = r.headers["Lambda-Runtime-Aws-Request-Id"]
+			    n += 1
+			    event = json.loads(event)
+			    if event == "fail":
+			        ask("POST", "invocation/%s/error" % id, json.dumps({"errorMessage": "as asked", "errorType": "Own.Type", "extra": [1]}),
+			            {"Lambda-Runtime-Function-Error-Type": "Function.Asked"})
+			    elif event == "exit":
+			        os._exit(9)
+			    elif event == "sleep":
+			        time.sleep(60)
+			    else:
+			        ask("POST", "invocation/%s/response" % id, json.dumps({"n": n, "event": event, "random": random.random(), "argv": sys.argv[1:]}))
+		END
+	} | program "$1"
+}
+
+check_cold_and_warm() {
+	python_bootstrap bootstrap
+	cell_status 0 "$T/bootstrap" --event 1 --event '"x"'
+	check_eq "$(sed -n 1p "$T/out" | jq -c '[.n, .event]')" '[1,1]'
+	check_eq "$(sed -n 2p "$T/out" | jq -c '[.n, .event]')" '[2,"x"]'
+	check_eq "$(grep -c 'Init Duration' "$T/err")" 1
+}
+test_a_program_asks_for_its_events() {
+	watch_world
+	each_mode check_cold_and_warm
+	check_world
+}
+
+test_errors_and_ends_are_lambdas() {
+	need_root
+	watch_world
+	python_bootstrap bootstrap
+	cell_status 1 "$T/bootstrap" --event '"fail"' --event 2
+	check_eq "$(sed -n 1p "$T/out")" '{"errorMessage": "as asked", "errorType": "Own.Type", "extra": [1]}'
+	check_eq "$(sed -n 2p "$T/out" | jq .n)" 2
+	cell_status 1 --json "$T/bootstrap" --event '"fail"'
+	check_ask '.calls[0].errorType' Function.Asked
+	check_ask '.calls[0].errorDocument.extra | tojson' '[1]'
+	cell_status 1 "$T/bootstrap" --event '"exit"'
+	check_contains "$T/out" 'exit status 9'
+	cell_status 124 --timeout 1 "$T/bootstrap" --event '"sleep"'
+	printf '#!/bin/sh\nexit 4\n' | program bootstrap
+	cell_status 1 "$T/bootstrap"
+	check_contains "$T/out" 'exit status 4'
+	check_world
+}
+
+test_the_bootstrap_of_the_tutorial_in_bash_with_curl() {
+	need_root
+	command -v curl >/dev/null || skip 'there is no curl'
+	watch_world
+	program pkg/function.sh <<-'END'
+		handler() {
+		  echo "got: $1" >&2
+		  echo "{\"echo\": $1}"
+		}
+	END
+	program pkg/bootstrap <<-'END'
+		#!/bin/bash
+		set -euo pipefail
+		source "$LAMBDA_TASK_ROOT/$(cut -d. -f1 <<<"$_HANDLER").sh"
+		while true; do
+		  HEADERS=$(mktemp)
+		  EVENT=$(curl -sS -LD "$HEADERS" "http://$AWS_LAMBDA_RUNTIME_API/2018-06-01/runtime/invocation/next")
+		  ID=$(grep -Fi Lambda-Runtime-Aws-Request-Id "$HEADERS" | tr -d '[:space:]' | cut -d: -f2)
+		  ANSWER=$("$(cut -d. -f2 <<<"$_HANDLER")" "$EVENT")
+		  curl -sS "http://$AWS_LAMBDA_RUNTIME_API/2018-06-01/runtime/invocation/$ID/response" -d "$ANSWER" >/dev/null
+		done
+	END
+	cell_status 0 --timeout 10 --handler function.handler "$T/pkg" --event '[1]' --event '[2]'
+	check_eq "$(cat "$T/out")" '{"echo": [1]}
+{"echo": [2]}'
+	check_contains "$T/err" 'got: [2]'
+	check_world
+}
+
+test_an_extension_hears_of_calls_and_of_the_end() {
+	need_root
+	watch_world
+	python_bootstrap bootstrap
+	program layer/extensions/watcher <<-'END'
+		#!/usr/bin/python3
+		import http.client, json, os
+		api = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
+		def ask(method, path, body=None, headers={}):
+		    api.request(method, "/2020-01-01/extension/" + path, body, headers)
+		    r = api.getresponse()
+		    return r.headers, json.loads(r.read() or "null")
+		h, _ = ask("POST", "register", json.dumps({"events": ["INVOKE", "SHUTDOWN"]}), {"Lambda-Extension-Name": "watcher"})
+		me = {"Lambda-Extension-Identifier": h["Lambda-Extension-Identifier"]}
+		while True:
+		    _, event = ask("GET", "event/next", None, me)
+		    print("watcher:", event["eventType"], event.get("shutdownReason", ""), flush=True)
+		    if event["eventType"] == "SHUTDOWN":
+		        break
+	END
+	chmod 755 "$T/layer" "$T/layer/extensions"
+	cell_status 0 --layer "$T/layer" "$T/bootstrap" --event 1 --event 2
+	check_eq "$(grep -c 'watcher: INVOKE' "$T/err")" 2
+	check_eq "$(grep -c 'watcher: SHUTDOWN spindown' "$T/err")" 1
+	check_world
+}
+
+# A static program: it needs nothing of the root.
+plain_bootstrap() { # NAME below $T
+	mkdir -p "$T/$(dirname "$1")"
+	cc -O2 -static -include "$FSBOX_SRC/tests/functions/plain_bootstrap.h" -x c /dev/null -o "$T/$1" ||
+		fail 'the bootstrap does not compile'
+	chmod 755 "$TAP_DIR" "$T" "$T/$(dirname "$1")"
+}
+
+test_an_unpacked_image_says_what_it_executes() {
+	need_root
+	watch_world
+	plain_bootstrap image/rootfs/opt/serve
+	cat >"$T/image/config.json" <<-'END'
+		{"config": {"Entrypoint": ["/opt/serve", "-x"], "Cmd": ["\"app.main\""], "Env": ["FROM=image"], "WorkingDir": "/tmp"}}
+	END
+	chmod -R o+rX "$T/image"
+	cell_status 0 --rootfs "$T/image" --event 7
+	check_eq "$(cat "$T/out")" '"app.main"'
+	printf '{"process": {"args": ["/opt/serve"], "cwd": "/"}}' >"$T/image/config.json"
+	cell_status 0 --rootfs "$T/image" --event '{"a":1}' --event 2
+	check_eq "$(cat "$T/out")" '{"a":1}
+2'
+	printf '{"process": {"args": ["/not/there"]}}' >"$T/image/config.json"
+	cell_status 126 --rootfs "$T/image"
+	check_ask .errorType Runtime.InvalidEntrypoint
+	check_world
+}
+
+test_an_answer_of_6_mb_goes_through_and_more_does_not() {
+	need_root
+	plain_bootstrap bootstrap
+	head -c 6291456 /dev/zero | tr '\0' 7 >"$T/event"
+	chmod 644 "$T/event"
+	cell_status 0 --timeout 20 "$T/bootstrap" --event "@$T/event"
+	check cmp "$T/event" "$T/out"
+	python_bootstrap bootstrap.py 'import random; random.random = lambda: "x" * 6291600'
+	cell_status 1 --mem 512 --timeout 20 "$T/bootstrap.py" --runtime custom
+	check_ask .errorType Function.ResponseSizeTooLarge
+}
+
+test_a_runtime_that_asks_for_its_restore_is_snapshotted_there() {
+	own_store
+	python_bootstrap bootstrap 'ask("GET", "restore/next"); random.seed()'
+	snapshot_status 0 create "$T/bootstrap"
+	for i in 1 2 3 4 5 6 7 8 9 10; do
+		cell_status 0 --snapshot=require "$T/bootstrap" --event 1 --event 2
+		restored
+		check_eq "$(sed -n 2p "$T/out" | jq .n)" 2
+		sed -n 1p "$T/out" >>"$T/all"
+	done
+	check_eq "$(jq .random "$T/all" | sort -u | wc -l)" 10
+	check_store
+}
+
+test_a_runtime_that_does_not_ask_is_not_reseeded_and_that_is_said() {
+	own_store
+	python_bootstrap bootstrap
+	snapshot_status 0 create "$T/bootstrap"
+	cell --snapshot=require "$T/bootstrap"
+	check_eq "$status" 125
+	check_contains "$T/err" 'not reseeded'
+	cell_status 0 --snapshot=unseeded "$T/bootstrap" --event 5
+	restored
+	check_ask .event 5
+	check_store
+}
+
+run_tests "$@"
