@@ -118,6 +118,10 @@ static int plan_skeleton(struct cell_plan *p, const struct cell_spec *spec, cons
 	for (size_t i = 0; i < ARRAY_LEN(base); i++)
 		if ((r = skel_add(p, base[i].kind, base[i].path, base[i].text, e)) < 0)
 			return r;
+	/* Modules do not look at NODE_PATH: an import goes up from the importing file, from /var/task to here. */
+	if (host->code.runtime == SPEC_RUNTIME_NODE &&
+	    (r = skel_add(p, SKEL_LINK, "var/node_modules", "/var/runtime/node/node_modules", e)) < 0)
+		return r;
 	if (spec->net == SPEC_NET_HOST)
 		r = skel_add(p, SKEL_COPY, "etc/resolv.conf", "/etc/resolv.conf", e);
 	else
@@ -405,6 +409,9 @@ static int plan_env(struct cell_plan *p, const struct cell_spec *spec, const str
 		host->code.runtime == SPEC_RUNTIME_NODE
 			? "NODE_PATH=/opt/nodejs/node_modules:/var/runtime/node/node_modules"
 			: "",
+		/* Of several, glibc shrinks those of threads only after a look at a file, in the middle of a call, which
+		 * policy strict answers with SIGSYS. */
+		host->code.runtime == SPEC_RUNTIME_NODE ? "MALLOC_ARENA_MAX=1" : "",
 	};
 	int r;
 
