@@ -302,7 +302,7 @@ static const struct opt opts[] = {
 	{ "handler",       "NAME",        0,         set_string,  AT(handler),         "what is called, FILE.FUNCTION for Python and Node (default: 'handler' of a single file)", 0 },
 	{ "name",          "NAME",        0,         set_name,    AT(name),            "function name (default: from TARGET)", 0 },
 	{ "net",           "MODE",        0,         set_net,     0,                   "network: none, loopback or host (default loopback)", 0 },
-	{ "policy",        "NAME|FILE",   0,         set_string,  AT(policy),          "seccomp policy: default, strict, none, or a JSON file in OCI's form", 0 },
+	{ "policy",        "NAME|FILE",   0,         set_string,  AT(policy),          "seccomp policy: default, strict, python, node, custom, none, or a JSON file in OCI's form", 0 },
 	{ "pids",          "N",           0,         set_pids,    0,                   "processes and threads at once (default 1024)", 0 },
 	{ "cgroup-parent", "PATH",        0,         set_string,  AT(cgroup_parent),   "cgroup under which the cell's group is made", 0 },
 	{ "no-init-boost", NULL,          OPT_FLAG,  set_flag,    AT(no_init_boost),   "no whole CPU during init, only the share", 0 },

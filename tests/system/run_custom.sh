@@ -7,6 +7,7 @@
 . "$(dirname "$0")/../lib/cell.sh"
 # shellcheck source=tests/lib/snapshot.sh
 . "$(dirname "$0")/../lib/snapshot.sh"
+LONG=$((20 * ${FSBOX_SLOWER:-1})) # seconds for what is not about time
 
 program() { # NAME below $T; from stdin, executable
 	mkdir -p "$T/$(dirname "$1")"
@@ -101,7 +102,7 @@ test_the_bootstrap_of_the_tutorial_in_bash_with_curl() {
 		  curl -sS "http://$AWS_LAMBDA_RUNTIME_API/2018-06-01/runtime/invocation/$ID/response" -d "$ANSWER" >/dev/null
 		done
 	END
-	cell_status 0 --timeout 10 --handler function.handler "$T/pkg" --event '[1]' --event '[2]'
+	cell_status 0 --timeout "$LONG" --handler function.handler "$T/pkg" --event '[1]' --event '[2]'
 	check_eq "$(cat "$T/out")" '{"echo": [1]}
 {"echo": [2]}'
 	check_contains "$T/err" 'got: [2]'
@@ -168,10 +169,10 @@ test_an_answer_of_6_mb_goes_through_and_more_does_not() {
 	plain_bootstrap bootstrap
 	head -c 6291456 /dev/zero | tr '\0' 7 >"$T/event"
 	chmod 644 "$T/event"
-	cell_status 0 --timeout 20 "$T/bootstrap" --event "@$T/event"
+	cell_status 0 --timeout "$LONG" "$T/bootstrap" --event "@$T/event"
 	check cmp "$T/event" "$T/out"
 	python_bootstrap bootstrap.py 'import random; random.random = lambda: "x" * 6291600'
-	cell_status 1 --mem 512 --timeout 20 "$T/bootstrap.py" --runtime custom
+	cell_status 1 --mem 512 --timeout "$LONG" "$T/bootstrap.py" --runtime custom
 	check_ask .errorType Function.ResponseSizeTooLarge
 }
 

@@ -7,6 +7,7 @@
 . "$(dirname "$0")/../lib/cell.sh"
 # shellcheck source=tests/lib/snapshot.sh
 . "$(dirname "$0")/../lib/snapshot.sh"
+LONG=$((20 * ${FSBOX_SLOWER:-1})) # seconds for what is not about time
 
 [ -x /usr/bin/node ] || {
 	echo '1..0 # SKIP there is no /usr/bin/node'
@@ -111,9 +112,9 @@ test_what_cannot_be_loaded_or_does_not_answer_says_why() {
 test_large_answers_and_those_that_are_too_large() {
 	need_root
 	echo 'export const handler = async n => "x".repeat(n)' | app
-	node_cell 0 --timeout 20 "$T/app.mjs" --event 6291454
+	node_cell 0 --timeout "$LONG" "$T/app.mjs" --event 6291454
 	check_eq "$(wc -c <"$T/out")" 6291456
-	node_cell 1 --timeout 20 "$T/app.mjs" --event 6291600
+	node_cell 1 --timeout "$LONG" "$T/app.mjs" --event 6291600
 	check_ask .errorType Function.ResponseSizeTooLarge
 }
 
@@ -145,7 +146,7 @@ test_a_strict_policy_leaves_the_interpreter_what_it_needs() {
 			return kept.length;
 		};
 	END
-	node_cell 0 --timeout 20 --policy strict "$T/app.mjs" --event 0 --event 0
+	node_cell 0 --timeout "$LONG" --policy strict "$T/app.mjs" --event 0 --event 0
 	check_eq "$(sed -n 2p "$T/out")" 500000
 	check_contains "$T/err" worked
 	node_cell 159 --policy strict "$T/app.mjs" --event 1

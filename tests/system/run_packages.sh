@@ -5,6 +5,7 @@
 . "$(dirname "$0")/../lib/tap.sh"
 # shellcheck source=tests/lib/cell.sh
 . "$(dirname "$0")/../lib/cell.sh"
+LONG=$((20 * ${FSBOX_SLOWER:-1})) # seconds for what is not about time
 
 [ -x /usr/bin/python3 ] || {
 	echo '1..0 # SKIP there is no /usr/bin/python3'
@@ -99,7 +100,7 @@ entry("lib/now", "serve.py", 0o120777)
 entry("empty/", "", 0o40755)'
 	archive one.zip 'entry("python/layered.py", "X = 1\n")'
 	archive two.zip 'entry("python/layered.py", "X = 2\n")'
-	cell_status 0 --timeout 10 --layer "$T/one.zip" --layer "$T/two.zip" "$T/pkg.zip"
+	cell_status 0 --timeout "$LONG" --layer "$T/one.zip" --layer "$T/two.zip" "$T/pkg.zip"
 	check_eq "$(cat "$T/out")" '[2, true, "0o755"]'
 	check_world
 }
@@ -172,7 +173,7 @@ test_many_at_once_make_it_once_and_a_killed_one_leaves_nothing() {
 	own_packages
 	archive pkg.zip "$PYTHON"
 	for i in 1 2 3 4 5 6 7 8; do
-		"$FSBOX" run --timeout $((10 * ${FSBOX_SLOWER:-1})) --runtime python --handler src/app.main --event "$i" "$T/pkg.zip" >"$T/out.$i" 2>/dev/null &
+		"$FSBOX" run --timeout "$LONG" --runtime python --handler src/app.main --event "$i" "$T/pkg.zip" >"$T/out.$i" 2>/dev/null &
 	done
 	wait
 	for i in 1 2 3 4 5 6 7 8; do
@@ -190,7 +191,7 @@ test_many_at_once_make_it_once_and_a_killed_one_leaves_nothing() {
 	done
 	find "$packages" -maxdepth 1 -name '.new-*' -exec touch -d '1 minute ago' {} +
 	rm -rf "$packages"/[0-9a-f]* # were one of them faster than its end
-	cell_status 0 --timeout 10 --runtime python --handler app.main "$T/pkg.zip"
+	cell_status 0 --timeout "$LONG" --runtime python --handler app.main "$T/pkg.zip"
 	check_eq "$(find "$packages" -mindepth 1 -maxdepth 1 | wc -l)" 1
 	check_world
 }

@@ -7,6 +7,7 @@
 . "$(dirname "$0")/../lib/cell.sh"
 # shellcheck source=tests/lib/snapshot.sh
 . "$(dirname "$0")/../lib/snapshot.sh"
+LONG=$((20 * ${FSBOX_SLOWER:-1})) # seconds for what is not about time
 
 [ -x /usr/bin/python3 ] || {
 	echo '1..0 # SKIP there is no /usr/bin/python3'
@@ -106,9 +107,9 @@ test_bad_events_and_answers_are_named() {
 	cell_status 1 "$T/app.py" --event '{bad'
 	check_ask .errorType Runtime.UnmarshalError
 	printf 'def handler(event, context):\n    return "x" * event\n' | app
-	cell_status 0 --timeout 20 "$T/app.py" --event 6291454
+	cell_status 0 --timeout "$LONG" "$T/app.py" --event 6291454
 	check_eq "$(wc -c <"$T/out")" 6291456
-	cell_status 1 --timeout 20 "$T/app.py" --event 6291600
+	cell_status 1 --timeout "$LONG" "$T/app.py" --event 6291600
 	check_ask .errorType Function.ResponseSizeTooLarge
 }
 
