@@ -96,6 +96,26 @@ static bool is_visible(const struct cell_spec *s, const char *path)
 	return s->rootfs || str_starts(path, "/usr/");
 }
 
+/* The runtime for shared objects is dynamic: without its loader the kernel would only say "no such file" of the runtime. */
+static int find_loader(struct cell_spec *s, int root, struct err *e)
+{
+#if defined(__aarch64__)
+	static const char loader[] = "/lib/ld-linux-aarch64.so.1";
+#else
+	static const char loader[] = "/lib64/ld-linux-x86-64.so.2";
+#endif
+
+	if (find_in_root(s, root, loader))
+		return 0;
+	return err_hint(
+		e,
+		err_set(e, ERR_NOT_FOUND, ENOENT,
+			"shared objects need glibc's loader %s, which is not in the cell's root ('%s')", loader,
+			s->rootfs),
+		"a root with glibc, as new as that fsbox was built against; or build the code as a program of its "
+		"own for the Runtime API");
+}
+
 static int find_interpreter(struct cell_spec *s, struct spec_code *what, struct err *e)
 {
 	const char *const *places = code_interpreters(what->runtime);
@@ -103,11 +123,14 @@ static int find_interpreter(struct cell_spec *s, struct spec_code *what, struct 
 	AUTO_FD int root = FD_NONE;
 	int r;
 
-	if (!places)
+	if (!places && (what->runtime != SPEC_RUNTIME_NATIVE || !s->rootfs))
 		return 0;
 	root = open(root_name, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (!fd_valid(root))
-		return err_set(e, ERR_SPEC, 0, "--rootfs '%s': %s", root_name, strerrordesc_np(errno));
+		return errno == ENOTDIR ? err_set(e, ERR_SPEC, 0, "'%s' is not a directory", root_name)
+					: err_set(e, ERR_SPEC, 0, "'%s': %s", root_name, strerrordesc_np(errno));
+	if (!places)
+		return find_loader(s, root, e);
 	for (; *places; places++) {
 		const char *path = find_in_root(s, root, *places);
 

@@ -93,6 +93,15 @@ test_an_executable_is_not_a_function() {
 	check_world
 }
 
+test_a_root_without_the_loader_is_named() {
+	need_root
+	watch_world
+	mkdir -p "$T/root/usr"
+	chmod 755 "$TAP_DIR" "$T" "$T/root"
+	refuses 127 "loader /lib" "glibc" -- --rootfs "$T/root" "$FUNCTIONS/echo.so"
+	check_world
+}
+
 test_a_shared_object_that_is_cut_off_fails_its_init() {
 	watch_world
 	need_root
@@ -247,7 +256,7 @@ test_a_rootfs_that_is_a_file_or_missing_is_named() {
 test_an_unknown_policy_is_named_with_those_there_are() {
 	watch_world
 	need_root
-	refuses 2 "no policy 'strickt'" "default, strict and none" -- --policy strickt "$FUNCTIONS/echo.so"
+	refuses 2 "no policy 'strickt'" "default, strict, python, node, custom and none" -- --policy strickt "$FUNCTIONS/echo.so"
 	check_world
 }
 

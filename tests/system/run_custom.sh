@@ -136,6 +136,56 @@ test_an_extension_hears_of_calls_and_of_the_end() {
 	check_world
 }
 
+test_an_extension_gets_the_records_that_it_has_subscribed_to() {
+	need_root
+	watch_world
+	python_bootstrap bootstrap 'print("the function says this", flush=True)'
+	program layer/extensions/listener <<-'END'
+		#!/usr/bin/python3
+		import http.client, http.server, json, os, threading
+		got = []
+		class Sink(http.server.BaseHTTPRequestHandler):
+		    def do_POST(self):
+		        got.extend(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+		        self.send_response(200)
+		        self.end_headers()
+		    def log_message(self, *a): pass
+		sink = http.server.HTTPServer(("127.0.0.1", 8080), Sink)
+		threading.Thread(target=sink.serve_forever, daemon=True).start()
+		api = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
+		def ask(method, path, body=None, headers={}):
+		    api.request(method, path, body and json.dumps(body), headers)
+		    r = api.getresponse()
+		    return r.status, r.headers, r.read()
+		_, h, _ = ask("POST", "/2020-01-01/extension/register", {"events": ["INVOKE", "SHUTDOWN"]}, {"Lambda-Extension-Name": "listener"})
+		me = {"Lambda-Extension-Identifier": h["Lambda-Extension-Identifier"]}
+		bad, _, _ = ask("PUT", "/2022-07-01/telemetry", {"schemaVersion": "2022-12-13", "types": ["platform"], "destination": {"protocol": "HTTP", "URI": "http://elsewhere:1"}}, me)
+		good, _, ok = ask("PUT", "/2022-07-01/telemetry", {"schemaVersion": "2022-12-13", "types": ["platform", "function", "extension"],
+		    "buffering": {"maxItems": 1000, "maxBytes": 262144, "timeoutMs": 25},
+		    "destination": {"protocol": "HTTP", "URI": "http://sandbox.localdomain:8080/x"}}, me)
+		print("subscribed", bad, good, ok.decode(), flush=True)
+		while True:
+		    _, _, event = ask("GET", "/2020-01-01/extension/event/next", None, me)
+		    if json.loads(event)["eventType"] == "SHUTDOWN":
+		        import time
+		        time.sleep(0.2)
+		        for g in got:
+		            print("RECORD", json.dumps(g), flush=True)
+		        os._exit(0)
+	END
+	chmod 755 "$T/layer" "$T/layer/extensions"
+	cell_status 0 --timeout "$LONG" --layer "$T/layer" "$T/bootstrap" --event 1 --event '"x"'
+	check_contains "$T/err" 'subscribed 400 200 OK'
+	sed -n 's/^RECORD //p' "$T/err" >"$T/records"
+	check_eq "$(jq -r 'select(.type == "function") | .record' "$T/records" | head -n 1)" 'the function says this'
+	check_eq "$(jq -r 'select(.type == "platform.start") | .record.requestId' "$T/records" | wc -l)" 2
+	check_eq "$(jq -r 'select(.type == "platform.runtimeDone") | .record.status' "$T/records" | sort -u)" success
+	check_eq "$(jq -r 'select(.type == "platform.report") | .record.metrics | (.durationMs > 0) and (.memorySizeMB == 128)' "$T/records" | sort -u)" true
+	check_eq "$(jq -r 'select(.type == "platform.telemetrySubscription") | .record.types | join(" ")' "$T/records")" 'platform function extension'
+	check_eq "$(jq -r 'select(.type == "extension") | .record' "$T/records" | grep -c subscribed)" 1
+	check_world
+}
+
 # A static program: it needs nothing of the root.
 plain_bootstrap() { # NAME below $T
 	mkdir -p "$T/$(dirname "$1")"
