@@ -109,6 +109,61 @@ test_the_bootstrap_of_the_tutorial_in_bash_with_curl() {
 	check_world
 }
 
+test_half_a_stream_is_an_error_and_the_next_call_goes_on() {
+	need_root
+	watch_world
+	program bootstrap <<-'END'
+		#!/usr/bin/python3
+		import http.client, os, socket
+		where = os.environ["AWS_LAMBDA_RUNTIME_API"].split(":")
+		api = http.client.HTTPConnection(*where)
+		while True:
+		    api.request("GET", "/2018-06-01/runtime/invocation/next")
+		    r = api.getresponse()
+		    event = r.read()
+		    path = "/2018-06-01/runtime/invocation/%s/response" % r.headers["Lambda-Runtime-Aws-Request-Id"]
+		    if event == b"1":
+		        s = socket.create_connection(where)
+		        s.sendall(("POST %s HTTP/1.1\r\nTransfer-Encoding: chunked\r\nLambda-Runtime-Function-Response-Mode: streaming\r\n\r\n4\r\nhalf\r\n" % path).encode())
+		        s.shutdown(socket.SHUT_WR)
+		        print("told", s.recv(100).split()[1].decode(), flush=True)
+		    else:
+		        api.request("POST", path, b"whole")
+		        api.getresponse().read()
+	END
+	cell_status 1 "$T/bootstrap" --event 1 --event 2
+	check_eq "$(sed -n 1p "$T/out" | jq -r .errorType)" Runtime.TruncatedResponse
+	check_eq "$(sed -n 2p "$T/out")" whole
+	check_contains "$T/err" 'told 400'
+	check_world
+}
+
+test_keys_are_asked_for_where_there_will_be_an_image() {
+	own_store
+	program bootstrap <<-'END'
+		#!/usr/bin/python3
+		import http.client, json, os
+		api = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
+		def ask(method, path, body=None, headers={}):
+		    api.request(method, path, body, headers)
+		    r = api.getresponse()
+		    return r, r.read()
+		while True:
+		    r, _ = ask("GET", "/2018-06-01/runtime/invocation/next")
+		    id = r.headers["Lambda-Runtime-Aws-Request-Id"]
+		    path = "/" + os.environ.get("AWS_CONTAINER_CREDENTIALS_FULL_URI", "///none").split("/", 3)[3]
+		    _, good = ask("GET", path, None, {"Authorization": os.environ.get("AWS_CONTAINER_AUTHORIZATION_TOKEN", "")})
+		    bad, _ = ask("GET", path, None, {"Authorization": "other"})
+		    ask("POST", "/2018-06-01/runtime/invocation/%s/response" % id,
+		        json.dumps([os.environ.get("AWS_ACCESS_KEY_ID"), json.loads(good).get("AccessKeyId"), bad.status]))
+	END
+	cell_status 0 --env AWS_ACCESS_KEY_ID=key --env AWS_SECRET_ACCESS_KEY=s "$T/bootstrap"
+	check_eq "$(cat "$T/out")" '["key", null, 404]'
+	cell_status 0 --snapshot=unseeded --env AWS_ACCESS_KEY_ID=key --env AWS_SECRET_ACCESS_KEY=s "$T/bootstrap"
+	check_eq "$(cat "$T/out")" '[null, "key", 404]'
+	check_store
+}
+
 test_an_extension_hears_of_calls_and_of_the_end() {
 	need_root
 	watch_world
