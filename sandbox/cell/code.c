@@ -316,3 +316,20 @@ void code_close(struct cell_code *c)
 	while (c->n_packages > 0)
 		package_close(&c->packages[--c->n_packages]);
 }
+
+int code_probe(enum spec_runtime runtime, const char *runtime_dir, char *buf, size_t size, struct err *e)
+{
+	struct spec_code what = {.runtime = runtime};
+	struct cell_spec spec;
+	int r = check_runtime(runtime_dir, runtime, e);
+
+	spec_init(&spec);
+	if (r == 0)
+		r = find_interpreter(&spec, &what, e);
+	if (r == 0 && what.interpreter)
+		(void)snprintf(buf, size, "%s", what.interpreter);
+	else if (r == 0)
+		(void)snprintf(buf, size, "%s/%s", runtime_dir, runtime_files[runtime]);
+	spec_done(&spec);
+	return r;
+}

@@ -22,3 +22,6 @@ struct cell_code {
  * runtime. */
 NODISCARD int code_open(struct cell_spec *spec, const char *runtime_dir, struct cell_code *ret, struct err *e);
 void code_close(struct cell_code *c);
+
+/* Can this host run code of a runtime? What stands for it (a path) goes to @buf. ERR_NOT_FOUND, ERR_UNSUPPORTED. */
+NODISCARD int code_probe(enum spec_runtime runtime, const char *runtime_dir, char *buf, size_t size, struct err *e);
