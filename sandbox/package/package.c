@@ -150,6 +150,7 @@ static void sweep(int store)
 
 struct task {
 	int archive, dir, complaint;
+	int program; /* open: where it lies, nobody need have access */
 	const char *const *argv;
 	const char *const *then;
 	bool privileged;
@@ -195,11 +196,11 @@ static _Noreturn void child(const struct task *t)
 	sigset_t none;
 	int r = place_fds(t);
 
-	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 	(void)sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 	if (r == 0 && t->privileged)
 		r = drop();
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL); /* a change of ids would undo it */
 	if (r == 0)
 		r = limit(RLIMIT_AS, MEMORY) ?: limit(RLIMIT_CPU, CPU_S) ?: limit(RLIMIT_CORE, 0);
 	if (r == 0)
@@ -212,7 +213,7 @@ static _Noreturn void child(const struct task *t)
 		r = t->confine(t->arg);
 	if (r == 0) {
 		memcpy(&argv, &t->argv, sizeof t->argv); /* execve(2) changes nothing */
-		(void)execve(argv[0], argv, empty);
+		(void)syscall(SYS_execveat, t->program, "", argv, empty, AT_EMPTY_PATH);
 		r = -errno;
 	}
 	(void)dprintf(UNPACK_FD + 2, "the unpacker cannot be started: %s", strerrordesc_np(-r));
@@ -286,9 +287,14 @@ static int begin(int store, char aside[NAME], int *ret_lock, struct err *e)
 /* One command in the directory. Its wait status, or -errno. */
 static int execute(struct task *t, const char *const *argv, char complaint[COMPLAINT], struct err *e)
 {
-	AUTO_FD int complaint_r = FD_NONE;
+	AUTO_FD int complaint_r = FD_NONE, program = FD_NONE, high = open(argv[0], O_RDONLY | O_CLOEXEC);
 	int ends[2];
 
+	if (!fd_valid(high))
+		return err_sys(e, errno, "opening '%s'", argv[0]);
+	program = t->program = fcntl(high, F_DUPFD_CLOEXEC, 4 * UNPACK_FD + 20); /* out of the way of the others */
+	if (program < 0)
+		return err_sys(e, errno, "opening '%s'", argv[0]);
 	if (pipe2(ends, O_CLOEXEC) < 0)
 		return err_sys(e, errno, "pipe");
 	complaint_r = ends[0];
