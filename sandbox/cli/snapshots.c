@@ -221,6 +221,13 @@ int snapshot_open(struct snapshot_use *u, const struct invoker *inv, struct err 
 	if (!inv->host->facts.privileged)
 		return err_hint(e, err_set(e, ERR_UNSUPPORTED, EPERM, "snapshots need root"),
 				"run it as root, or without --snapshot");
+	if (inv->host->facts.code.runtime == SPEC_RUNTIME_CUSTOM && inv->spec->net == SPEC_NET_HOST)
+		return err_hint(
+			e,
+			err_set(e, ERR_UNSUPPORTED, EOPNOTSUPP,
+				"the Runtime API of a custom runtime would listen in the host's network, in every "
+				"clone at the same port"),
+			"--net loopback, or without --snapshot");
 	r = raise_files(e);
 	if (r == 0)
 		r = snap_engine_find(inv->host->facts.runtime_dir, &u->engine, e);

@@ -308,4 +308,17 @@ test_a_runtime_that_does_not_ask_is_not_reseeded_and_that_is_said() {
 	check_store
 }
 
+test_in_the_hosts_network_there_is_a_port_for_each_and_no_snapshot() {
+	own_store
+	plain_bootstrap bootstrap
+	"$FSBOX" run --net host --timeout "$LONG" --event 1 "$T/bootstrap" >"$T/one" 2>/dev/null &
+	"$FSBOX" run --net host --timeout "$LONG" --event 2 "$T/bootstrap" >"$T/two" 2>/dev/null &
+	wait
+	check_eq "$(cat "$T/one" "$T/two")" 12
+	snapshot create --net host "$T/bootstrap"
+	check_eq "$status" 1
+	check_contains "$T/err" "in the host's network"
+	check_store
+}
+
 run_tests "$@"
