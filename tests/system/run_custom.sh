@@ -318,7 +318,7 @@ test_in_the_hosts_network_there_is_a_port_for_each_and_no_snapshot() {
 	snapshot create --net host "$T/bootstrap"
 	check_eq "$status" 1
 	check_contains "$T/err" "in the host's network"
-	check_store
+	check_world
 }
 
 run_tests "$@"
