@@ -493,6 +493,19 @@ static const char *heap_limit(struct cell_plan *p, const struct cell_spec *spec)
 			    (unsigned long long)(spec->memory_bytes >> 20) * 9 / 10);
 }
 
+/* AWS_LAMBDA_EXEC_WRAPPER: a program that gets an interpreter and its arguments as its own; the last of several counts, an
+ * empty one is none. Custom runtimes have it from the Runtime API's server. */
+static const char *find_wrapper(const struct cell_spec *spec, enum spec_runtime runtime)
+{
+	static const char key[] = "AWS_LAMBDA_EXEC_WRAPPER=";
+	const char *found = NULL;
+
+	for (size_t i = 0; i < spec->n_env && (runtime == SPEC_RUNTIME_PYTHON || runtime == SPEC_RUNTIME_NODE); i++)
+		if (strncmp(spec->env[i], key, sizeof key - 1) == 0)
+			found = spec->env[i] + sizeof key - 1;
+	return found && *found ? found : NULL;
+}
+
 /* What PID 1 executes. */
 static int plan_argv(struct cell_plan *p, const struct cell_spec *spec, const struct host_facts *host, struct err *e)
 {
@@ -518,6 +531,8 @@ static int plan_argv(struct cell_plan *p, const struct cell_spec *spec, const st
 	else if (host->code.runtime == SPEC_RUNTIME_CUSTOM)
 		words = custom;
 	p->argv[0] = "/var/runtime/init";
+	if (p->role != PLAN_RESTORED && find_wrapper(spec, host->code.runtime))
+		p->argv[n++] = find_wrapper(spec, host->code.runtime);
 	for (; *words; words++)
 		p->argv[n++] = *words;
 	if (p->role != PLAN_RESTORED && host->code.image)

@@ -166,6 +166,21 @@ test_a_package_and_its_layers_are_found_by_import() {
 	check_world
 }
 
+test_a_wrapper_gets_the_interpreter_as_its_arguments() {
+	own_store
+	printf 'import os\ndef handler(event, context):\n    return os.environ["FROM_WRAPPER"]\n' | app
+	mkdir -p "$T/layer"
+	printf '#!/bin/sh\nexport FROM_WRAPPER="${1##*/} ${2##*/}"\nexec "$@"\n' >"$T/layer/wrap"
+	chmod 755 "$T/layer" "$T/layer/wrap"
+	cell_status 0 --layer "$T/layer" --env AWS_LAMBDA_EXEC_WRAPPER=/opt/wrap "$T/app.py"
+	check_matches "$T/out" '^"python3[.0-9]* main.py"$'
+	cell_status 0 --snapshot --layer "$T/layer" --env AWS_LAMBDA_EXEC_WRAPPER=/opt/wrap "$T/app.py"
+	restored
+	check_matches "$T/out" '^"python3[.0-9]* main.py"$'
+	cell_status 126 --env AWS_LAMBDA_EXEC_WRAPPER=/opt/none "$T/app.py"
+	check_store
+}
+
 test_a_strict_policy_is_imposed_after_init() {
 	need_root
 	app <<-'END'
