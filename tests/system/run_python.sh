@@ -175,6 +175,7 @@ test_a_wrapper_gets_the_interpreter_as_its_arguments() {
 	cell_status 0 --layer "$T/layer" --env AWS_LAMBDA_EXEC_WRAPPER=/opt/wrap "$T/app.py"
 	check_matches "$T/out" '^"python3[.0-9]* main.py"$'
 	cell_status 0 --snapshot --layer "$T/layer" --env AWS_LAMBDA_EXEC_WRAPPER=/opt/wrap "$T/app.py"
+	cell_status 0 --snapshot=require --layer "$T/layer" --env AWS_LAMBDA_EXEC_WRAPPER=/opt/wrap "$T/app.py"
 	restored
 	check_matches "$T/out" '^"python3[.0-9]* main.py"$'
 	cell_status 126 --env AWS_LAMBDA_EXEC_WRAPPER=/opt/none "$T/app.py"
