@@ -164,6 +164,49 @@ test_keys_are_asked_for_where_there_will_be_an_image() {
 	check_store
 }
 
+# With _LAMBDA_TELEMETRY_LOG_FD: whole messages, what was written in a call before its end, and by a program that crashes.
+test_messages_of_the_log_descriptor_stay_one_record() {
+	need_root
+	watch_world
+	program bootstrap <<-'END'
+		#!/usr/bin/python3
+		import http.client, os, struct
+		log = int(os.environ["_LAMBDA_TELEMETRY_LOG_FD"])
+		def say(text, type=0xa55a0003 | 0x0c):
+		    text = text.encode()
+		    os.write(log, struct.pack(">IIQ", type, len(text), 0) + text)
+		api = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
+		say("of the init\n")
+		while True:
+		    api.request("GET", "/2018-06-01/runtime/invocation/next")
+		    r = api.getresponse()
+		    event = r.read()
+		    say("call %s\nhas two lines\n" % event.decode())
+		    say('{"json":%s}' % event.decode(), 0xa55a0002 | 0x14)
+		    if event == b"9":
+		        os._exit(3)
+		    api.request("POST", "/2018-06-01/runtime/invocation/%s/response" % r.headers["Lambda-Runtime-Aws-Request-Id"], event)
+		    api.getresponse().read()
+	END
+	cell_status 1 "$T/bootstrap" --event 1 --event 2 --event 9
+	check_contains "$T/out" 'exit status 3'
+	tr '\r' '|' <"$T/err" | sed -n 's/^of the init$/&/p; s/^call .*/&/p; s/^{"json.*/&/p; s/^\(START\|END\) .*/\1/p' >"$T/order"
+	check_eq "$(cat "$T/order")" 'of the init
+START
+call 1|has two lines
+{"json":1}
+END
+START
+call 2|has two lines
+{"json":2}
+END
+START
+call 9|has two lines
+{"json":9}
+END'
+	check_world
+}
+
 test_an_extension_hears_of_calls_and_of_the_end() {
 	need_root
 	watch_world

@@ -11,6 +11,8 @@
  *     runtime    calls: the Runtime API's requests and the host's frames
  *     extension  extensions: registration, their events, the shutdown
  *     telemetry  subscriptions, records, their delivery
+ *     logframe   frames of log messages; pure
+ *     logfd      the pipe they come through
  *     child      the processes: bootstrap and extensions
  *
  * One thread. While nothing is to be done it is parked in ppoll without a deadline, and all that it holds can be dumped and
@@ -19,6 +21,7 @@
 #pragma once
 
 #include "runtime/api/http.h"
+#include "runtime/api/logframe.h"
 #include "runtime/channel.h"
 
 #include <sys/types.h>
@@ -31,6 +34,7 @@ enum {
 	MAX_DOCUMENT = CHAN_MAX_DOCUMENT,
 	MAX_NAME = 255,
 	UUID_LEN = 36,
+	LOG_FD = 100, /* the runtime's number for it: low ones are what scripts use */
 };
 
 /* ---- state.c ---- */
@@ -163,6 +167,8 @@ struct api {
 	struct bytes rx;          /* of the channel */
 	char token[UUID_LEN + 1]; /* of the credentials endpoint */
 	struct telemetry *telemetry;
+	int log_fd; /* our end; -1: none */
+	struct log_frames log;
 };
 
 uint64_t now_ns(void); /* CLOCK_MONOTONIC */
@@ -239,6 +245,14 @@ void telemetry_events(struct api *a, const struct pollfd *fds, size_t n);
 bool telemetry_pipes(struct api *a, const char *extension, int ret[2]);
 void telemetry_drain(struct api *a); /* takes what children have written, without waiting */
 void telemetry_flush(struct api *a); /* and brings all of it on its way */
+
+void telemetry_write_through(int fd, const char *data, size_t len); /* waits for the host */
+
+/* ---- logfd.c ---- */
+
+int logfd_open(struct api *a); /* the end for the runtime, to be closed here when it has it; -1 */
+void logfd_readable(struct api *a);
+void logfd_drain(struct api *a); /* takes what lies there, without waiting */
 
 /* ---- main.c ---- */
 

@@ -50,7 +50,7 @@ static void make_environment(bool for_extension, bool asks_for_keys, char **env)
 	env[n] = NULL;
 }
 
-static int spawn(const char *const *argv, char **env, const int output[2], pid_t *ret)
+static int spawn(const char *const *argv, char **env, const int output[2], int log, pid_t *ret)
 {
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attr;
@@ -69,6 +69,8 @@ static int spawn(const char *const *argv, char **env, const int output[2], pid_t
 		(void)posix_spawn_file_actions_adddup2(&actions, output[0], STDOUT_FILENO);
 		(void)posix_spawn_file_actions_adddup2(&actions, output[1], STDERR_FILENO);
 	}
+	if (log >= 0)
+		(void)posix_spawn_file_actions_adddup2(&actions, log, LOG_FD);
 	memcpy(&words, &argv, sizeof words); /* execve(2) changes nothing */
 	r = posix_spawn(ret, argv[0], &actions, &attr, words, env);
 	(void)posix_spawnattr_destroy(&attr);
@@ -76,14 +78,27 @@ static int spawn(const char *const *argv, char **env, const int output[2], pid_t
 	return -r;
 }
 
+static void offer_log(void)
+{
+	char number[16];
+
+	(void)snprintf(number, sizeof number, "%d", LOG_FD);
+	(void)setenv("_LAMBDA_TELEMETRY_LOG_FD", number, 1);
+}
+
 int child_start(struct api *a, const char *const *argv, bool for_extension, const char *name, pid_t *ret)
 {
 	static char *env[MAX_ENV];
+	const int log = for_extension ? -1 : logfd_open(a);
 	int output[2] = {-1, -1}, r;
 
+	if (log >= 0)
+		offer_log();
 	make_environment(for_extension, a->snap_start, env);
 	(void)telemetry_pipes(a, for_extension ? name : NULL, output);
-	r = spawn(argv, env, output, ret);
+	r = spawn(argv, env, output, log, ret);
+	if (log >= 0)
+		(void)close(log);
 	for (size_t i = 0; i < 2; i++)
 		if (output[i] >= 0)
 			(void)close(output[i]);

@@ -15,7 +15,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MAX_FDS = 2 + MAX_CONNS + 3 * (MAX_EXTENSIONS + 1), MAX_ARGS = 256, BACKLOG = 128 };
+enum { MAX_FDS = 3 + MAX_CONNS + 3 * (MAX_EXTENSIONS + 1), MAX_ARGS = 256, BACKLOG = 128 };
 
 static sigset_t while_waiting; /* the mask of ppoll(2): a child's end interrupts it, and nothing else */
 
@@ -115,14 +115,15 @@ void api_turn(struct api *a, int timeout_ms)
 	struct pollfd fds[MAX_FDS];
 	struct conn *whose[MAX_CONNS];
 	const size_t n_conns = watch_conns(a, fds + 2, whose, a->conns);
-	const size_t n_more = telemetry_poll(a, fds + 2 + n_conns, MAX_FDS - 2 - n_conns, &timeout_ms);
+	const size_t n_more = telemetry_poll(a, fds + 2 + n_conns, MAX_FDS - 3 - n_conns, &timeout_ms);
 	const struct timespec ts = {timeout_ms / 1000, timeout_ms % 1000 * 1000000L};
 	int r;
 
 	/* While the end is near, no more frames: the host waits for it. */
 	fds[0] = (struct pollfd){.fd = a->ending ? -1 : CHAN_FD_IN, .events = POLLIN};
 	fds[1] = (struct pollfd){.fd = a->listener, .events = n_conns < MAX_CONNS ? POLLIN : 0};
-	r = ppoll(fds, 2 + n_conns + n_more, timeout_ms < 0 ? NULL : &ts, &while_waiting);
+	fds[2 + n_conns + n_more] = (struct pollfd){.fd = a->log_fd, .events = POLLIN};
+	r = ppoll(fds, 3 + n_conns + n_more, timeout_ms < 0 ? NULL : &ts, &while_waiting);
 	child_reap(a);
 	if (r <= 0) {
 		conn_flush(a);
@@ -133,6 +134,8 @@ void api_turn(struct api *a, int timeout_ms)
 			serve_conn(a, whose[i], fds[2 + i].revents);
 	if (n_more > 0)
 		telemetry_events(a, fds + 2 + n_conns, n_more);
+	if (fds[2 + n_conns + n_more].revents && a->log_fd >= 0)
+		logfd_readable(a);
 	if (fds[0].revents)
 		take_frames(a);
 	if (fds[1].revents)
@@ -251,6 +254,7 @@ int main(int argc, char **argv)
 	}
 	for (size_t i = 0; i < MAX_CONNS; i++)
 		a.conns[i].fd = -1;
+	a.log_fd = -1;
 	a.snap_start = type && strcmp(type, "snap-start") == 0;
 	set_signals();
 	(void)sigaction(SIGCHLD, &child, NULL);

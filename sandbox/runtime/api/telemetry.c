@@ -328,7 +328,7 @@ static void put_line(struct api *a, const struct source *s, const char *line, si
 	bytes_free(&b);
 }
 
-static void write_through(int fd, const char *data, size_t len)
+void telemetry_write_through(int fd, const char *data, size_t len)
 {
 	while (len > 0) {
 		ssize_t n = write(fd, data, len);
@@ -359,7 +359,7 @@ static bool take_output(struct api *a, struct source *s, int which)
 		s->fd[which] = -1;
 		return false;
 	}
-	write_through(which ? STDERR_FILENO : STDOUT_FILENO, data, (size_t)n);
+	telemetry_write_through(which ? STDERR_FILENO : STDOUT_FILENO, data, (size_t)n);
 	bytes_add(line, data, (size_t)n);
 	while (!line->failed && (nl = memchr(line->data ? line->data : "", '\n', line->len))) {
 		put_line(a, s, line->data, (size_t)(nl - line->data) + 1);
@@ -510,6 +510,7 @@ void telemetry_events(struct api *a, const struct pollfd *fds, size_t n)
 
 void telemetry_drain(struct api *a)
 {
+	logfd_drain(a);
 	for (size_t i = 0; a->telemetry && i < a->telemetry->n_sources; i++)
 		for (int k = 0; k < 2; k++)
 			while (a->telemetry->sources[i].fd[k] >= 0 && take_output(a, &a->telemetry->sources[i], k))
