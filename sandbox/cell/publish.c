@@ -88,7 +88,9 @@ int clone_tell(struct session *s, const struct snap *snap, struct err *e)
 		.flags = c->spec->keep_seeds ? CHAN_KEEP_SEEDS : 0,
 	};
 	/* Of the environment what belongs to a cell and not to the function. */
-	static const char *const keys[] = {"AWS_LAMBDA_LOG_STREAM_NAME=", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE="};
+	static const char *const keys[] = {"AWS_LAMBDA_LOG_STREAM_NAME=", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE=",
+					   /* Custom runtimes keep these out of the image. */
+					   "AWS_ACCESS_KEY_ID=", "AWS_SECRET_ACCESS_KEY=", "AWS_SESSION_TOKEN="};
 	const char *env[ARRAY_LEN(keys) + 1];
 	size_t n = 0;
 

@@ -161,42 +161,73 @@ test_keys_are_asked_for_where_there_will_be_an_image() {
 	check_eq "$(cat "$T/out")" '["key", null, 404]'
 	cell_status 0 --snapshot=unseeded --env AWS_ACCESS_KEY_ID=key --env AWS_SECRET_ACCESS_KEY=s "$T/bootstrap"
 	check_eq "$(cat "$T/out")" '[null, "key", 404]'
+	# Not in the memory of the server either, which is dumped with them. What is no key shows that the search finds.
+	snapshot_status 0 create --env AWS_ACCESS_KEY_ID=IDENTIFIES --env AWS_SECRET_ACCESS_KEY=UNLOCKS --env OTHER=IS-FOUND "$T/bootstrap"
+	check grep -rqa IS-FOUND "$store"
+	if grep -rqa 'IDENTIFIES\|UNLOCKS' "$store"; then
+		fail 'a key is in the image'
+	fi
+	cell_status 0 --snapshot=unseeded --env AWS_ACCESS_KEY_ID=IDENTIFIES --env AWS_SECRET_ACCESS_KEY=UNLOCKS --env OTHER=IS-FOUND "$T/bootstrap"
+	restored
+	check_eq "$(cat "$T/out")" '[null, "IDENTIFIES", 404]'
+	# Secrets, which come to clones alone; each has its own.
+	snapshot_status 0 create "$T/bootstrap"
+	for i in first second; do
+		echo "$i" >"$T/id"
+		cell_status 0 --snapshot=unseeded --secret "aws_access_key_id=@$T/id" "$T/bootstrap"
+		restored
+		check_eq "$(cat "$T/out")" "[null, \"$i\", 404]"
+	done
+	cell_status 0 --secret "aws_access_key_id=@$T/id" "$T/bootstrap"
+	check_eq "$(cat "$T/out")" '[null, "second", 404]'
 	check_store
 }
 
-# With _LAMBDA_TELEMETRY_LOG_FD: whole messages, what was written in a call before its end, and by a program that crashes.
+# With _LAMBDA_TELEMETRY_LOG_FD: whole messages, what was written in a call before its end, and by a program that crashes. In the
+# second call the server is held up until log, answer and the request for the next event all lie there.
 test_messages_of_the_log_descriptor_stay_one_record() {
 	need_root
 	watch_world
 	program bootstrap <<-'END'
 		#!/usr/bin/python3
-		import http.client, os, struct
+		import http.client, os, signal, struct
 		log = int(os.environ["_LAMBDA_TELEMETRY_LOG_FD"])
 		def say(text, type=0xa55a0003 | 0x0c):
 		    text = text.encode()
 		    os.write(log, struct.pack(">IIQ", type, len(text), 0) + text)
-		api = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
+		first, then = (http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"]) for _ in range(2))
+		first.connect()
+		then.connect()
 		say("of the init\n")
+		then.request("GET", "/2018-06-01/runtime/invocation/next")
 		while True:
-		    api.request("GET", "/2018-06-01/runtime/invocation/next")
-		    r = api.getresponse()
+		    r = then.getresponse()
 		    event = r.read()
+		    if event == b"2":
+		        os.kill(os.getppid(), signal.SIGSTOP)
+		        say("x" * 50000)
 		    say("call %s\nhas two lines\n" % event.decode())
 		    say('{"json":%s}' % event.decode(), 0xa55a0002 | 0x14)
 		    if event == b"9":
 		        os._exit(3)
-		    api.request("POST", "/2018-06-01/runtime/invocation/%s/response" % r.headers["Lambda-Runtime-Aws-Request-Id"], event)
-		    api.getresponse().read()
+		    first.request("POST", "/2018-06-01/runtime/invocation/%s/response" % r.headers["Lambda-Runtime-Aws-Request-Id"], event)
+		    if event != b"2":
+		        first.getresponse().read()
+		    then.request("GET", "/2018-06-01/runtime/invocation/next")
+		    if event == b"2":
+		        os.kill(os.getppid(), signal.SIGCONT)
+		        first.getresponse().read()
 	END
-	cell_status 1 "$T/bootstrap" --event 1 --event 2 --event 9
+	cell_status 1 --timeout "$LONG" "$T/bootstrap" --event 1 --event 2 --event 9
 	check_contains "$T/out" 'exit status 3'
-	tr '\r' '|' <"$T/err" | sed -n 's/^of the init$/&/p; s/^call .*/&/p; s/^{"json.*/&/p; s/^\(START\|END\) .*/\1/p' >"$T/order"
+	tr '\r' '|' <"$T/err" | sed -n 's/^of the init$/&/p; s/^call .*/&/p; s/^{"json.*/&/p; s/^xx*$/x/p; s/^\(START\|END\) .*/\1/p' >"$T/order"
 	check_eq "$(cat "$T/order")" 'of the init
 START
 call 1|has two lines
 {"json":1}
 END
 START
+x
 call 2|has two lines
 {"json":2}
 END

@@ -13,6 +13,7 @@
  *     telemetry  subscriptions, records, their delivery
  *     logframe   frames of log messages; pure
  *     logfd      the pipe they come through
+ *     credentials   keys for programs that will be dumped
  *     child      the processes: bootstrap and extensions
  *
  * One thread. While nothing is to be done it is parked in ppoll without a deadline, and all that it holds can be dumped and
@@ -200,7 +201,6 @@ void route_init_error(struct api *a, struct conn *c);
 void route_restore_next(struct api *a, struct conn *c);
 void route_restore_error(struct api *a, struct conn *c);
 void route_ping(struct api *a, struct conn *c);
-void route_credentials(struct api *a, struct conn *c);
 /* A part of an answer that streams. */
 void runtime_part(struct api *a, struct conn *c, const char *data, size_t len);
 /* The connection of a request is gone. */
@@ -253,6 +253,14 @@ void telemetry_write_through(int fd, const char *data, size_t len); /* waits for
 int logfd_open(struct api *a); /* the end for the runtime, to be closed here when it has it; -1 */
 void logfd_readable(struct api *a);
 void logfd_drain(struct api *a); /* takes what lies there, without waiting */
+
+/* ---- credentials.c ---- */
+
+void credentials_offer(struct api *a); /* sets the variables by which programs find the endpoint, where it is of use */
+bool credentials_are_in(const char *pair); /* is "NAME=value" a key? */
+void credentials_forget(
+	void); /* wipes the keys from our own memory; those of a clone come with its RESTORE or secrets */
+void route_credentials(struct api *a, struct conn *c);
 
 /* ---- main.c ---- */
 

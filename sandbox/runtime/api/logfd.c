@@ -39,8 +39,8 @@ static void put_record(struct api *a, const char *text, size_t len)
 	bytes_free(&b);
 }
 
-/* A line of the host's log is one record, so line feeds inside become carriage returns, as clients do where they have no such
- * descriptor. */
+/* A line of the host's log is one record, so line feeds inside become carriage returns, as clients do where they have no
+ * such descriptor. */
 static void take_record(void *arg, const char *text, size_t len, bool raw)
 {
 	struct api *a = arg;

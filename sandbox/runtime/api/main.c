@@ -185,19 +185,6 @@ static void open_listener(struct api *a)
 	(void)setenv("AWS_LAMBDA_RUNTIME_API", text, 1);
 }
 
-/* Keys are not to be in an image: programs ask for them instead (every AWS SDK knows these two variables). */
-static void offer_credentials(struct api *a)
-{
-	char uri[80];
-
-	make_uuid(a->token);
-	if (!a->snap_start || !secure_getenv("AWS_ACCESS_KEY_ID"))
-		return;
-	(void)snprintf(uri, sizeof uri, "http://127.0.0.1:%u/2021-04-23/credentials", a->port);
-	(void)setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", uri, 1);
-	(void)setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN", a->token, 1);
-}
-
 static void set_signals(void)
 {
 	struct sigaction ignore = {.sa_handler = SIG_IGN};
@@ -260,7 +247,7 @@ int main(int argc, char **argv)
 	(void)sigaction(SIGCHLD, &child, NULL);
 	set_arn(&a);
 	open_listener(&a);
-	offer_credentials(&a);
+	credentials_offer(&a);
 	extension_start_all(&a);
 	while (!extension_all_registered(&a)) /* the host bounds the time of an init */
 		api_turn(&a, -1);

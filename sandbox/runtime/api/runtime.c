@@ -269,36 +269,6 @@ void route_ping(struct api *a, struct conn *c)
 	conn_answer(c, 200, "", "text/plain", "pong", 4);
 }
 
-/* ---- Credentials: not part of a snapshot, so asked for and not in the environment ---- */
-
-static void put_member(struct bytes *b, const char *name, const char *variable, const char *otherwise)
-{
-	const char *value = secure_getenv(variable);
-
-	value = value ? value : otherwise;
-	bytes_printf(b, "%s\"%s\":", b->len > 1 ? "," : "", name);
-	json_quote(b, value, strlen(value));
-}
-
-void route_credentials(struct api *a, struct conn *c)
-{
-	const char *token = http_field(&c->request, "Authorization");
-	struct bytes b = {0};
-
-	if (!token || strcmp(token, a->token) != 0 || !secure_getenv("AWS_ACCESS_KEY_ID")) {
-		conn_error(c, 404, "NotFound", "no credentials for this token");
-		return;
-	}
-	bytes_puts(&b, "{");
-	put_member(&b, "AccessKeyId", "AWS_ACCESS_KEY_ID", "");
-	put_member(&b, "SecretAccessKey", "AWS_SECRET_ACCESS_KEY", "");
-	put_member(&b, "Token", "AWS_SESSION_TOKEN", "");
-	put_member(&b, "Expiration", "AWS_CREDENTIAL_EXPIRATION", "9999-12-31T23:59:59Z");
-	bytes_puts(&b, "}");
-	conn_json(c, 200, b.failed ? "{}" : b.data);
-	bytes_free(&b);
-}
-
 /* ---- Init and calls come to their ends ---- */
 
 static void tell_ready(struct api *a)
@@ -434,6 +404,7 @@ static void park(struct api *a)
 	const struct chan_parked parked = {.flags = a->used_restore ? 0 : CHAN_NOT_RESEEDED};
 
 	a->parked = true;
+	credentials_forget();
 	telemetry_flush(a);
 	link_send(CHAN_PARKED, 0, &parked, sizeof parked);
 }
