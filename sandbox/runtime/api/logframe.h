@@ -1,6 +1,7 @@
 /* Frames of _LAMBDA_TELEMETRY_LOG_FD: the descriptor on which runtime clients hand over their log, so that a message of
  * many lines stays one record. A frame is big-endian: u32 type, u32 length, u64 microseconds since 1970, the message. The
- * type is 0xa55a0003 (text) or 0xa55a0002 (JSON) with a level in bits 2 to 7, or the older 0xa55a0001, which has no time. */
+ * type is 0xa55a0003 (text) or 0xa55a0002 (JSON) with a level in bits 2 to 7, or the older 0xa55a0001, which has no
+ * time. */
 #pragma once
 
 #include "runtime/api/http.h"
