@@ -36,7 +36,7 @@ _BLANK = " \t\n\r"
 def loads(data):
     """Of UTF-8. Raises what the json module raises: ValueError, RecursionError."""
     text = data.decode()
-    if _scan and text[:1] not in _BLANK:
+    if _scan:
         try:
             value, end = _scan(text, 0)
             if end == len(text) or not text[end:].strip(_BLANK):

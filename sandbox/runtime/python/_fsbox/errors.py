@@ -53,6 +53,12 @@ def keep_lines():
     global _kept
     import linecache
 
+    traceback = sys.modules.get("traceback")
+    if traceback:
+        try:
+            _kept = 1 / 0  # a part of a line, to be marked as such: it imports more for that
+        except ZeroDivisionError:
+            traceback.format_exc()
     _kept, size = {}, 0
     roots = (os.environ.get("LAMBDA_TASK_ROOT", "/var/task") + "/", "/opt/")
     for module in list(sys.modules.values()):

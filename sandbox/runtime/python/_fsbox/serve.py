@@ -205,10 +205,11 @@ class Runtime:
         return data
 
     def filter(self, body):
+        # What would open a file at its first use under the filter.
+        import json  # noqa: F401
+
         from _fsbox import errors, snapshot
 
-        # What would open a file at its first use under the filter.
-        time.localtime()
         errors.keep_lines()
         r = snapshot.assist().fsbox_assist_filter(body, len(body) // 8)
         if r < 0:
@@ -291,7 +292,7 @@ def _setup_streams():
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:
             # By lines: what was printed before a crash is in the log.
-            stream.reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
+            stream.reconfigure(errors="backslashreplace", line_buffering=True)
 
 
 def _run(runtime):
