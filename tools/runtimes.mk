@@ -22,7 +22,15 @@ $(B)/runtime/python/.made: $(PYTHON_SRC) tools/runtimes.mk
 		invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH) for f in sys.argv[2:]]' \
 		$(@D) $(@D)/*.py $(@D)/_fsbox/*.py
 	$(Q)touch $@
-$(B)/runtime/node/.made: $(NODE_SRC) tools/runtimes.mk
+# One file of all modules, and the packages that functions can ask for.
+NODE_PARTS := $(filter sandbox/runtime/node/%.cjs,$(filter-out %/main.cjs,$(NODE_SRC))) sandbox/runtime/node/main.cjs
+$(B)/runtime/node/.made: $(NODE_SRC) tools/bundle.awk tools/runtimes.mk
 	@echo "  JS      $(@D)"
-	$(Q)rm -rf $(@D) && mkdir -p $(@D) && cd sandbox/runtime/node && cp --parents $(NODE_SRC:sandbox/runtime/node/%=%) $(abspath $(@D))
+	$(Q)rm -rf $(@D) && mkdir -p $(@D) && cp -R sandbox/runtime/node/node_modules $(@D)/
+	$(Q)awk -f tools/bundle.awk $(NODE_PARTS) >$(@D)/main.cjs.new && mv $(@D)/main.cjs.new $(@D)/main.cjs
 	$(Q)touch $@
+# No runtime, but a program beside them: packages are unpacked by it (sandbox/package).
+$(B)/runtime/unpack: $(wildcard sandbox/unpack/*.c) tools/runtimes.mk $(B)/.flags
+	@echo "  CC      $@"
+	$(Q)mkdir -p $(@D) && $(CC) $(CPP_ALL) $(NATIVE_ALL) $(if $(DEV),-Werror) -fPIE -pie $(filter-out $(SAN),$(LD_ALL)) -o $@ \
+		$(filter %.c,$^) $(shell pkg-config --cflags --libs libarchive 2>/dev/null)

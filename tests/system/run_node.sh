@@ -7,6 +7,7 @@
 . "$(dirname "$0")/../lib/cell.sh"
 # shellcheck source=tests/lib/snapshot.sh
 . "$(dirname "$0")/../lib/snapshot.sh"
+LONG=$((20 * ${FSBOX_SLOWER:-1})) # seconds for what is not about time
 
 [ -x /usr/bin/node ] || {
 	echo '1..0 # SKIP there is no /usr/bin/node'
@@ -111,9 +112,9 @@ test_what_cannot_be_loaded_or_does_not_answer_says_why() {
 test_large_answers_and_those_that_are_too_large() {
 	need_root
 	echo 'export const handler = async n => "x".repeat(n)' | app
-	node_cell 0 --timeout 20 "$T/app.mjs" --event 6291454
+	node_cell 0 --timeout "$LONG" "$T/app.mjs" --event 6291454
 	check_eq "$(wc -c <"$T/out")" 6291456
-	node_cell 1 --timeout 20 "$T/app.mjs" --event 6291600
+	node_cell 1 --timeout "$LONG" "$T/app.mjs" --event 6291600
 	check_ask .errorType Function.ResponseSizeTooLarge
 }
 
@@ -129,6 +130,27 @@ test_limits_and_ends_are_as_for_any_function() {
 	node_cell 0 "$T/app.mjs"
 	check_eq "$(cat "$T/out")" '"in"'
 	check_world
+}
+
+# Compute only: the collector's threads and the event loop go on, files do not.
+test_a_strict_policy_leaves_the_interpreter_what_it_needs() {
+	need_root
+	app <<-'END'
+		import fs from "fs";
+		export const handler = async event => {
+			if (event) return fs.readFileSync("/etc/passwd").length;
+			const kept = [];
+			for (let i = 0; i < 500000; i++) kept.push({i});
+			await new Promise(r => setTimeout(r, 2));
+			console.log("worked");
+			return kept.length;
+		};
+	END
+	node_cell 0 --timeout "$LONG" --policy strict "$T/app.mjs" --event 0 --event 0
+	check_eq "$(sed -n 2p "$T/out")" 500000
+	check_contains "$T/err" worked
+	node_cell 159 --policy strict "$T/app.mjs" --event 1
+	check_contains "$T/out" "policy 'strict' refused openat"
 }
 
 test_console_is_lambdas_log() {
@@ -162,8 +184,7 @@ test_ten_clones_of_a_snapshot_differ_and_hooks_run() {
 	own_store
 	app <<-'END'
 		import crypto from "crypto";
-		import {createRequire} from "module";
-		const {onBeforeSnapshot, onAfterRestore} = globalThis.fsbox;
+		import {onBeforeSnapshot, onAfterRestore} from "fsbox";
 		const said = [];
 		Math.random(); crypto.randomUUID(); crypto.randomInt(1 << 30);
 		onBeforeSnapshot(async () => { said.push("before 1") });
@@ -185,6 +206,22 @@ test_ten_clones_of_a_snapshot_differ_and_hooks_run() {
 	for key in random uuid int bytes web stream; do
 		check_eq "$(jq -r ".$key" "$T/all" | sort -u | wc -l)" 10
 	done
+	check_store
+}
+
+test_a_worker_at_the_snapshot_needs_consent() {
+	own_store
+	app <<-'END'
+		import {Worker} from "worker_threads";
+		new Worker("setInterval(() => {}, 1e6)", {eval: true}).unref();
+		export const handler = async () => 1;
+	END
+	snapshot_status 0 create --mem "$MEM" "$T/app.mjs"
+	cell --snapshot=require --mem "$MEM" "$T/app.mjs"
+	check_ne "$status" 0
+	check_contains "$T/err" unseeded
+	node_cell 0 --snapshot=unseeded "$T/app.mjs"
+	restored
 	check_store
 }
 

@@ -237,7 +237,8 @@ size_t telemetry_poll(struct api *a, struct pollfd *fds, size_t max, int *timeou
 void telemetry_events(struct api *a, const struct pollfd *fds, size_t n);
 /* Children's output runs through us when there are extensions, which may want to have it. The ends for a child. */
 bool telemetry_pipes(struct api *a, const char *extension, int ret[2]);
-void telemetry_flush(struct api *a);
+void telemetry_drain(struct api *a); /* takes what children have written, without waiting */
+void telemetry_flush(struct api *a); /* and brings all of it on its way */
 
 /* ---- main.c ---- */
 

@@ -28,13 +28,24 @@ static bool is_hidden(const char *pair)
 	return pair[0] == '_';
 }
 
+/* Keys are not to be in the memory of programs that are dumped: they ask for them (main.c, offer_credentials()). */
+static bool is_key(const char *pair)
+{
+	static const char *const names[] = {"AWS_ACCESS_KEY_ID=", "AWS_SECRET_ACCESS_KEY=", "AWS_SESSION_TOKEN="};
+
+	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+		if (strncmp(pair, names[i], strlen(names[i])) == 0)
+			return true;
+	return false;
+}
+
 /* Fills @env, which has room for MAX_ENV strings. */
-static void make_environment(bool for_extension, char **env)
+static void make_environment(bool for_extension, bool asks_for_keys, char **env)
 {
 	size_t n = 0;
 
 	for (char **e = environ; *e && n + 1 < MAX_ENV; e++)
-		if (!for_extension || !is_hidden(*e))
+		if ((!for_extension || !is_hidden(*e)) && (!asks_for_keys || !is_key(*e)))
 			env[n++] = *e;
 	env[n] = NULL;
 }
@@ -70,7 +81,7 @@ int child_start(struct api *a, const char *const *argv, bool for_extension, cons
 	static char *env[MAX_ENV];
 	int output[2] = {-1, -1}, r;
 
-	make_environment(for_extension, env);
+	make_environment(for_extension, a->snap_start, env);
 	(void)telemetry_pipes(a, for_extension ? name : NULL, output);
 	r = spawn(argv, env, output, ret);
 	for (size_t i = 0; i < 2; i++)

@@ -12,6 +12,15 @@
 
 static const char ok[] = "{\"status\":\"OK\"}";
 
+/* The call has failed with what the platform finds. */
+static void set_outcome(struct call *call, const char *type, const char *message)
+{
+	call->outcome = OUTCOME_ERROR;
+	(void)snprintf(call->type, sizeof call->type, "%s", type);
+	call->message.len = call->document.len = 0;
+	bytes_puts(&call->message, message);
+}
+
 /* False, and answered, when the request is not allowed now. */
 static bool advance(struct api *a, struct conn *c, enum rt_event event)
 {
@@ -88,10 +97,8 @@ void route_response_begin(struct api *a, struct conn *c)
 		return;
 	}
 	a->state = RT_ANSWERED;
-	a->call.outcome = OUTCOME_ERROR;
-	(void)snprintf(a->call.type, sizeof a->call.type, "Runtime.InvalidResponseModeHeader");
-	a->call.message.len = 0;
-	bytes_puts(&a->call.message, "the response mode is neither absent nor 'streaming'");
+	set_outcome(&a->call, "Runtime.InvalidResponseModeHeader",
+		    "the response mode is neither absent nor 'streaming'");
 	conn_error(a, c, 400, "InvalidFunctionResponseMode", "Invalid function response mode");
 }
 
@@ -107,9 +114,7 @@ static void too_large(struct api *a, struct conn *c, uint64_t size)
 {
 	struct call *call = &a->call;
 
-	call->outcome = OUTCOME_ERROR;
-	(void)snprintf(call->type, sizeof call->type, "Function.ResponseSizeTooLarge");
-	call->message.len = call->document.len = 0;
+	set_outcome(call, "Function.ResponseSizeTooLarge", "");
 	bytes_printf(&call->message,
 		     "Response payload size (%llu bytes) exceeded maximum allowed payload size (%d bytes).",
 		     (unsigned long long)size, MAX_RESPONSE);
@@ -326,6 +331,7 @@ static void tell_outcome(struct api *a)
 	const uint64_t number = call->number;
 	const bool good = call->outcome == OUTCOME_DONE;
 
+	telemetry_drain(a); /* what was printed in the call goes before its end */
 	telemetry_platform(a, "runtimeDone",
 			   "{\"requestId\":\"%s\",\"status\":\"%s\",\"metrics\":{\"durationMs\":%.3f,"
 			   "\"producedBytes\":%llu}}",
@@ -364,8 +370,10 @@ void runtime_lost(struct api *a, struct conn *c)
 		a->restore = NULL;
 	if (a->state == RT_ANSWERING && c->at == CONN_BODY && c->route && c->route->serve == route_response &&
 	    !c->refused) {
-		/* Half an answer: what a stream has sent stays void, and the runtime may still report an error. */
-		a->state = RT_RUNNING;
+		/* Half an answer. The host has what a stream has sent, and nothing may be put behind it. */
+		a->state = c->streams && a->call.produced > 0 ? RT_ANSWERED : RT_RUNNING;
+		if (a->state == RT_ANSWERED)
+			set_outcome(&a->call, "Runtime.TruncatedResponse", "the answer ended before it was complete");
 	}
 }
 

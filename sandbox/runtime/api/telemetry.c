@@ -508,15 +508,19 @@ void telemetry_events(struct api *a, const struct pollfd *fds, size_t n)
 	}
 }
 
-/* Everything that has been written, now. */
-void telemetry_flush(struct api *a)
+void telemetry_drain(struct api *a)
 {
-	if (!a->telemetry)
-		return;
-	for (size_t i = 0; i < a->telemetry->n_sources; i++)
+	for (size_t i = 0; a->telemetry && i < a->telemetry->n_sources; i++)
 		for (int k = 0; k < 2; k++)
 			while (a->telemetry->sources[i].fd[k] >= 0 && take_output(a, &a->telemetry->sources[i], k))
 				;
+}
+
+void telemetry_flush(struct api *a)
+{
+	telemetry_drain(a);
+	if (!a->telemetry)
+		return;
 	for (size_t i = 0; i < MAX_EXTENSIONS; i++) {
 		struct subscription *s = &a->telemetry->subs[i];
 

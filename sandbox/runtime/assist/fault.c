@@ -24,7 +24,9 @@ static uint8_t fault_stack[16384] __attribute__((aligned(16))); /* the frame hol
 static volatile uint64_t fault_call;
 static pid_t fault_pid;
 static int fault_claimed;
-static __thread char fault_thread; /* its address names the thread without a system call */
+/* Its address names the thread without a system call. Of a library that was loaded late, such a variable would be made by
+ * malloc(3) at its first use, and the signal may come from within malloc(3). */
+static __thread char fault_thread __attribute__((tls_model("initial-exec")));
 static const char *fault_owner;
 
 void fault_set_call(uint64_t number)

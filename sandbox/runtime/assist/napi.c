@@ -4,6 +4,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/stat.h>
 
 typedef struct napi_env_s *napi_env;
 typedef struct napi_value_s *napi_value;
@@ -38,10 +39,20 @@ static void take(napi_env env, napi_callback_info info, napi_value args[static 2
 	(void)napi_get_cb_info(env, info, &n, args, NULL, NULL);
 }
 
+/* Without a channel the interpreter has given its numbers to descriptors of its own. */
+static bool is_pipe(int fd, int direction)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && S_ISFIFO(st.st_mode) && (fcntl(fd, F_GETFL) & O_ACCMODE) == direction;
+}
+
 /* own(): the channel is not for programs that the function executes. 0 or -errno. */
 static napi_value own(napi_env env, napi_callback_info info)
 {
 	(void)info;
+	if (!is_pipe(CHAN_FD_IN, O_RDONLY) || !is_pipe(CHAN_FD_OUT, O_WRONLY))
+		return number(env, -EBADF);
 	if (fcntl(CHAN_FD_IN, F_SETFD, FD_CLOEXEC) < 0 || fcntl(CHAN_FD_OUT, F_SETFD, FD_CLOEXEC) < 0)
 		return number(env, -errno);
 	return number(env, 0);

@@ -11,10 +11,19 @@ const CHUNK = 65536;
 
 const CALL = 1, FILTER = 2, SHUTDOWN = 3, SNAPSHOT = 4, RESTORE = 5, DRAW = 6;
 const READY = 16, INIT_ERROR = 17, DATA = 18, DONE = 19, ERROR = 20, PARKED = 23, RESTORED = 24, DRAWN = 25;
-const VERSION = 1, CAN_SNAPSHOT = 2;
+const VERSION = 1, CAN_SNAPSHOT = 2, NOT_RESEEDED = 1;
 const MAX_PAYLOAD = 6291456;
-const MAX_BODY = MAX_PAYLOAD + 4096;
 const MAX_TYPE = 256, MAX_MESSAGE = 32768, MAX_DOCUMENT = 1048576;
+
+// What may come: least and most bytes of the body, and of what the body is a multiple.
+const SIZES = {
+  [CALL]: [24, 24 + 128 + 3072 + MAX_PAYLOAD, 1],
+  [FILTER]: [8, 32768, 8],
+  [SHUTDOWN]: [0, 0, 1],
+  [SNAPSHOT]: [0, 0, 1],
+  [RESTORE]: [120, 120 + 16384, 1],
+  [DRAW]: [0, 0, 1],
+};
 
 // The host does not keep to the contract, or is gone in the middle of a frame.
 class Broken extends Error {}
@@ -47,64 +56,88 @@ function fill(wanted) {
   return true;
 }
 
-// {type, call, body}, the body a copy; null at the end of the channel.
+function checkHead(type, call, length, zero) {
+  const size = SIZES[type];
+  if (!size || zero !== 0 || (type === CALL) !== (call !== 0)) throw new Broken(`a malformed head, type ${type}`);
+  if (length < size[0] || length > size[1] || length % size[2] !== 0) {
+    throw new Broken(`a frame of type ${type} with ${length} bytes`);
+  }
+}
+
+// {type, call, body}; null at the end of the channel. The body lies in the buffer: it is valid until the next call.
 function next() {
-  if (!fill(HEAD)) return null;
-  const length = buffer.readUInt32LE(at);
-  if (length > MAX_BODY || buffer.readUInt16LE(at + 6) !== 0) throw new Broken('a malformed head');
-  fill(HEAD + length);
-  const frame = {
-    type: buffer.readUInt16LE(at + 4),
-    call: buffer.readUInt32LE(at + 8) + buffer.readUInt32LE(at + 12) * 0x100000000,
-    body: Buffer.from(buffer.subarray(at + HEAD, at + HEAD + length)),
-  };
-  at += HEAD + length;
   if (at === end) {
     at = end = 0;
     if (buffer.length > CHUNK) buffer = Buffer.allocUnsafeSlow(CHUNK); // what one large event needed
   }
-  return frame;
+  if (!fill(HEAD)) return null;
+  const length = buffer.readUInt32LE(at);
+  const type = buffer.readUInt16LE(at + 4);
+  const call = buffer.readUInt32LE(at + 8) + buffer.readUInt32LE(at + 12) * 0x100000000;
+  checkHead(type, call, length, buffer.readUInt16LE(at + 6));
+  fill(HEAD + length);
+  const body = buffer.subarray(at + HEAD, at + HEAD + length);
+  at += HEAD + length;
+  return {type, call, body};
 }
 
-function head(type, call, length) {
-  const h = Buffer.allocUnsafe(HEAD);
-  h.writeUInt32LE(length, 0);
-  h.writeUInt16LE(type, 4);
-  h.writeUInt16LE(0, 6);
-  h.writeUInt32LE(call % 0x100000000, 8);
-  h.writeUInt32LE(Math.floor(call / 0x100000000), 12);
-  return h;
+const out = Buffer.allocUnsafeSlow(CHUNK); // frames that are small enough to be put together
+
+function putHead(offset, type, call, length) {
+  out.writeUInt32LE(length, offset);
+  out.writeUInt16LE(type, offset + 4);
+  out.writeUInt16LE(0, offset + 6);
+  out.writeUInt32LE(call % 0x100000000, offset + 8);
+  out.writeUInt32LE(Math.floor(call / 0x100000000), offset + 12);
+  return offset + HEAD;
 }
 
-// All of it, with one system call where the pipe has room.
-function write(...parts) {
-  let data = Buffer.concat(parts);
-  while (data.length > 0) data = data.subarray(fs.writeSync(OUT, data, 0, data.length));
+function write(data, length) {
+  for (let done = 0; done < length;) done += fs.writeSync(OUT, data, done, length - done);
 }
 
 const EMPTY = Buffer.alloc(0);
 
 function send(type, call = 0, body = EMPTY) {
-  write(head(type, call, body.length), body);
+  putHead(0, type, call, body.length);
+  if (HEAD + body.length <= CHUNK) {
+    out.set(body, HEAD);
+    write(out, HEAD + body.length);
+  } else {
+    write(out, HEAD);
+    write(body, body.length);
+  }
 }
 
-function answer(call, data) {
-  write(head(DATA, call, data.length), data, head(DONE, call, 0));
+// The whole answer and its end, with one system call where it is small. False when it is too large.
+function answer(call, text) {
+  if (3 * text.length <= CHUNK - 2 * HEAD) {
+    const length = out.write(text, HEAD, 'utf8');
+    putHead(0, DATA, call, length);
+    write(out, putHead(HEAD + length, DONE, call, 0));
+    return true;
+  }
+  const data = Buffer.from(text);
+  if (data.length > MAX_PAYLOAD) return false;
+  send(DATA, call, data);
+  send(DONE, call);
+  return true;
 }
 
 // UTF-8 of at most so many bytes, no character cut in two.
 function cut(text, size) {
-  const data = Buffer.from(String(text));
+  const data = Buffer.from(text);
   if (data.length <= size) return data;
   let n = size;
   while (n > 0 && (data[n] & 0xc0) === 0x80) n--;
   return data.subarray(0, n);
 }
 
-function error(type, call, errorType, message, document) {
-  const kind = cut(errorType, MAX_TYPE);
-  const text = cut(message, MAX_MESSAGE);
-  const whole = Buffer.from(document);
+// @found: what errors.cjs describes.
+function error(type, call, found) {
+  const kind = cut(found.errorType, MAX_TYPE);
+  const text = cut(found.errorMessage, MAX_MESSAGE);
+  const whole = Buffer.from(JSON.stringify(found));
   const fixed = Buffer.alloc(8);
   fixed.writeUInt16LE(kind.length, 0);
   fixed.writeUInt32LE(text.length, 4);
@@ -114,5 +147,5 @@ function error(type, call, errorType, message, document) {
 
 module.exports = {
   CALL, FILTER, SHUTDOWN, SNAPSHOT, RESTORE, DRAW, READY, INIT_ERROR, DATA, DONE, ERROR, PARKED, RESTORED, DRAWN,
-  VERSION, CAN_SNAPSHOT, MAX_PAYLOAD, Broken, next, send, answer, error,
+  VERSION, CAN_SNAPSHOT, NOT_RESEEDED, MAX_PAYLOAD, Broken, next, send, answer, error,
 };

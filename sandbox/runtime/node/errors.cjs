@@ -1,12 +1,16 @@
 'use strict';
 // Errors as Lambda tells them.
 
-// What the runtime itself finds wrong, with Lambda's type of it.
+// What the runtime itself finds wrong, with Lambda's type of it. The stack is the cause's, where there is one.
 class Failure extends Error {
   constructor(type, message, cause) {
     super(message);
-    this.name = type;
-    if (cause && cause.stack) this.stack = cause.stack;
+    Object.defineProperty(this, 'name', {value: type});
+    if (!cause) {
+      this.stack = `${type}: ${message}`; // the frames would be the runtime's
+    } else if (typeof cause.stack === 'string') {
+      this.stack = `${type}: ${cause.stack}`;
+    }
   }
 }
 
@@ -14,13 +18,12 @@ class Failure extends Error {
 function describe(error) {
   try {
     if (error instanceof Error || (error && typeof error === 'object' && typeof error.stack === 'string')) {
-      const trace = String(error.stack || '').split('\n');
+      const trace = typeof error.stack === 'string' ? error.stack.split('\n') : [];
       return {errorType: String(error.name), errorMessage: String(error.message), trace};
     }
     return {errorType: typeof error, errorMessage: String(error), trace: []};
   } catch {
-    return {errorType: 'handled', errorMessage: 'callback called with Error argument, but there was a problem while ' +
-      'retrieving one or more of its message, name, and stack', trace: []};
+    return {errorType: 'handled', errorMessage: 'the error cannot be read: its name, message or stack throws', trace: []};
   }
 }
 

@@ -3,8 +3,11 @@
 //
 // What lies in memory and would be the same in every clone: Math.random's state, the entropy that crypto.randomUUID and
 // crypto.randomInt have in stock, OpenSSL's generators and what C libraries have (runtime/assist). crypto.randomBytes,
-// getRandomValues and what else asks OpenSSL each time are fresh when that is. Not to be reached: Math.random of other contexts
-// (node:vm) and of worker threads.
+// getRandomValues and what else asks OpenSSL each time are fresh when that is, and so are workers that are started later.
+//
+// Not to be reached: workers that run at the snapshot (the host is told); Math.random of other contexts (node:vm), also of
+// those made later, for V8 seeds them from a generator of its own; ids that c-ares has in stock for DNS queries; what was
+// asked for and has not come yet; the seed of V8's hashes.
 
 const before = [];
 const after = [];
@@ -59,20 +62,45 @@ function seed() {
   while ((state[0] | state[1] | state[2] | state[3]) === 0);
 }
 
-function replaceRandom() {
+let workers = 0;
+
+// In a cell that will be dumped, before the function's first line.
+function getReady() {
   seed();
-  Object.defineProperty(random, 'name', {value: 'random'});
-  Math.random = random;
+  Object.defineProperty(Math, 'random', {value: random, writable: true, enumerable: false, configurable: true});
+  process.on('worker', worker => {
+    workers++;
+    worker.once('exit', () => workers--);
+  });
+}
+
+// Whether everything that draws will be reseeded.
+function reachesAll() {
+  return workers === 0;
+}
+
+const SMALL_HEAP = 8 << 20;
+
+// What a large heap does not need any more is not to be in the image. The function that collects brings a context of its own,
+// which would make a small one larger.
+function shrink() {
+  const v8 = require('v8');
+  if (v8.getHeapStatistics().used_heap_size < SMALL_HEAP) return;
+  v8.setFlagsFromString('--expose-gc');
+  const collect = require('vm').runInNewContext('gc');
+  v8.setFlagsFromString('--no-expose-gc');
+  collect();
 }
 
 const UUIDS = 128; // that randomUUID() keeps in stock
 const INTS = 1024; // draws of 6 bytes that randomInt() keeps in stock
+const ANY = 0x800000000000;
 
 // Every stock is drawn empty, past its end once, so that the next draw comes from a fresh one.
 function emptyStocks() {
   const crypto = require('crypto');
   for (let i = 0; i < UUIDS; i++) crypto.randomUUID();
-  for (let i = 0; i < INTS; i++) crypto.randomInt(0x800000000000); // a power of 2: no draw is rejected
+  for (let i = 0; i < INTS; i++) crypto.randomInt(1); // takes one of them, or two
 }
 
 // After RESTORE. @assist has renewed what C libraries have.
@@ -102,11 +130,11 @@ function draw(assist, keepSeeds) {
   }
   put('node-randomUUID', Buffer.from(crypto.randomUUID().replace(/-/g, ''), 'hex'));
   const ints = Buffer.alloc(24);
-  for (let i = 0; i < 4; i++) ints.writeUIntLE(crypto.randomInt(0x800000000000), i * 6, 6);
+  for (let i = 0; i < 4; i++) ints.writeUIntLE(crypto.randomInt(ANY), i * 6, 6);
   put('node-randomInt', ints);
   put('node-randomBytes', crypto.randomBytes(32));
   put('node-getRandomValues', Buffer.from(crypto.webcrypto.getRandomValues(new Uint8Array(32))));
   return body.subarray(0, length);
 }
 
-module.exports = {api, runBefore, runAfter, replaceRandom, reseed, draw};
+module.exports = {api, runBefore, runAfter, getReady, reachesAll, shrink, reseed, draw};

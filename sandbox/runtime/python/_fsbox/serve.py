@@ -333,6 +333,10 @@ def main():
     _set_paths()
     log.install()
     runtime = Runtime()
+    if os.environ.pop("_FSBOX_FILTER", None):
+        from _fsbox import snapshot
+
+        snapshot.assist()
     if sys.version_info < (3, 8):
         runtime.init_failed(failure("Runtime.InvalidRuntime", "Python 3.8 or newer is needed"))
     leave(_run(runtime))

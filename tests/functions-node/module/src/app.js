@@ -1,0 +1,2 @@
+import {part} from './part.js';
+export const handler = async () => part;

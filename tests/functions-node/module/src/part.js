@@ -1,0 +1,1 @@
+export const part = 'module by package.json';

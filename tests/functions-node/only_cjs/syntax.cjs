@@ -1,0 +1,3 @@
+exports.before = 1;
+
+exports.handler = async () => 1 1;

@@ -1,0 +1,3 @@
+export const before = 1;
+
+export const handler = async () => 1 1;

@@ -1,0 +1,2 @@
+throw new RangeError('at the top');
+export const handler = async () => 1;
