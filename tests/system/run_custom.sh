@@ -194,7 +194,7 @@ test_an_extension_hears_of_calls_and_of_the_end() {
 test_an_extension_gets_the_records_that_it_has_subscribed_to() {
 	need_root
 	watch_world
-	python_bootstrap bootstrap 'print("the function says this", flush=True)'
+	python_bootstrap bootstrap 'random.random = lambda: print("the function says this", flush=True) or 0.5'
 	program layer/extensions/listener <<-'END'
 		#!/usr/bin/python3
 		import http.client, http.server, json, os, threading
