@@ -103,12 +103,12 @@ void conn_accept(struct api *a);
 void conn_readable(struct api *a, struct conn *c);
 void conn_writable(struct api *a, struct conn *c);
 void conn_close(struct api *a, struct conn *c);
-/* Answers the request, now or for one that waited. */
-void conn_answer(struct api *a, struct conn *c, unsigned status, const char *fields, const char *type, const void *body,
-		 size_t len);
-void conn_json(struct api *a, struct conn *c, unsigned status, const char *text);
+void conn_flush(struct api *a); /* sends what can be sent; ends each turn of the loop */
+/* Answers the request, now or for one that waited. It is sent by conn_flush(): until then the request stays as it is. */
+void conn_answer(struct conn *c, unsigned status, const char *fields, const char *type, const void *body, size_t len);
+void conn_json(struct conn *c, unsigned status, const char *text);
 /* {"errorMessage","errorType"} */
-__attribute__((format(printf, 5, 6))) void conn_error(struct api *a, struct conn *c, unsigned status, const char *type,
+__attribute__((format(printf, 4, 5))) void conn_error(struct conn *c, unsigned status, const char *type,
 						      const char *fmt, ...);
 /* The request waits for an event that is not there yet. */
 void conn_wait(struct conn *c);

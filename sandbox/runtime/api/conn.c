@@ -93,8 +93,7 @@ void conn_close(struct api *a, struct conn *c)
 	(void)close(fd);
 }
 
-void conn_answer(struct api *a, struct conn *c, unsigned status, const char *fields, const char *type, const void *body,
-		 size_t len)
+void conn_answer(struct conn *c, unsigned status, const char *fields, const char *type, const void *body, size_t len)
 {
 	const bool complete = c->decoder.at == BODY_DONE || c->at == CONN_WAITING;
 
@@ -104,15 +103,21 @@ void conn_answer(struct api *a, struct conn *c, unsigned status, const char *fie
 		c->at = CONN_WRITING;
 	else
 		c->refused = true;
-	conn_writable(a, c);
 }
 
-void conn_json(struct api *a, struct conn *c, unsigned status, const char *text)
+void conn_flush(struct api *a)
 {
-	conn_answer(a, c, status, "", "application/json", text, strlen(text));
+	for (size_t i = 0; i < MAX_CONNS; i++)
+		if (a->conns[i].fd >= 0 && a->conns[i].out.len > 0)
+			conn_writable(a, &a->conns[i]);
 }
 
-void conn_error(struct api *a, struct conn *c, unsigned status, const char *type, const char *fmt, ...)
+void conn_json(struct conn *c, unsigned status, const char *text)
+{
+	conn_answer(c, status, "", "application/json", text, strlen(text));
+}
+
+void conn_error(struct conn *c, unsigned status, const char *type, const char *fmt, ...)
 {
 	struct bytes b = {0};
 	char message[1024];
@@ -126,7 +131,7 @@ void conn_error(struct api *a, struct conn *c, unsigned status, const char *type
 	bytes_puts(&b, ",\"errorType\":");
 	json_quote(&b, type, strlen(type));
 	bytes_puts(&b, "}");
-	conn_json(a, c, status, b.failed ? "{}" : b.data);
+	conn_json(c, status, b.failed ? "{}" : b.data);
 	bytes_free(&b);
 }
 
@@ -136,10 +141,10 @@ void conn_wait(struct conn *c)
 }
 
 /* A head that cannot be read: after it nobody knows where the next one begins. */
-static void refuse(struct api *a, struct conn *c, int status)
+static void refuse(struct conn *c, int status)
 {
 	c->request = (struct http_request){0};
-	conn_error(a, c, (unsigned)status, "InvalidRequest", "the request cannot be read (status %d)", status);
+	conn_error(c, (unsigned)status, "InvalidRequest", "the request cannot be read (status %d)", status);
 }
 
 static void find_route(struct conn *c, unsigned *ret_status)
@@ -167,29 +172,27 @@ static int take_head(struct api *a, struct conn *c)
 		return 0;
 	c->head = len == SIZE_MAX ? NULL : malloc(len);
 	if (!c->head) {
-		refuse(a, c, len == SIZE_MAX ? 431 : 503);
+		refuse(c, len == SIZE_MAX ? 431 : 503);
 		return 0;
 	}
 	memcpy(c->head, c->in.data, len);
 	bytes_drop(&c->in, len);
 	r = http_parse_head(c->head, len, &c->request);
 	if (r != 0) {
-		refuse(a, c, r);
+		refuse(c, r);
 		return 0;
 	}
 	http_body_begin(&c->decoder, &c->request);
 	c->at = CONN_BODY;
 	find_route(c, &status);
 	if (!c->route)
-		conn_error(a, c, status, status == 404 ? "NotFound" : "MethodNotAllowed", "%s %s", c->request.method,
+		conn_error(c, status, status == 404 ? "NotFound" : "MethodNotAllowed", "%s %s", c->request.method,
 			   c->request.path);
 	else if (c->route->begin)
 		c->route->begin(a, c);
-	if (c->fd >= 0 && c->request.expects_continue && !c->refused && c->at == CONN_BODY) {
+	if (c->fd >= 0 && c->request.expects_continue && !c->refused && c->at == CONN_BODY)
 		bytes_puts(&c->out, "HTTP/1.1 100 Continue\r\n\r\n");
-		conn_writable(a, c);
-	}
-	return c->fd >= 0;
+	return 1;
 }
 
 static void take_part(struct api *a, struct conn *c, const char *part, size_t len)
@@ -229,7 +232,7 @@ static int take_body(struct api *a, struct conn *c)
 	if (c->refused)
 		conn_close(a, c);
 	else
-		conn_error(a, c, r == -EMSGSIZE ? 413 : 400, "InvalidRequest", "the body cannot be read");
+		conn_error(c, r == -EMSGSIZE ? 413 : 400, "InvalidRequest", "the body cannot be read");
 	return 0;
 }
 
@@ -240,12 +243,10 @@ static void go_on(struct api *a, struct conn *c)
 			return;
 		if (c->fd < 0 || c->at != CONN_BODY || take_body(a, c) == 0)
 			return;
-		if (c->refused) { /* the answer stands already */
+		if (c->refused) /* the answer stands already */
 			c->at = CONN_WRITING;
-			conn_writable(a, c);
-		} else {
+		else
 			c->route->serve(a, c);
-		}
 		if (c->fd >= 0 && c->at != CONN_HEAD)
 			return;
 	}
@@ -263,7 +264,7 @@ void conn_readable(struct api *a, struct conn *c)
 			c->decoder.at = BODY_DONE;
 			c->request.keep_alive = false;
 			runtime_lost(a, c);
-			conn_error(a, c, 400, "TruncatedHTTPRequest", "The request ended before its body was complete");
+			conn_error(c, 400, "TruncatedHTTPRequest", "The request ended before its body was complete");
 		} else {
 			conn_close(a, c);
 		}

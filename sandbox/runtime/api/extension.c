@@ -135,7 +135,7 @@ static bool take_events(const struct conn *c, bool *ret_invoke, bool *ret_shutdo
 	return true;
 }
 
-static void answer_registered(struct api *a, struct conn *c, const struct extension *x)
+static void answer_registered(struct conn *c, const struct extension *x)
 {
 	static const char *const members[][2] = {{"functionName", "AWS_LAMBDA_FUNCTION_NAME"},
 						 {"functionVersion", "AWS_LAMBDA_FUNCTION_VERSION"},
@@ -152,7 +152,7 @@ static void answer_registered(struct api *a, struct conn *c, const struct extens
 	}
 	bytes_puts(&b, feature && strstr(feature, "accountId") ? ",\"accountId\":\"012345678912\"}" : "}");
 	(void)snprintf(fields, sizeof fields, "Lambda-Extension-Identifier: %s\r\n", x->id);
-	conn_answer(a, c, 200, fields, "application/json", b.failed ? "{}" : b.data, b.failed ? 2 : b.len);
+	conn_answer(c, 200, fields, "application/json", b.failed ? "{}" : b.data, b.failed ? 2 : b.len);
 	bytes_free(&b);
 }
 
@@ -163,26 +163,26 @@ void route_register(struct api *a, struct conn *c)
 	struct extension *x;
 
 	if (!name || !*name || strlen(name) > MAX_NAME) {
-		conn_error(a, c, 403, "Extension.InvalidExtensionName", "Invalid extension name");
+		conn_error(c, 403, "Extension.InvalidExtensionName", "Invalid extension name");
 		return;
 	}
 	if (c->too_large || !take_events(c, &invoke, &shutdown, &unknown)) {
-		conn_error(a, c, 403, "Extension.InvalidRequestFormat", "the body is not {\"events\":[…]}");
+		conn_error(c, 403, "Extension.InvalidRequestFormat", "the body is not {\"events\":[…]}");
 		return;
 	}
 	x = find_by_name(a, name);
 	if (unknown || (!x && shutdown)) {
-		conn_error(a, c, 403, "Extension.InvalidEventType",
+		conn_error(c, 403, "Extension.InvalidEventType",
 			   unknown ? "Invalid event type" : "an internal extension cannot register for SHUTDOWN");
 		return;
 	}
 	if (a->ready || (x && x->registered)) {
-		conn_error(a, c, 403, a->ready ? "Extension.RegistrationClosed" : "Extension.AlreadyRegistered",
+		conn_error(c, 403, a->ready ? "Extension.RegistrationClosed" : "Extension.AlreadyRegistered",
 			   "Extension registration closed already");
 		return;
 	}
 	if (!x && a->n_extensions == MAX_EXTENSIONS) {
-		conn_error(a, c, 403, "Extension.TooManyExtensions", "Extension limit (10) reached");
+		conn_error(c, 403, "Extension.TooManyExtensions", "Extension limit (10) reached");
 		return;
 	}
 	if (!x) {
@@ -194,7 +194,7 @@ void route_register(struct api *a, struct conn *c)
 	x->wants_invoke = invoke;
 	x->wants_shutdown = shutdown;
 	make_uuid(x->id);
-	answer_registered(a, c, x);
+	answer_registered(c, x);
 }
 
 struct extension *extension_of(struct api *a, struct conn *c)
@@ -202,19 +202,19 @@ struct extension *extension_of(struct api *a, struct conn *c)
 	const char *id = http_field(&c->request, "Lambda-Extension-Identifier");
 
 	if (!id) {
-		conn_error(a, c, 403, "Extension.MissingExtensionIdentifier",
+		conn_error(c, 403, "Extension.MissingExtensionIdentifier",
 			   "Missing Lambda-Extension-Identifier header");
 		return NULL;
 	}
 	if (strlen(id) != UUID_LEN || strspn(id, "0123456789abcdefABCDEF-") != UUID_LEN) {
-		conn_error(a, c, 403, "Extension.InvalidExtensionIdentifier",
+		conn_error(c, 403, "Extension.InvalidExtensionIdentifier",
 			   "Invalid Lambda-Extension-Identifier header");
 		return NULL;
 	}
 	for (size_t i = 0; i < a->n_extensions; i++)
 		if (a->extensions[i].registered && strcmp(a->extensions[i].id, id) == 0)
 			return &a->extensions[i];
-	conn_error(a, c, 403, "Extension.UnknownExtensionIdentifier", "Unknown extension %s", id);
+	conn_error(c, 403, "Extension.UnknownExtensionIdentifier", "Unknown extension %s", id);
 	return NULL;
 }
 
@@ -246,7 +246,7 @@ static void give(struct api *a, struct extension *x, const char *reason, int64_t
 	x->pending = EXT_NOTHING;
 	make_uuid(id);
 	(void)snprintf(fields, sizeof fields, "Lambda-Extension-Event-Identifier: %s\r\n", id);
-	conn_answer(a, c, 200, fields, "application/json", b.failed ? "{}" : b.data, b.failed ? 2 : b.len);
+	conn_answer(c, 200, fields, "application/json", b.failed ? "{}" : b.data, b.failed ? 2 : b.len);
 	bytes_free(&b);
 }
 
@@ -257,7 +257,7 @@ void route_event_next(struct api *a, struct conn *c)
 	if (!x)
 		return;
 	if (x->failed) {
-		conn_error(a, c, 403, "Extension.InvalidExtensionState", "the extension has reported an error");
+		conn_error(c, 403, "Extension.InvalidExtensionState", "the extension has reported an error");
 		return;
 	}
 	if (x->waiter && x->waiter != c)
@@ -293,11 +293,11 @@ void route_extension_error(struct api *a, struct conn *c)
 	if (!x)
 		return;
 	if (!type || !*type) {
-		conn_error(a, c, 403, "Extension.MissingHeader", "Missing Lambda-Extension-Function-Error-Type header");
+		conn_error(c, 403, "Extension.MissingHeader", "Missing Lambda-Extension-Function-Error-Type header");
 		return;
 	}
 	x->failed = true;
-	conn_json(a, c, 202, "{\"status\":\"OK\"}");
+	conn_json(c, 202, "{\"status\":\"OK\"}");
 	(void)snprintf(text, sizeof text, "extension '%s' reports: %s", x->name, type);
 	(void)dprintf(STDERR_FILENO, "EXTENSION\tName: %s\tState: %s\tError Type: %s\n", x->name,
 		      init ? "InitError" : "ExitError", type);

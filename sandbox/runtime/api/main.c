@@ -47,9 +47,7 @@ void make_uuid(char ret[UUID_LEN + 1])
 
 void api_exit(struct api *a, int status)
 {
-	for (size_t i = 0; i < MAX_CONNS; i++)
-		if (a->conns[i].fd >= 0 && a->conns[i].out.len > 0)
-			conn_writable(a, &a->conns[i]);
+	conn_flush(a);
 	telemetry_flush(a);
 	_exit(status); /* PID 1 ends the rest */
 }
@@ -126,8 +124,10 @@ void api_turn(struct api *a, int timeout_ms)
 	fds[1] = (struct pollfd){.fd = a->listener, .events = n_conns < MAX_CONNS ? POLLIN : 0};
 	r = ppoll(fds, 2 + n_conns + n_more, timeout_ms < 0 ? NULL : &ts, &while_waiting);
 	child_reap(a);
-	if (r <= 0)
+	if (r <= 0) {
+		conn_flush(a);
 		return;
+	}
 	for (size_t i = 0; i < n_conns; i++)
 		if (fds[2 + i].revents && whose[i]->fd == fds[2 + i].fd)
 			serve_conn(a, whose[i], fds[2 + i].revents);
@@ -137,6 +137,7 @@ void api_turn(struct api *a, int timeout_ms)
 		take_frames(a);
 	if (fds[1].revents)
 		conn_accept(a);
+	conn_flush(a);
 }
 
 /* ---- Set-up ---- */

@@ -27,7 +27,7 @@ static bool advance(struct api *a, struct conn *c, enum rt_event event)
 	const int after = rt_after(a->state, event);
 
 	if (after < 0) {
-		conn_error(a, c, 403, "InvalidStateTransition",
+		conn_error(c, 403, "InvalidStateTransition",
 			   "State transition from %s to %s failed for runtime. Error: State transition is not allowed",
 			   rt_state_name(a->state), rt_event_name(event));
 		return false;
@@ -53,7 +53,7 @@ static void give_event(struct api *a)
 	bytes_printf(&fields, "Lambda-Runtime-Invoked-Function-Arn: %s\r\n", a->arn);
 	if (call->trace[0])
 		bytes_printf(&fields, "Lambda-Runtime-Trace-Id: %s\r\n", call->trace);
-	conn_answer(a, c, 200, fields.failed ? "" : fields.data, "application/json", call->event.data, call->event.len);
+	conn_answer(c, 200, fields.failed ? "" : fields.data, "application/json", call->event.data, call->event.len);
 	bytes_free(&fields);
 }
 
@@ -78,7 +78,7 @@ static bool is_current(struct api *a, struct conn *c)
 {
 	if (a->call.number && strcmp(c->part[0], a->call.id) == 0)
 		return true;
-	conn_error(a, c, 400, "InvalidRequestID", "Invalid request ID");
+	conn_error(c, 400, "InvalidRequestID", "Invalid request ID");
 	return false;
 }
 
@@ -99,7 +99,7 @@ void route_response_begin(struct api *a, struct conn *c)
 	a->state = RT_ANSWERED;
 	set_outcome(&a->call, "Runtime.InvalidResponseModeHeader",
 		    "the response mode is neither absent nor 'streaming'");
-	conn_error(a, c, 400, "InvalidFunctionResponseMode", "Invalid function response mode");
+	conn_error(c, 400, "InvalidFunctionResponseMode", "Invalid function response mode");
 }
 
 void runtime_part(struct api *a, struct conn *c, const char *data, size_t len)
@@ -118,8 +118,7 @@ static void too_large(struct api *a, struct conn *c, uint64_t size)
 	bytes_printf(&call->message,
 		     "Response payload size (%llu bytes) exceeded maximum allowed payload size (%d bytes).",
 		     (unsigned long long)size, MAX_RESPONSE);
-	conn_error(a, c, 413, "RequestEntityTooLarge", "Exceeded maximum allowed payload size (%d bytes).",
-		   MAX_RESPONSE);
+	conn_error(c, 413, "RequestEntityTooLarge", "Exceeded maximum allowed payload size (%d bytes).", MAX_RESPONSE);
 }
 
 /* A function's error type as AWS takes it: "(Runtime|Function).Word". */
@@ -191,7 +190,7 @@ void route_response(struct api *a, struct conn *c)
 		end_stream(a, c);
 	else if (c->body.len > 0)
 		link_send(CHAN_DATA, call->number, c->body.data, c->body.len);
-	conn_json(a, c, 202, ok);
+	conn_json(c, 202, ok);
 }
 
 /* Copies what a report of an error holds into the call. */
@@ -211,7 +210,7 @@ void route_error(struct api *a, struct conn *c)
 		return;
 	take_error(&a->call, c, "Function.Unknown");
 	a->call.outcome = OUTCOME_ERROR;
-	conn_json(a, c, 202, ok);
+	conn_json(c, 202, ok);
 }
 
 /* ---- Init and restore ---- */
@@ -228,7 +227,7 @@ void runtime_init_failed(struct api *a, const char *type, const char *message)
 static void fail_init(struct api *a, struct conn *c, const char *otherwise)
 {
 	take_error(&a->call, c, otherwise);
-	conn_json(a, c, 202, ok);
+	conn_json(c, 202, ok);
 	link_error(CHAN_INIT_ERROR, 0, a->call.type, a->call.message.data ? a->call.message.data : "",
 		   a->call.document.data, a->call.document.len);
 	api_exit(a, 1);
@@ -245,7 +244,7 @@ void route_init_error(struct api *a, struct conn *c)
 void route_restore_next(struct api *a, struct conn *c)
 {
 	if (!a->snap_start) { /* AWS has it only where there will be a restore */
-		conn_error(a, c, 404, "NotFound", "restore/next is for cells that are snapshotted");
+		conn_error(c, 404, "NotFound", "restore/next is for cells that are snapshotted");
 		return;
 	}
 	if (!advance(a, c, RT_RESTORE_NEXT))
@@ -266,7 +265,8 @@ void route_restore_error(struct api *a, struct conn *c)
 
 void route_ping(struct api *a, struct conn *c)
 {
-	conn_answer(a, c, 200, "", "text/plain", "pong", 4);
+	(void)a;
+	conn_answer(c, 200, "", "text/plain", "pong", 4);
 }
 
 /* ---- Credentials: not part of a snapshot, so asked for and not in the environment ---- */
@@ -286,7 +286,7 @@ void route_credentials(struct api *a, struct conn *c)
 	struct bytes b = {0};
 
 	if (!token || strcmp(token, a->token) != 0 || !secure_getenv("AWS_ACCESS_KEY_ID")) {
-		conn_error(a, c, 404, "NotFound", "no credentials for this token");
+		conn_error(c, 404, "NotFound", "no credentials for this token");
 		return;
 	}
 	bytes_puts(&b, "{");
@@ -295,7 +295,7 @@ void route_credentials(struct api *a, struct conn *c)
 	put_member(&b, "Token", "AWS_SESSION_TOKEN", "");
 	put_member(&b, "Expiration", "AWS_CREDENTIAL_EXPIRATION", "9999-12-31T23:59:59Z");
 	bytes_puts(&b, "}");
-	conn_json(a, c, 200, b.failed ? "{}" : b.data);
+	conn_json(c, 200, b.failed ? "{}" : b.data);
 	bytes_free(&b);
 }
 
@@ -458,7 +458,7 @@ static void restore(struct api *a, const struct chan_head *head, const char *bod
 		a->restore = NULL;
 		a->state = RT_RESTORING;
 		if (c)
-			conn_answer(a, c, 200, "", NULL, NULL, 0);
+			conn_answer(c, 200, "", NULL, NULL, 0);
 	}
 	runtime_check(a); /* one that never asked for it goes on in its `next` */
 }

@@ -191,7 +191,7 @@ void route_telemetry(struct api *a, struct conn *c)
 	if (!x)
 		return;
 	if (a->ready) {
-		conn_error(a, c, 403, s.logs_api ? "Logs.SubscriptionClosed" : "Telemetry.SubscriptionClosed",
+		conn_error(c, 403, s.logs_api ? "Logs.SubscriptionClosed" : "Telemetry.SubscriptionClosed",
 			   "subscriptions are taken until init is over");
 		return;
 	}
@@ -201,14 +201,14 @@ void route_telemetry(struct api *a, struct conn *c)
 		 !(why = take_buffering(whole, &s)))
 		why = take_destination(whole, &s);
 	if (why) {
-		conn_error(a, c, 400, "ValidationError", "%s", why);
+		conn_error(c, 400, "ValidationError", "%s", why);
 		return;
 	}
 	slot = &get(a)->subs[x - a->extensions]; /* a later one takes the place of an earlier one */
 	bytes_free(&slot->queue);
 	(void)snprintf(s.name, sizeof s.name, "%s", x->name);
 	*slot = s;
-	conn_answer(a, c, 200, "", "text/plain", "OK", 2);
+	conn_answer(c, 200, "", "text/plain", "OK", 2);
 	telemetry_platform(a, s.logs_api ? "logsSubscription" : "telemetrySubscription",
 			   "{\"name\":\"%s\",\"state\":\"Subscribed\",\"types\":[\"%s%s%s\"]}", s.name,
 			   s.types & TELEMETRY_PLATFORM ? "platform" : "",
