@@ -21,7 +21,9 @@ static bool is_program_at(int dir, const char *name)
 {
 	struct stat st;
 
-	return fstatat(dir, name, &st, 0) == 0 && S_ISREG(st.st_mode) && (st.st_mode & 0111);
+	/* Where a link leads only the cell knows. */
+	return fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       (S_ISLNK(st.st_mode) || (S_ISREG(st.st_mode) && (st.st_mode & 0111)));
 }
 
 static bool has_bootstrap(const struct cell_spec *s, int dir)
@@ -165,20 +167,26 @@ static int find_image(struct cell_spec *spec, const char **ret_file, char **ret_
 {
 	const char *file = arena_printf(&spec->arena, "%s/config.json", spec->rootfs);
 	const char *root = arena_printf(&spec->arena, "%s/rootfs", spec->rootfs);
+	char derived[SPEC_MAX_NAME + 1];
 	AUTO_FD int fd = FD_NONE;
 	struct stat st;
 	int r;
 
 	if (!file || !root)
 		return err_oom(e);
-	if (stat(root, &st) < 0 || !S_ISDIR(st.st_mode))
+	/* Neither is followed when it is a link: it would lead to something of the host's. */
+	if (lstat(root, &st) < 0 || !S_ISDIR(st.st_mode))
 		return 0;
-	fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	fd = open(file, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (!fd_valid(fd))
 		return errno == ENOENT ? 0 : err_sys(e, errno, "'%s'", file);
 	r = fd_read_all(fd, SPEC_MAX_BYTES, ret_text, ret_len);
 	if (r < 0)
 		return err_sys(e, r, "reading '%s'", file);
+	/* Its name is that of the image, and not "rootfs". */
+	spec->name = arena_strdup(&spec->arena, spec_function_name(spec, derived));
+	if (!spec->name)
+		return err_oom(e);
 	spec->rootfs = root;
 	*ret_file = file;
 	return 1;

@@ -159,6 +159,7 @@ struct api {
 	unsigned port;
 	char arn[512];
 	bool snap_start;
+	bool host_net; /* others can connect as well, and are turned away */
 	bool ready, parked, ending;
 	bool used_restore; /* the runtime asked for its restore: it reseeds itself */
 	enum rt_state state;

@@ -66,7 +66,8 @@ static int spawn(const char *const *argv, char **env, const int output[2], pid_t
 		(void)posix_spawn_file_actions_adddup2(&actions, output[1], STDERR_FILENO);
 	}
 	memcpy(&words, &argv, sizeof words); /* execve(2) changes nothing */
-	r = posix_spawn(ret, argv[0], &actions, &attr, words, env);
+	r = posix_spawnp(ret, argv[0], &actions, &attr, words,
+			 env); /* a name without a slash, in an image: by its PATH */
 	(void)posix_spawnattr_destroy(&attr);
 	(void)posix_spawn_file_actions_destroy(&actions);
 	return -r;

@@ -3,7 +3,9 @@
  * between its rounds: whoever answers may go on using it. */
 #include "runtime/api/api.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -80,6 +82,33 @@ bool conn_has_room(struct api *a)
 	return find_free(a) || find_idle(a);
 }
 
+/* In the host's network anybody can connect. /proc/net/tcp tells whose the other end is, as a uid of our own namespace; those
+ * of others all show as one that is not ours. */
+static bool is_ours(int fd)
+{
+	struct sockaddr_in peer, local;
+	socklen_t len = sizeof peer, local_len = sizeof local;
+	char line[512], want[40];
+	bool found = false;
+	FILE *f;
+
+	if (getpeername(fd, (struct sockaddr *)&peer, &len) < 0 ||
+	    getsockname(fd, (struct sockaddr *)&local, &local_len) < 0)
+		return false;
+	(void)snprintf(want, sizeof want, "%08X:%04X %08X:%04X", peer.sin_addr.s_addr, ntohs(peer.sin_port),
+		       local.sin_addr.s_addr, ntohs(local.sin_port));
+	f = fopen("/proc/self/net/tcp", "re");
+	while (f && !found && fgets(line, sizeof line, f)) {
+		unsigned uid;
+		const char *at = strstr(line, want);
+
+		found = at && sscanf(at + strlen(want), " %*x %*x:%*x %*x:%*x %*x %u", &uid) == 1 && uid == getuid();
+	}
+	if (f)
+		(void)fclose(f);
+	return found;
+}
+
 bool conn_accept(struct api *a)
 {
 	struct conn *c = find_free(a);
@@ -91,6 +120,10 @@ bool conn_accept(struct api *a)
 	if (fd < 0) {
 		a->accept_failed = errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS;
 		return false;
+	}
+	if (a->host_net && !is_ours(fd)) {
+		(void)close(fd);
+		return true;
 	}
 	if (!c) {
 		c = find_idle(a);

@@ -204,6 +204,8 @@ static void open_listener(struct api *a)
 	char text[64];
 	int r = listen_at(a, any ? 0 : API_PORT);
 
+	a->host_net = any;
+
 	if (r < 0) {
 		(void)snprintf(text, sizeof text, "listening on 127.0.0.1:%d: %s", API_PORT, strerror(-r));
 		runtime_init_failed(a, "Runtime.InitError", text);
@@ -219,8 +221,10 @@ static void offer_credentials(struct api *a)
 	char uri[80];
 
 	make_uuid(a->token);
-	if (!a->snap_start || !secure_getenv("AWS_ACCESS_KEY_ID"))
+	/* The host keeps them out of a cell that is dumped, and says that there are some; they come with the restore. */
+	if (!secure_getenv("_FSBOX_CREDENTIALS"))
 		return;
+	(void)unsetenv("_FSBOX_CREDENTIALS");
 	(void)snprintf(uri, sizeof uri, "http://127.0.0.1:%u/2021-04-23/credentials", a->port);
 	(void)setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", uri, 1);
 	(void)setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN", a->token, 1);
