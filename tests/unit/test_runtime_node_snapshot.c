@@ -261,15 +261,17 @@ static bool expect_done_or_fault(struct chan_peer *p, uint64_t number, const cha
 	       CHECK_MEMEQ(f.body, answer, strlen(answer)) && expect_done(p, number);
 }
 
-/* What strict policies must leave to Node besides what docs/channel.md has for every runtime. rseq and
- * set_robust_list are of threads that were made before and have not run yet; io_uring no cell has, but Node 22 has here. */
+/* What strict policies must leave to Node besides what docs/channel.md has for every runtime: rseq and set_robust_list
+ * are of threads that were made before and have not run yet, openat to sched_getscheduler of Node 24, which looks at the
+ * processors. io_uring no cell has, but Node 22 and newer have it here. */
 TEST(a_filter_leaves_it_what_it_needs)
 {
 	/* clang-format off */
 	static const int more[] = {
 		SYS_epoll_pwait, SYS_epoll_wait, SYS_epoll_ctl, SYS_mprotect, SYS_madvise, SYS_sched_yield, SYS_munmap,
 		SYS_clock_nanosleep, SYS_nanosleep, SYS_close, SYS_exit, SYS_rseq,
-		SYS_set_robust_list, SYS_io_uring_enter,
+		SYS_set_robust_list, SYS_openat, SYS_fstat, SYS_newfstatat,
+		SYS_sched_getaffinity, SYS_sched_getparam, SYS_sched_getscheduler, SYS_io_uring_enter,
 	};
 	/* clang-format on */
 	int allowed[RUNTIME_NEEDED + sizeof more / sizeof more[0]];
