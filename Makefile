@@ -55,7 +55,7 @@ endef
 $(if $(DEV),$(shell find $(B)/obj -name '*.warned' -exec sh -c 'for w; do rm -f "$$w" "$${w%.warned}"; done' sh {} + 2>/dev/null))
 
 # ---- Sources: a folder that is not there yet is empty ----
-LIB_SRC     := $(wildcard $(addsuffix /*.c,$(addprefix sandbox/,base sys json spec rootfs confine cell) cgroup netns snapshot)) \
+LIB_SRC     := $(wildcard $(addsuffix /*.c,$(addprefix sandbox/,base sys json spec rootfs confine package cell) cgroup netns snapshot)) \
 	       $(wildcard sandbox/runtime/channel.c $(addprefix sandbox/runtime/api/,http.c json.c state.c))
 CLI_SRC     := $(wildcard sandbox/cli/*.c)
 ASSIST_SRC  := $(filter-out %/library.c %/napi.c,$(wildcard sandbox/runtime/assist/*.c))
@@ -63,7 +63,7 @@ NATIVE_SRC  := $(wildcard sandbox/runtime/native/*.c sandbox/runtime/channel.c) 
 API_SRC     := $(wildcard sandbox/runtime/api/*.c sandbox/runtime/channel.c)
 INIT_SRC    := $(wildcard sandbox/runtime/init/*.c)
 POLICYC_SRC := $(wildcard tools/policyc.c tools/policyc/*.c)
-POLICY_JSON := $(wildcard policies/*.json policies/seccomp/*.json)
+POLICY_JSON := $(wildcard policies/*.json policies/profiles/*.json)
 EXAMPLES    := $(wildcard contrib/examples/*.c)
 FUNCTIONS   := $(wildcard tests/functions/*.c)
 SUITES      := unit policy kernel system fault escape
@@ -75,7 +75,7 @@ POLICYC_OBJ := $(call obj,$(POLICYC_SRC) $(filter sandbox/base/% sandbox/sys/% s
 POLICYC  ?= $(B)/tools/policyc
 PYTHON_SRC := $(shell find sandbox/runtime/python -name '*.py' 2>/dev/null)
 NODE_SRC   := $(shell find sandbox/runtime/node -name '*.cjs' -o -name '*.js' 2>/dev/null)
-RUNTIME  := $(if $(INIT_SRC),$(B)/runtime/init) $(if $(NATIVE_SRC),$(B)/runtime/native $(B)/runtime/assist.so $(B)/runtime/api $(B)/runtime/probe.so) $(if $(PYTHON_SRC),$(B)/runtime/python/.made) $(if $(NODE_SRC),$(B)/runtime/node/.made)
+RUNTIME  := $(if $(INIT_SRC),$(B)/runtime/init) $(if $(NATIVE_SRC),$(B)/runtime/native $(B)/runtime/assist.so $(B)/runtime/api $(B)/runtime/unpack $(B)/runtime/probe.so) $(if $(PYTHON_SRC),$(B)/runtime/python/.made) $(if $(NODE_SRC),$(B)/runtime/node/.made)
 PROGRAMS := $(if $(CLI_SRC),$(B)/fsbox) $(RUNTIME)
 EXAMPLE_SO  := $(patsubst contrib/examples/%.c,$(B)/examples/%.so,$(EXAMPLES)) \
 	$(if $(shell command -v $(CXX)),$(patsubst contrib/examples/%.cpp,$(B)/examples/%-cpp.so,$(wildcard contrib/examples/*.cpp)))
@@ -88,7 +88,7 @@ all: $(B)/libfsbox.a $(PROGRAMS) $(EXAMPLE_SO)  ## build everything (default)
 
 # ---- What every object waits for: the libraries, and the same flags as last time ----
 $(B)/.libs: tools/deps.sh | $(B)/
-	$(Q)sh tools/deps.sh --check-libs $(LIBS)
+	$(Q)sh tools/deps.sh --check-libs $(LIBS) libarchive
 	$(Q)touch $@
 $(B)/.flags: FORCE | $(B)/
 	$(Q)printf '%s\n' '$(subst ','\'',$(CC) $(CPP_ALL) $(C_ALL))' | cmp -s - $@ || \

@@ -20,6 +20,7 @@ package_of_lib() {
 	libnl-3.0) echo libnl-3-dev ;;
 	jansson) echo libjansson-dev ;;
 	libcrypto) echo libssl-dev ;;
+	libarchive) echo libarchive-dev ;;
 	*) echo "$1-dev" ;;
 	esac
 }
@@ -49,13 +50,13 @@ list() {
 	for group in "$@"; do
 		case $group in
 		build)
-			echo gcc make pkgconf libc6-dev libseccomp-dev libnl-3-dev libjansson-dev libssl-dev
+			echo gcc make pkgconf libc6-dev libseccomp-dev libnl-3-dev libjansson-dev libssl-dev libarchive-dev
 			;;
 		test)
 			# binutils: nm, readelf · util-linux to iproute2, e2fsprogs, jq, python3: what the system tests look with · nodejs: what they run ·
-			# llvm: names in the fuzzers' stack traces · uuid-dev: a library of test functions · uidmap: newuidmap for the runs as an ordinary user · man-db, groff-base: the manual's own check
+			# python3-numpy: generators of functions · llvm: names in the fuzzers' stack traces · uuid-dev: a library of test functions · uidmap: newuidmap for the runs as an ordinary user · man-db, groff-base: the manual's own check
 			echo g++ clang llvm clang-format clang-tidy cppcheck shellcheck codespell
-			echo binutils util-linux bsdutils procps iproute2 uidmap e2fsprogs jq nodejs python3-minimal man-db groff-base libcap2-bin keyutils redis-tools uuid-dev
+			echo binutils util-linux bsdutils procps iproute2 uidmap e2fsprogs jq nodejs python3-minimal python3-numpy man-db groff-base libcap2-bin keyutils redis-tools uuid-dev python3-numpy
 			v=$(clang_version)
 			echo "libclang-rt-${v:-14}-dev"
 			;;
@@ -125,7 +126,7 @@ fi
 
 if ! command -v dpkg-query >/dev/null 2>&1; then
 	command -v cc >/dev/null 2>&1 && command -v make >/dev/null 2>&1 &&
-		check_libs libseccomp libnl-3.0 jansson libcrypto && exit 0
+		check_libs libseccomp libnl-3.0 jansson libcrypto libarchive && exit 0
 	# shellcheck disable=SC2046 # the names are words
 	say "this is no Debian system; install what these Debian packages hold:" $(list "$@")
 	exit 1

@@ -29,3 +29,8 @@ $(B)/runtime/node/.made: $(NODE_SRC) tools/bundle.awk tools/runtimes.mk
 	$(Q)rm -rf $(@D) && mkdir -p $(@D) && cp -R sandbox/runtime/node/node_modules $(@D)/
 	$(Q)awk -f tools/bundle.awk $(NODE_PARTS) >$(@D)/main.cjs.new && mv $(@D)/main.cjs.new $(@D)/main.cjs
 	$(Q)touch $@
+# No runtime, but a program beside them: packages are unpacked by it (sandbox/package).
+$(B)/runtime/unpack: $(wildcard sandbox/unpack/*.c) tools/runtimes.mk $(B)/.flags
+	@echo "  CC      $@"
+	$(Q)mkdir -p $(@D) && $(CC) $(CPP_ALL) $(NATIVE_ALL) $(if $(DEV),-Werror) -fPIE -pie $(filter-out $(SAN),$(LD_ALL)) -o $@ \
+		$(filter %.c,$^) $(shell pkg-config --cflags --libs libarchive 2>/dev/null)

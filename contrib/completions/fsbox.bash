@@ -18,7 +18,7 @@ _fsbox_value() { # COMMAND OPTION: the kind of its value, then fixed words
 	"run --mem" | "run -m") echo word ;;
 	"run --timeout" | "run -t") echo word ;;
 	"run --env" | "run -e") echo word ;;
-	"run --layer") echo dir ;;
+	"run --layer") echo word ;;
 	"run --tmp") echo word ;;
 	"run --tmp-dir") echo dir ;;
 	"run --rootfs") echo dir ;;
@@ -26,7 +26,7 @@ _fsbox_value() { # COMMAND OPTION: the kind of its value, then fixed words
 	"run --handler") echo word ;;
 	"run --name") echo word ;;
 	"run --net") echo word none loopback host ;;
-	"run --policy") echo file default none strict ;;
+	"run --policy") echo file default none strict custom node python ;;
 	"run --pids") echo word ;;
 	"run --cgroup-parent") echo word ;;
 	"run --secret") echo event ;;
@@ -41,7 +41,7 @@ _fsbox_value() { # COMMAND OPTION: the kind of its value, then fixed words
 	"snapshot --mem" | "snapshot -m") echo word ;;
 	"snapshot --timeout" | "snapshot -t") echo word ;;
 	"snapshot --env" | "snapshot -e") echo word ;;
-	"snapshot --layer") echo dir ;;
+	"snapshot --layer") echo word ;;
 	"snapshot --tmp") echo word ;;
 	"snapshot --tmp-dir") echo dir ;;
 	"snapshot --rootfs") echo dir ;;
@@ -49,7 +49,7 @@ _fsbox_value() { # COMMAND OPTION: the kind of its value, then fixed words
 	"snapshot --handler") echo word ;;
 	"snapshot --name") echo word ;;
 	"snapshot --net") echo word none loopback host ;;
-	"snapshot --policy") echo file default none strict ;;
+	"snapshot --policy") echo file default none strict custom node python ;;
 	"snapshot --pids") echo word ;;
 	"snapshot --cgroup-parent") echo word ;;
 	"snapshot --secret") echo event ;;

@@ -43,7 +43,9 @@ struct cell_host {
 	int slots;                      /* descriptor of the table of cells, see slots.c */
 	uint32_t range_first, n_ranges; /* span of outside ids, privileged only */
 	int target_fd; /* the code, opened and checked by the face (facts.code); FD_NONE: by its name. Not closed here */
-	bool clone_beside;                /* CLONE_INTO_CGROUP does not work from here: the child enters by itself */
+	bool clone_beside; /* CLONE_INTO_CGROUP does not work from here: the child enters by itself */
+	const char
+		*target_path; /* where the code is, when that is not what the spec's target names; or NULL. Borrowed */
 	struct cell_trace *trace;         /* NULL unless wanted */
 	const struct snap_engine *engine; /* borrowed; NULL: no snapshots */
 	/* What CRIU knows of this kernel, from an earlier worker or dump of this boot; empty: it has to look. */

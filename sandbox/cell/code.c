@@ -2,6 +2,7 @@
 
 #include "base/fd.h"
 #include "base/str.h"
+#include "confine/confine.h"
 #include "sys/sys.h"
 
 #include <fcntl.h>
@@ -95,6 +96,26 @@ static bool is_visible(const struct cell_spec *s, const char *path)
 	return s->rootfs || str_starts(path, "/usr/");
 }
 
+/* The runtime for shared objects is dynamic: without its loader the kernel would only say "no such file" of the runtime. */
+static int find_loader(struct cell_spec *s, int root, struct err *e)
+{
+#if defined(__aarch64__)
+	static const char loader[] = "/lib/ld-linux-aarch64.so.1";
+#else
+	static const char loader[] = "/lib64/ld-linux-x86-64.so.2";
+#endif
+
+	if (find_in_root(s, root, loader))
+		return 0;
+	return err_hint(
+		e,
+		err_set(e, ERR_NOT_FOUND, ENOENT,
+			"shared objects need glibc's loader %s, which is not in the cell's root ('%s')", loader,
+			s->rootfs),
+		"a root with glibc, as new as that fsbox was built against; or build the code as a program of its "
+		"own for the Runtime API");
+}
+
 static int find_interpreter(struct cell_spec *s, struct spec_code *what, struct err *e)
 {
 	const char *const *places = code_interpreters(what->runtime);
@@ -102,11 +123,14 @@ static int find_interpreter(struct cell_spec *s, struct spec_code *what, struct 
 	AUTO_FD int root = FD_NONE;
 	int r;
 
-	if (!places)
+	if (!places && (what->runtime != SPEC_RUNTIME_NATIVE || !s->rootfs))
 		return 0;
 	root = open(root_name, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (!fd_valid(root))
-		return err_set(e, ERR_SPEC, 0, "--rootfs '%s': %s", root_name, strerrordesc_np(errno));
+		return errno == ENOTDIR ? err_set(e, ERR_SPEC, 0, "'%s' is not a directory", root_name)
+					: err_set(e, ERR_SPEC, 0, "'%s': %s", root_name, strerrordesc_np(errno));
+	if (!places)
+		return find_loader(s, root, e);
 	for (; *places; places++) {
 		const char *path = find_in_root(s, root, *places);
 
@@ -186,37 +210,126 @@ static int open_image(struct cell_spec *spec, struct cell_code *ret, struct err 
 	return r < 0 ? r : 1;
 }
 
-int code_open(struct cell_spec *spec, const char *runtime_dir, struct cell_code *ret, struct err *e)
+/* ---- Packages ---- */
+
+/* The unpacker is confined as functions are. */
+static int confine(void *arg)
 {
-	AUTO_FD int fd = FD_NONE;
-	unsigned char head[CODE_HEAD];
-	struct code_look look = {0};
-	struct spec_code what;
+	return filter_install(arg);
+}
+
+/* Unpacks a zip archive. 1 with its directory open in *fd and its path in *path; 0 when it is none. */
+static int open_package(struct cell_spec *spec, const char *runtime_dir, int *fd, const char **path,
+			struct cell_code *code, struct err *e)
+{
+	/* So that no cold start has to compile what it imports: nothing can be written where it stands. By the host's
+	 * interpreter, which is the cell's; what it cannot compile fails where it is imported. */
+	static const char *const compile[] = {"/usr/bin/python3", "-I", "-m", "compileall", "-q", "--invalidation-mode",
+					      "unchecked-hash",   ".",  NULL};
+	const bool python = spec->runtime == SPEC_RUNTIME_PYTHON && !spec->rootfs && access(compile[0], X_OK) == 0;
+	struct package *p = &code->packages[code->n_packages];
+	unsigned char head[4];
+	struct filter filter;
+	char unpacker[600];
 	int r;
 
-	*ret = (struct cell_code){.fd = FD_NONE};
-	r = open_image(spec, ret, e);
-	if (r != 0)
-		return r < 0 ? r : check_runtime(runtime_dir, ret->what.runtime, e);
-	fd = open(spec->target, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (pread(*fd, head, sizeof head, 0) != (ssize_t)sizeof head || !package_is_zip(head, sizeof head))
+		return 0;
+	if (!filter_builtin("default", &filter))
+		return err_set(e, ERR_BUG, ENOENT, "no built-in policy 'default'");
+	(void)snprintf(unpacker, sizeof unpacker, "%s/unpack", runtime_dir);
+	r = package_open(*path, *fd, unpacker, confine, &filter, python ? compile : NULL, p, e);
+	if (r < 0)
+		return r;
+	code->n_packages++;
+	*path = arena_strdup(&spec->arena, p->path);
+	if (!*path)
+		return err_oom(e);
+	fd_closep(fd);
+	*fd = open(*path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	return *fd < 0 ? err_sys(e, errno, "opening '%s'", *path) : 1;
+}
+
+static int open_layers(struct cell_spec *spec, const char *runtime_dir, struct cell_code *code, struct err *e)
+{
+	for (size_t i = 0; i < spec->n_layers; i++) {
+		AUTO_FD int fd = open(spec->layers[i], O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+		int r;
+
+		if (!fd_valid(fd))
+			continue; /* said by name where layers are looked at */
+		r = open_package(spec, runtime_dir, &fd, &spec->layers[i], code, e);
+		if (r < 0)
+			return err_ctx(e, r, "--layer");
+	}
+	return 0;
+}
+
+/* ---- The whole ---- */
+
+static int open_target(struct cell_spec *spec, const char *runtime_dir, struct cell_code *code, struct err *e)
+{
+	AUTO_FD int fd = open(spec->target, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	unsigned char head[CODE_HEAD];
+	struct code_look look = {0};
+	int r;
+
 	if (!fd_valid(fd))
 		return errno == ENOENT || errno == ENOTDIR
 			       ? err_set(e, ERR_NOT_FOUND, errno, "'%s': %s", spec->target, strerrordesc_np(errno))
 			       : err_sys(e, errno, "'%s'", spec->target);
-	r = look_at(spec, fd, head, &look, e);
+	code->path = spec->target;
+	r = open_package(spec, runtime_dir, &fd, &code->path, code, e);
+	if (r >= 0)
+		r = look_at(spec, fd, head, &look, e);
 	if (r == 0)
-		r = code_of(spec, &look, &what, e);
+		r = code_of(spec, &look, &code->what, e);
 	if (r == 0)
-		r = check_runtime(runtime_dir, what.runtime, e);
+		r = check_runtime(runtime_dir, code->what.runtime, e);
 	if (r == 0)
-		r = find_interpreter(spec, &what, e);
+		r = find_interpreter(spec, &code->what, e);
+	if (r == 0)
+		code->fd = take_fd(&fd);
+	return r;
+}
+
+int code_open(struct cell_spec *spec, const char *runtime_dir, struct cell_code *ret, struct err *e)
+{
+	int r;
+
+	*ret = (struct cell_code){.fd = FD_NONE};
+	r = open_layers(spec, runtime_dir, ret, e);
+	if (r == 0)
+		r = open_image(spec, ret, e);
+	if (r == 1)
+		r = check_runtime(runtime_dir, ret->what.runtime, e);
+	else if (r == 0)
+		r = open_target(spec, runtime_dir, ret, e);
 	if (r < 0)
-		return r;
-	*ret = (struct cell_code){.fd = take_fd(&fd), .what = what};
-	return 0;
+		code_close(ret);
+	return r;
 }
 
 void code_close(struct cell_code *c)
 {
 	fd_closep(&c->fd);
+	while (c->n_packages > 0)
+		package_close(&c->packages[--c->n_packages]);
+}
+
+int code_probe(enum spec_runtime runtime, const char *runtime_dir, char *buf, size_t size, struct err *e)
+{
+	struct spec_code what = {.runtime = runtime};
+	struct cell_spec spec;
+	int r = check_runtime(runtime_dir, runtime, e);
+
+	spec_init(&spec);
+	if (r == 0)
+		r = find_interpreter(&spec, &what, e);
+	if (r == 0 && what.interpreter)
+		(void)snprintf(buf, size, "%s", what.interpreter);
+	else if (r == 0)
+		(void)snprintf(buf, size, "%s/%s", runtime_dir, runtime_files[runtime]);
+	spec_done(&spec);
+	return r;
 }

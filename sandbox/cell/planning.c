@@ -35,7 +35,8 @@ static int check_readable(const char *path, int fd, bool privileged, bool dir, s
 static int check_files(const struct cell *c, bool privileged, struct err *e)
 {
 	const struct cell_spec *s = c->spec;
-	int r = !s->target ? 0 : check_readable(s->target, c->host->target_fd, privileged, c->host->facts.code.dir, e);
+	const char *code = c->host->target_path ? c->host->target_path : s->target;
+	int r = !code ? 0 : check_readable(code, c->host->target_fd, privileged, c->host->facts.code.dir, e);
 
 	if (r == 0 && s->rootfs)
 		r = check_readable(s->rootfs, FD_NONE, privileged, true, e);
@@ -143,7 +144,9 @@ int enter_plan(struct cell *c, struct err *e)
 	/* The very file that was checked, whatever its name means by now. Inside, where the mount of that descriptor
 	 * would be another namespace's, it has to be the name; there it is the caller's own file all the same. */
 	(void)snprintf(texts.target, sizeof texts.target, "/proc/self/fd/%d", c->host->target_fd);
-	facts.target_source = facts.privileged && fd_valid(c->host->target_fd) ? texts.target : c->spec->target;
+	facts.target_source = facts.privileged && fd_valid(c->host->target_fd) ? texts.target
+			      : c->host->target_path                           ? c->host->target_path
+									       : c->spec->target;
 	if (r == 0 && c->spec->tmp_dir) {
 		r = make_tmp_dir(c, &facts, e);
 		facts.tmp_source = c->quota.path;

@@ -184,6 +184,18 @@ static void look_runtime(const struct check *c, const struct selftest *t, struct
 		(void)snprintf(f->detail, sizeof f->detail, "%s", t->runtime);
 }
 
+static void look_code(const struct check *c, const struct selftest *t, struct finding *f)
+{
+	struct err e = {0};
+	char path[sizeof f->detail];
+
+	if (t->runtime[0] == '\0')
+		return; /* not reached */
+	if (code_probe((enum spec_runtime)c->arg, t->runtime, path, sizeof path, &e) == 0)
+		(void)snprintf(e.msg, sizeof e.msg, "%.399s", path);
+	from_err(f, &e);
+}
+
 static void look_state(const struct check *c, const struct selftest *t, struct finding *f)
 {
 	(void)c;
@@ -336,6 +348,13 @@ static const struct check checks[] = {
 	  "run as root", look_ids },
 	{ "host", "cell", REQUIRED, "the whole of it, tried", NULL,
 	  NULL, look_cell },
+
+	{ "runtimes", "python", OPTIONAL, "app.py", "no Python functions",
+	  NULL, look_code, .arg = SPEC_RUNTIME_PYTHON },
+	{ "runtimes", "node", OPTIONAL, "app.mjs, app.js, app.cjs", "no Node.js functions",
+	  NULL, look_code, .arg = SPEC_RUNTIME_NODE },
+	{ "runtimes", "custom", OPTIONAL, "bootstrap, by the Runtime API", "no custom runtimes",
+	  NULL, look_code, .arg = SPEC_RUNTIME_CUSTOM },
 
 	{ "snapshots", "criu", OPTIONAL, "dumps functions after init, restores them", "every start is a cold one",
 	  NULL, look_engine },

@@ -40,7 +40,8 @@ int policy_load(const char *name, struct filter *base, struct filter *runtime, s
 
 			return err_hint(
 				e, r,
-				"the built-in ones are default, strict and none; a file's name has a / in it or "
+				"the built-in ones are default, strict, python, node, custom and none; a file's name has "
+				"a / in it or "
 				"ends in .json");
 		}
 

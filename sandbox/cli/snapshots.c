@@ -158,7 +158,7 @@ static int add_code(struct snap_key *k, const struct invoker *inv, struct err *e
 	if (c->image)
 		return add_start(k, c->image, e);
 	if (c->dir)
-		return add_tree(k, "code", s->target, e);
+		return add_tree(k, "code", inv->host->target_path ? inv->host->target_path : s->target, e);
 	r = add_file(k, "code", s->target, inv->host->target_fd, e);
 	return r == 0 ? add_text(k, "file name", file, strlen(file), e) : r;
 }
@@ -221,6 +221,13 @@ int snapshot_open(struct snapshot_use *u, const struct invoker *inv, struct err 
 	if (!inv->host->facts.privileged)
 		return err_hint(e, err_set(e, ERR_UNSUPPORTED, EPERM, "snapshots need root"),
 				"run it as root, or without --snapshot");
+	if (inv->host->facts.code.runtime == SPEC_RUNTIME_CUSTOM && inv->spec->net == SPEC_NET_HOST)
+		return err_hint(
+			e,
+			err_set(e, ERR_UNSUPPORTED, EOPNOTSUPP,
+				"the Runtime API of a custom runtime would listen in the host's network, in every "
+				"clone at the same port"),
+			"--net loopback, or without --snapshot");
 	r = raise_files(e);
 	if (r == 0)
 		r = snap_engine_find(inv->host->facts.runtime_dir, &u->engine, e);

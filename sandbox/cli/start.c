@@ -21,6 +21,7 @@ void cli_use_code(struct cell_host *h, const struct cell_code *code)
 {
 	h->target_fd = code->fd;
 	h->facts.code = code->what;
+	h->target_path = code->path;
 }
 
 /* What was ignored when we were started stays ignored: nohup(1) means it. */

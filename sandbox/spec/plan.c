@@ -379,6 +379,18 @@ static int plan_image_env(struct cell_plan *p, const struct spec_image *image, s
 	return r;
 }
 
+/* May the policy bring a filter that the runtime installs? Python then loads what it needs for that in its init, which has
+ * a whole CPU, and not in the first call, which has the share. */
+static bool comes_after_init(const struct cell_spec *spec)
+{
+	static const char *const before[] = {"default", "custom", "none"};
+
+	for (size_t i = 0; i < ARRAY_LEN(before); i++)
+		if (strcmp(spec->policy, before[i]) == 0)
+			return false;
+	return true;
+}
+
 static int plan_env(struct cell_plan *p, const struct cell_spec *spec, const struct host_facts *host, struct err *e)
 {
 	struct arena *a = &p->arena;
@@ -397,6 +409,7 @@ static int plan_env(struct cell_plan *p, const struct cell_spec *spec, const str
 		arena_printf(a, "AWS_LAMBDA_FUNCTION_MEMORY_SIZE=%llu", (unsigned long long)(spec->memory_bytes >> 20)),
 		arena_printf(a, "AWS_LAMBDA_LOG_GROUP_NAME=/aws/lambda/%s", name),
 		arena_printf(a, "_HANDLER=%s", host->code.handler ? host->code.handler : base_name(host->target_path)),
+		comes_after_init(spec) && host->code.runtime == SPEC_RUNTIME_PYTHON ? "_FSBOX_FILTER=1" : "",
 		/* Of the host's network a cell takes the port that is free. */
 		host->code.runtime == SPEC_RUNTIME_CUSTOM && spec->net == SPEC_NET_HOST
 			? "AWS_LAMBDA_RUNTIME_API_PORT=0"
@@ -480,6 +493,19 @@ static const char *heap_limit(struct cell_plan *p, const struct cell_spec *spec)
 			    (unsigned long long)(spec->memory_bytes >> 20) * 9 / 10);
 }
 
+/* AWS_LAMBDA_EXEC_WRAPPER: a program that gets an interpreter and its arguments as its own; the last of several counts, an
+ * empty one is none. Custom runtimes have it from the Runtime API's server. */
+static const char *find_wrapper(const struct cell_spec *spec, enum spec_runtime runtime)
+{
+	static const char key[] = "AWS_LAMBDA_EXEC_WRAPPER=";
+	const char *found = NULL;
+
+	for (size_t i = 0; i < spec->n_env && (runtime == SPEC_RUNTIME_PYTHON || runtime == SPEC_RUNTIME_NODE); i++)
+		if (strncmp(spec->env[i], key, sizeof key - 1) == 0)
+			found = spec->env[i] + sizeof key - 1;
+	return found && *found ? found : NULL;
+}
+
 /* What PID 1 executes. */
 static int plan_argv(struct cell_plan *p, const struct cell_spec *spec, const struct host_facts *host, struct err *e)
 {
@@ -505,6 +531,8 @@ static int plan_argv(struct cell_plan *p, const struct cell_spec *spec, const st
 	else if (host->code.runtime == SPEC_RUNTIME_CUSTOM)
 		words = custom;
 	p->argv[0] = "/var/runtime/init";
+	if (p->role != PLAN_RESTORED && find_wrapper(spec, host->code.runtime))
+		p->argv[n++] = find_wrapper(spec, host->code.runtime);
 	for (; *words; words++)
 		p->argv[n++] = *words;
 	if (p->role != PLAN_RESTORED && host->code.image)

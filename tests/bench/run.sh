@@ -123,3 +123,8 @@ echo
 store=$(mktemp -d "$build/bench.XXXXXX") || exit 1
 chmod 755 "$store"
 "$B/snapshots" "$((rounds / 3 > 5 ? rounds / 3 : 5))" "$store"
+
+# ---- Python, Node, the Runtime API ----
+[ -x /usr/bin/python3 ] || exit 0
+echo
+/usr/bin/python3 tests/bench/runtimes.py "$build" "$((rounds / 3 > 5 ? rounds / 3 : 5))"

@@ -60,8 +60,9 @@ static void check_error(const uint8_t *body, size_t len)
 	must(r == 0 || r == -EPROTO || r == -EMSGSIZE);
 	if (r == 0) {
 		must(v.type == (char *)copy + sizeof(struct chan_error) && v.message == v.type + v.type_len);
-		must(v.message + v.message_len == (char *)copy + len);
+		must(v.document == v.message + v.message_len && v.document + v.document_len == (char *)copy + len);
 		must(v.type_len <= CHAN_MAX_TYPE && v.message_len <= CHAN_MAX_MESSAGE);
+		must(v.document_len <= CHAN_MAX_DOCUMENT);
 	}
 	free(copy);
 }

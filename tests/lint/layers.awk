@@ -1,8 +1,8 @@
 # Who may include whom. Input: C sources and headers below sandbox/, cgroup/, netns/, snapshot/. Prints each breach.
 #
-#   ring 4   cli daemon http shim spawn oci      processes; never include each other
+#   ring 4   cli daemon http shim spawn oci unpack   processes; never include each other
 #   ring 3   cell
-#   ring 2   rootfs confine cgroup netns snapshot   mechanisms; never include each other
+#   ring 2   rootfs confine cgroup netns snapshot package   mechanisms; never include each other
 #   ring 1   spec wire                           pure data
 #   ring 0   base sys json                       base knows nobody; sys and json know base
 #   runtime  what runs inside a cell: knows only itself; cell/ and snapshot/ may read the channel's contract
@@ -10,7 +10,7 @@
 # From outside, a folder is its header folder/folder.h, but rings 0 and 1 have one header per subject.
 
 BEGIN {
-	split("base=0 sys=0 json=0 spec=1 wire=1 rootfs=2 confine=2 cgroup=2 netns=2 snapshot=2 cell=3 " \
+	split("base=0 sys=0 json=0 spec=1 wire=1 rootfs=2 confine=2 cgroup=2 netns=2 snapshot=2 package=2 unpack=4 cell=3 " \
 	      "cli=4 daemon=4 http=4 shim=4 spawn=4 oci=4 runtime=9", list, " ")
 	for (i in list) {
 		split(list[i], kv, "=")
@@ -22,6 +22,7 @@ BEGIN {
 	owner["netlink/"] = "netns"
 	owner["sys/capability.h"] = "confine"
 	owner["openssl/"] = "snapshot"
+	owner["archive"] = "unpack"
 	owner["sqlite3.h"] = "daemon"
 	owner["microhttpd.h"] = "http"
 	owner["protobuf-c/"] = "shim"

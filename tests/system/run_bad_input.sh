@@ -81,11 +81,24 @@ test_an_executable_is_not_a_function() {
 	watch_world
 	need_root
 	# a static program, no dynamic section that dlopen(3) could use
-	refuses 126 "init" "not a shared object" -- "$FSBOX_BUILD/runtime/init"
+	refuses 126 "init" "not a shared object" -- --runtime native "$FSBOX_BUILD/runtime/init"
 	# a position-independent one passes for a shared object by its head; loading it says so
-	cell /bin/true
+	cell --runtime native /bin/true
 	check_ne "$status" 0
 	check_ask .errorType Runtime.ImportModuleError
+	# left to itself it is a custom runtime, which this one is not: it ends without asking for an event
+	cell /bin/true
+	check_eq "$status" 1
+	check_ask .errorType Runtime.ExitError
+	check_world
+}
+
+test_a_root_without_the_loader_is_named() {
+	need_root
+	watch_world
+	mkdir -p "$T/root/usr"
+	chmod 755 "$TAP_DIR" "$T" "$T/root"
+	refuses 127 "loader /lib" "glibc" -- --rootfs "$T/root" "$FUNCTIONS/echo.so"
 	check_world
 }
 
@@ -243,7 +256,7 @@ test_a_rootfs_that_is_a_file_or_missing_is_named() {
 test_an_unknown_policy_is_named_with_those_there_are() {
 	watch_world
 	need_root
-	refuses 2 "no policy 'strickt'" "default, strict and none" -- --policy strickt "$FUNCTIONS/echo.so"
+	refuses 2 "no policy 'strickt'" "default, strict, python, node, custom and none" -- --policy strickt "$FUNCTIONS/echo.so"
 	check_world
 }
 

@@ -7,6 +7,7 @@
 . "$(dirname "$0")/../lib/cell.sh"
 # shellcheck source=tests/lib/snapshot.sh
 . "$(dirname "$0")/../lib/snapshot.sh"
+LONG=$((20 * ${FSBOX_SLOWER:-1})) # seconds for what is not about time
 
 CLIENTS=$FSBOX_SRC/build/clients
 [ -x "$CLIENTS/cpp/bootstrap" ] || {
@@ -18,13 +19,13 @@ CLIENTS=$FSBOX_SRC/build/clients
 client() { # ERROR-TYPE fsbox run's arguments
 	client_type=$1
 	shift
-	cell_status 1 --mem 512 --timeout 10 "$@" --event '{"a":1}' --event '"fail"' --event 3
+	cell_status 1 --mem 512 --timeout "$LONG" "$@" --event '{"a":1}' --event '"fail"' --event 3
 	check_contains "$T/out" '{"a":1}'
 	check_eq "$(sed -n 2p "$T/out" | jq -r '[.errorType, .errorMessage] | join(": ")')" "$client_type: as asked"
 	check_contains "$T/out" 3
 	check_eq "$(grep -c 'Init Duration' "$T/err")" 1
 	cell_status 124 --mem 512 --timeout "${FSBOX_SLOWER:-1}" "$@" --event '"sleep"'
-	cell_status 0 --mem 512 --timeout 20 "$@" --event '"big"'
+	cell_status 0 --mem 512 --timeout "$LONG" "$@" --event '"big"'
 	check_eq "$(wc -c <"$T/out")" 6291456
 }
 
@@ -34,7 +35,7 @@ clones() { # HOW fsbox run's arguments
 	shift
 	snapshot_status 0 create --mem 512 "$@"
 	for i in 1 2 3 4 5 6 7 8 9 10; do
-		cell_status 0 --mem 512 --timeout 10 "--snapshot=$clones_how" "$@" --event "{\"clone\":$i}" --event 7
+		cell_status 0 --mem 512 --timeout "$LONG" "--snapshot=$clones_how" "$@" --event "{\"clone\":$i}" --event 7
 		restored
 		check_contains "$T/out" "{\"clone\":$i}"
 	done
@@ -44,7 +45,7 @@ test_the_runtime_interface_client_for_node() {
 	need_root
 	watch_world
 	client TypeError --handler app.handler "$CLIENTS/ric"
-	cell_status 0 --mem 512 --timeout 10 --handler app.stream "$CLIENTS/ric"
+	cell_status 0 --mem 512 --timeout "$LONG" --handler app.stream "$CLIENTS/ric"
 	check_eq "$(cat "$T/out")" 'one two'
 	check_world
 }
@@ -73,7 +74,7 @@ test_middleware_and_powertools_in_a_handler() {
 	need_root
 	watch_world
 	for how in 'custom' 'node'; do
-		cell_status 0 --mem 512 --timeout 10 --runtime "$how" --handler tools.handler "$CLIENTS/ric" --event '{"k":"v"}' --event '"fail"'
+		cell_status 0 --mem 512 --timeout "$LONG" --runtime "$how" --handler tools.handler "$CLIENTS/ric" --event '{"k":"v"}' --event '"fail"'
 		check_eq "$(cat "$T/out")" '{"traced":false,"left":true}
 {"caught":"RangeError"}'
 		grep '^{' "$T/err" >"$T/records"

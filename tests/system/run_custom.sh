@@ -7,6 +7,7 @@
 . "$(dirname "$0")/../lib/cell.sh"
 # shellcheck source=tests/lib/snapshot.sh
 . "$(dirname "$0")/../lib/snapshot.sh"
+LONG=$((20 * ${FSBOX_SLOWER:-1})) # seconds for what is not about time
 
 program() { # NAME below $T; from stdin, executable
 	mkdir -p "$T/$(dirname "$1")"
@@ -101,11 +102,66 @@ test_the_bootstrap_of_the_tutorial_in_bash_with_curl() {
 		  curl -sS "http://$AWS_LAMBDA_RUNTIME_API/2018-06-01/runtime/invocation/$ID/response" -d "$ANSWER" >/dev/null
 		done
 	END
-	cell_status 0 --timeout 10 --handler function.handler "$T/pkg" --event '[1]' --event '[2]'
+	cell_status 0 --timeout "$LONG" --handler function.handler "$T/pkg" --event '[1]' --event '[2]'
 	check_eq "$(cat "$T/out")" '{"echo": [1]}
 {"echo": [2]}'
 	check_contains "$T/err" 'got: [2]'
 	check_world
+}
+
+test_half_a_stream_is_an_error_and_the_next_call_goes_on() {
+	need_root
+	watch_world
+	program bootstrap <<-'END'
+		#!/usr/bin/python3
+		import http.client, os, socket
+		where = os.environ["AWS_LAMBDA_RUNTIME_API"].split(":")
+		api = http.client.HTTPConnection(*where)
+		while True:
+		    api.request("GET", "/2018-06-01/runtime/invocation/next")
+		    r = api.getresponse()
+		    event = r.read()
+		    path = "/2018-06-01/runtime/invocation/%s/response" % r.headers["Lambda-Runtime-Aws-Request-Id"]
+		    if event == b"1":
+		        s = socket.create_connection(where)
+		        s.sendall(("POST %s HTTP/1.1\r\nTransfer-Encoding: chunked\r\nLambda-Runtime-Function-Response-Mode: streaming\r\n\r\n4\r\nhalf\r\n" % path).encode())
+		        s.shutdown(socket.SHUT_WR)
+		        print("told", s.recv(100).split()[1].decode(), flush=True)
+		    else:
+		        api.request("POST", path, b"whole")
+		        api.getresponse().read()
+	END
+	cell_status 1 "$T/bootstrap" --event 1 --event 2
+	check_eq "$(sed -n 1p "$T/out" | jq -r .errorType)" Runtime.TruncatedResponse
+	check_eq "$(sed -n 2p "$T/out")" whole
+	check_contains "$T/err" 'told 400'
+	check_world
+}
+
+test_keys_are_asked_for_where_there_will_be_an_image() {
+	own_store
+	program bootstrap <<-'END'
+		#!/usr/bin/python3
+		import http.client, json, os
+		api = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
+		def ask(method, path, body=None, headers={}):
+		    api.request(method, path, body, headers)
+		    r = api.getresponse()
+		    return r, r.read()
+		while True:
+		    r, _ = ask("GET", "/2018-06-01/runtime/invocation/next")
+		    id = r.headers["Lambda-Runtime-Aws-Request-Id"]
+		    path = "/" + os.environ.get("AWS_CONTAINER_CREDENTIALS_FULL_URI", "///none").split("/", 3)[3]
+		    _, good = ask("GET", path, None, {"Authorization": os.environ.get("AWS_CONTAINER_AUTHORIZATION_TOKEN", "")})
+		    bad, _ = ask("GET", path, None, {"Authorization": "other"})
+		    ask("POST", "/2018-06-01/runtime/invocation/%s/response" % id,
+		        json.dumps([os.environ.get("AWS_ACCESS_KEY_ID"), json.loads(good).get("AccessKeyId"), bad.status]))
+	END
+	cell_status 0 --env AWS_ACCESS_KEY_ID=key --env AWS_SECRET_ACCESS_KEY=s "$T/bootstrap"
+	check_eq "$(cat "$T/out")" '["key", null, 404]'
+	cell_status 0 --snapshot=unseeded --env AWS_ACCESS_KEY_ID=key --env AWS_SECRET_ACCESS_KEY=s "$T/bootstrap"
+	check_eq "$(cat "$T/out")" '[null, "key", 404]'
+	check_store
 }
 
 test_an_extension_hears_of_calls_and_of_the_end() {
@@ -132,6 +188,56 @@ test_an_extension_hears_of_calls_and_of_the_end() {
 	cell_status 0 --layer "$T/layer" "$T/bootstrap" --event 1 --event 2
 	check_eq "$(grep -c 'watcher: INVOKE' "$T/err")" 2
 	check_eq "$(grep -c 'watcher: SHUTDOWN spindown' "$T/err")" 1
+	check_world
+}
+
+test_an_extension_gets_the_records_that_it_has_subscribed_to() {
+	need_root
+	watch_world
+	python_bootstrap bootstrap 'random.random = lambda: print("the function says this", flush=True) or 0.5'
+	program layer/extensions/listener <<-'END'
+		#!/usr/bin/python3
+		import http.client, http.server, json, os, threading
+		got = []
+		class Sink(http.server.BaseHTTPRequestHandler):
+		    def do_POST(self):
+		        got.extend(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+		        self.send_response(200)
+		        self.end_headers()
+		    def log_message(self, *a): pass
+		sink = http.server.HTTPServer(("127.0.0.1", 8080), Sink)
+		threading.Thread(target=sink.serve_forever, daemon=True).start()
+		api = http.client.HTTPConnection(os.environ["AWS_LAMBDA_RUNTIME_API"])
+		def ask(method, path, body=None, headers={}):
+		    api.request(method, path, body and json.dumps(body), headers)
+		    r = api.getresponse()
+		    return r.status, r.headers, r.read()
+		_, h, _ = ask("POST", "/2020-01-01/extension/register", {"events": ["INVOKE", "SHUTDOWN"]}, {"Lambda-Extension-Name": "listener"})
+		me = {"Lambda-Extension-Identifier": h["Lambda-Extension-Identifier"]}
+		bad, _, _ = ask("PUT", "/2022-07-01/telemetry", {"schemaVersion": "2022-12-13", "types": ["platform"], "destination": {"protocol": "HTTP", "URI": "http://elsewhere:1"}}, me)
+		good, _, ok = ask("PUT", "/2022-07-01/telemetry", {"schemaVersion": "2022-12-13", "types": ["platform", "function", "extension"],
+		    "buffering": {"maxItems": 1000, "maxBytes": 262144, "timeoutMs": 25},
+		    "destination": {"protocol": "HTTP", "URI": "http://sandbox.localdomain:8080/x"}}, me)
+		print("subscribed", bad, good, ok.decode(), flush=True)
+		while True:
+		    _, _, event = ask("GET", "/2020-01-01/extension/event/next", None, me)
+		    if json.loads(event)["eventType"] == "SHUTDOWN":
+		        import time
+		        time.sleep(0.2)
+		        for g in got:
+		            print("RECORD", json.dumps(g), flush=True)
+		        os._exit(0)
+	END
+	chmod 755 "$T/layer" "$T/layer/extensions"
+	cell_status 0 --timeout "$LONG" --layer "$T/layer" "$T/bootstrap" --event 1 --event '"x"'
+	check_contains "$T/err" 'subscribed 400 200 OK'
+	sed -n 's/^RECORD //p' "$T/err" >"$T/records"
+	check_eq "$(jq -r 'select(.type == "function") | .record' "$T/records" | head -n 1)" 'the function says this'
+	check_eq "$(jq -r 'select(.type == "platform.start") | .record.requestId' "$T/records" | wc -l)" 2
+	check_eq "$(jq -r 'select(.type == "platform.runtimeDone") | .record.status' "$T/records" | sort -u)" success
+	check_eq "$(jq -r 'select(.type == "platform.report") | .record.metrics | (.durationMs > 0) and (.memorySizeMB == 128)' "$T/records" | sort -u)" true
+	check_eq "$(jq -r 'select(.type == "platform.telemetrySubscription") | .record.types | join(" ")' "$T/records")" 'platform function extension'
+	check_eq "$(jq -r 'select(.type == "extension") | .record' "$T/records" | grep -c subscribed)" 1
 	check_world
 }
 
@@ -168,10 +274,10 @@ test_an_answer_of_6_mb_goes_through_and_more_does_not() {
 	plain_bootstrap bootstrap
 	head -c 6291456 /dev/zero | tr '\0' 7 >"$T/event"
 	chmod 644 "$T/event"
-	cell_status 0 --timeout 20 "$T/bootstrap" --event "@$T/event"
+	cell_status 0 --timeout "$LONG" "$T/bootstrap" --event "@$T/event"
 	check cmp "$T/event" "$T/out"
 	python_bootstrap bootstrap.py 'import random; random.random = lambda: "x" * 6291600'
-	cell_status 1 --mem 512 --timeout 20 "$T/bootstrap.py" --runtime custom
+	cell_status 1 --mem 512 --timeout "$LONG" "$T/bootstrap.py" --runtime custom
 	check_ask .errorType Function.ResponseSizeTooLarge
 }
 
@@ -200,6 +306,19 @@ test_a_runtime_that_does_not_ask_is_not_reseeded_and_that_is_said() {
 	restored
 	check_ask .event 5
 	check_store
+}
+
+test_in_the_hosts_network_there_is_a_port_for_each_and_no_snapshot() {
+	own_store
+	plain_bootstrap bootstrap
+	"$FSBOX" run --net host --timeout "$LONG" --event 1 "$T/bootstrap" >"$T/one" 2>/dev/null &
+	"$FSBOX" run --net host --timeout "$LONG" --event 2 "$T/bootstrap" >"$T/two" 2>/dev/null &
+	wait
+	check_eq "$(cat "$T/one" "$T/two")" 12
+	snapshot create --net host "$T/bootstrap"
+	check_eq "$status" 1
+	check_contains "$T/err" "in the host's network"
+	check_world
 }
 
 run_tests "$@"

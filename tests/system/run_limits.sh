@@ -5,6 +5,7 @@
 . "$(dirname "$0")/../lib/tap.sh"
 # shellcheck source=tests/lib/cell.sh
 . "$(dirname "$0")/../lib/cell.sh"
+LONG=$((20 * ${FSBOX_SLOWER:-1})) # seconds for what is not about time
 
 # The value in the cell's group of FILE-V2 or FILE-V1, read from outside while it runs.
 group_file() { # FILE-V2 FILE-V1
@@ -40,9 +41,9 @@ remove_parent() {
 }
 
 check_memory() {
-	cell_status 0 --mem 512 --timeout 20 "$FUNCTIONS/alloc.so" --event 480
+	cell_status 0 --mem 512 --timeout "$LONG" "$FUNCTIONS/alloc.so" --event 480
 	check_ask .mib 480
-	cell_status 137 --mem 512 --timeout 20 "$FUNCTIONS/alloc.so" --event 560
+	cell_status 137 --mem 512 --timeout "$LONG" "$FUNCTIONS/alloc.so" --event 560
 	check_ask .errorType Runtime.OutOfMemory
 	cell_status 0 --mem 16 "$FUNCTIONS/echo.so"
 }
@@ -54,7 +55,7 @@ test_512_mb_are_enough_for_480_and_too_little_for_560() {
 
 check_max_memory() {
 	for mib in 20 200 400; do
-		cell_status 0 --mem 512 --timeout 20 "$FUNCTIONS/alloc.so" --event "$mib"
+		cell_status 0 --mem 512 --timeout "$LONG" "$FUNCTIONS/alloc.so" --event "$mib"
 		used=$(sed -n 's/^REPORT.*Max Memory Used: \([0-9]*\) MB.*/\1/p' "$T/err")
 		check_between "$used" "$mib" $((mib + mib / 10 + 2)) "Max Memory Used of a function that touches $mib MB"
 	done
@@ -87,15 +88,15 @@ test_there_is_no_swap_for_a_cell() {
 test_pages_in_tmp_count_against_the_memory() {
 	need_root
 	watch_world
-	cell_status 0 --mem 64 --tmp 100 --timeout 20 "$FUNCTIONS/alloc.so" --event '"tmp 40"'
+	cell_status 0 --mem 64 --tmp 100 --timeout "$LONG" "$FUNCTIONS/alloc.so" --event '"tmp 40"'
 	check_ask .mib 40
-	cell_status 137 --mem 64 --tmp 100 --timeout 20 "$FUNCTIONS/alloc.so" --event '"tmp 90"'
+	cell_status 137 --mem 64 --tmp 100 --timeout "$LONG" "$FUNCTIONS/alloc.so" --event '"tmp 90"'
 	check_ask .errorType Runtime.OutOfMemory
 	check_world
 }
 
 check_tmp() {
-	cell_status 0 --tmp 16 --mem 128 --timeout 20 "$FUNCTIONS/fill_tmp.so"
+	cell_status 0 --tmp 16 --mem 128 --timeout "$LONG" "$FUNCTIONS/fill_tmp.so"
 	check_ask .errno 28
 	check_between "$(ask .bytes)" 15000000 16777216 "bytes in a /tmp of 16 MB"
 }
@@ -106,9 +107,9 @@ test_a_full_tmp_is_an_error_of_the_function_and_nothing_else() {
 }
 
 check_tmp_is_kept() {
-	cell_status 0 --tmp 16 --timeout 20 "$FUNCTIONS/fill_tmp.so" --event '"keep"' --event 1
+	cell_status 0 --tmp 16 --timeout "$LONG" "$FUNCTIONS/fill_tmp.so" --event '"keep"' --event 1
 	# the second call finds the file of the first; its own cell's /tmp is gone with the cell
-	cell_status 0 --tmp 16 --timeout 20 "$FUNCTIONS/inspect.so"
+	cell_status 0 --tmp 16 --timeout "$LONG" "$FUNCTIONS/inspect.so"
 	check_ask '.tmp | length' 0
 }
 test_tmp_lives_as_long_as_the_cell() {

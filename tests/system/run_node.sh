@@ -7,6 +7,7 @@
 . "$(dirname "$0")/../lib/cell.sh"
 # shellcheck source=tests/lib/snapshot.sh
 . "$(dirname "$0")/../lib/snapshot.sh"
+LONG=$((20 * ${FSBOX_SLOWER:-1})) # seconds for what is not about time
 
 [ -x /usr/bin/node ] || {
 	echo '1..0 # SKIP there is no /usr/bin/node'
@@ -89,7 +90,7 @@ test_what_cannot_be_loaded_or_does_not_answer_says_why() {
 	need_root
 	# Node is started once more to find the line, and init runs again in the first call.
 	printf '\nexport const handler = 1 1\n' | app
-	node_cell 1 --timeout "$(slow 15)" "$T/app.mjs"
+	node_cell 1 --timeout "$LONG" "$T/app.mjs"
 	check_ask .errorType Runtime.UserCodeSyntaxError
 	check_contains "$T/out" '/var/task/app.mjs:2"'
 	echo 'import "no-such-thing"; export const handler = async () => 1' | app
@@ -113,9 +114,9 @@ test_what_cannot_be_loaded_or_does_not_answer_says_why() {
 test_large_answers_and_those_that_are_too_large() {
 	need_root
 	echo 'export const handler = async n => "x".repeat(n)' | app
-	node_cell 0 --timeout 20 "$T/app.mjs" --event 6291454
+	node_cell 0 --timeout "$LONG" "$T/app.mjs" --event 6291454
 	check_eq "$(wc -c <"$T/out")" 6291456
-	node_cell 1 --timeout 20 "$T/app.mjs" --event 6291600
+	node_cell 1 --timeout "$LONG" "$T/app.mjs" --event 6291600
 	check_ask .errorType Function.ResponseSizeTooLarge
 }
 
@@ -146,7 +147,7 @@ test_a_strict_policy_is_enough_or_says_what_it_refused() {
 		};
 	END
 	for i in 1 2 3 4; do
-		cell --mem "$MEM" --timeout 20 --policy strict "$T/app.mjs"
+		cell --mem "$MEM" --timeout "$LONG" --policy strict "$T/app.mjs"
 		case $status in
 		0) check_eq "$(cat "$T/out")" 500000 ;;
 		159) check_contains "$T/out" "policy 'strict' refused " ;;

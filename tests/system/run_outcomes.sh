@@ -5,6 +5,7 @@
 . "$(dirname "$0")/../lib/tap.sh"
 # shellcheck source=tests/lib/cell.sh
 . "$(dirname "$0")/../lib/cell.sh"
+LONG=$((20 * ${FSBOX_SLOWER:-1})) # seconds for what is not about time
 
 UUID='[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}'
 
@@ -138,7 +139,7 @@ test_the_default_timeout_is_3_seconds() {
 
 check_out_of_memory() {
 	has_limits || return 0
-	cell_status 137 --mem 64 --timeout 20 "$FUNCTIONS/memory_bomb.so"
+	cell_status 137 --mem 64 --timeout "$LONG" "$FUNCTIONS/memory_bomb.so"
 	platform_says Runtime.OutOfMemory 'Runtime exited with error: signal: killed.*memory limit of 64 MB.*'
 	check_matches "$T/err" "Max Memory Used: 6[2-4] MB"
 }
@@ -150,7 +151,7 @@ test_the_memory_limit_is_137_and_is_not_called_a_crash() {
 
 check_child_out_of_memory() {
 	has_limits || return 0
-	cell_status 137 --mem 64 --timeout 20 "$FUNCTIONS/memory_bomb.so" --event '"fork"'
+	cell_status 137 --mem 64 --timeout "$LONG" "$FUNCTIONS/memory_bomb.so" --event '"fork"'
 	platform_says Runtime.OutOfMemory 'Runtime exited with error: signal: killed.*'
 }
 test_a_child_that_takes_all_memory_ends_the_cell_too() {

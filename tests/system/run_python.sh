@@ -7,6 +7,7 @@
 . "$(dirname "$0")/../lib/cell.sh"
 # shellcheck source=tests/lib/snapshot.sh
 . "$(dirname "$0")/../lib/snapshot.sh"
+LONG=$((20 * ${FSBOX_SLOWER:-1})) # seconds for what is not about time
 
 [ -x /usr/bin/python3 ] || {
 	echo '1..0 # SKIP there is no /usr/bin/python3'
@@ -106,9 +107,9 @@ test_bad_events_and_answers_are_named() {
 	cell_status 1 "$T/app.py" --event '{bad'
 	check_ask .errorType Runtime.UnmarshalError
 	printf 'def handler(event, context):\n    return "x" * event\n' | app
-	cell_status 0 --timeout 20 "$T/app.py" --event 6291454
+	cell_status 0 --timeout "$LONG" "$T/app.py" --event 6291454
 	check_eq "$(wc -c <"$T/out")" 6291456
-	cell_status 1 --timeout 20 "$T/app.py" --event 6291600
+	cell_status 1 --timeout "$LONG" "$T/app.py" --event 6291600
 	check_ask .errorType Function.ResponseSizeTooLarge
 }
 
@@ -163,6 +164,22 @@ test_a_package_and_its_layers_are_found_by_import() {
 	cell_status 0 --runtime python --handler src/app.main --layer "$T/l1" --layer "$T/l2" "$T/pkg"
 	check_eq "$(cat "$T/out")" '["package", "layer", "second"]'
 	check_world
+}
+
+test_a_wrapper_gets_the_interpreter_as_its_arguments() {
+	own_store
+	printf 'import os\ndef handler(event, context):\n    return os.environ["FROM_WRAPPER"]\n' | app
+	mkdir -p "$T/layer"
+	printf '#!/bin/sh\nexport FROM_WRAPPER="${1##*/} ${2##*/}"\nexec "$@"\n' >"$T/layer/wrap"
+	chmod 755 "$T/layer" "$T/layer/wrap"
+	cell_status 0 --layer "$T/layer" --env AWS_LAMBDA_EXEC_WRAPPER=/opt/wrap "$T/app.py"
+	check_matches "$T/out" '^"python3[.0-9]* main.py"$'
+	cell_status 0 --snapshot --layer "$T/layer" --env AWS_LAMBDA_EXEC_WRAPPER=/opt/wrap "$T/app.py"
+	cell_status 0 --snapshot=require --layer "$T/layer" --env AWS_LAMBDA_EXEC_WRAPPER=/opt/wrap "$T/app.py"
+	restored
+	check_matches "$T/out" '^"python3[.0-9]* main.py"$'
+	cell_status 126 --env AWS_LAMBDA_EXEC_WRAPPER=/opt/none "$T/app.py"
+	check_store
 }
 
 test_a_strict_policy_is_imposed_after_init() {

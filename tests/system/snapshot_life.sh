@@ -223,7 +223,7 @@ test_without_criu_snapshots_are_unsupported_and_the_rest_works() {
 	own_store
 	mkdir -p "$T/there/runtime"
 	cp "$FSBOX" "$T/there/"
-	cp "$FSBOX_BUILD"/runtime/* "$T/there/runtime/"
+	cp -R "$FSBOX_BUILD"/runtime/* "$T/there/runtime/"
 	chmod 755 "$TAP_DIR" "$T" "$T/there" "$T/there/runtime"
 	FSBOX=$T/there/fsbox
 	cell_status 0 --snapshot "$FUNCTIONS/counter.so"
