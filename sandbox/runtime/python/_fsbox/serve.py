@@ -248,10 +248,10 @@ class Runtime:
         from _fsbox import snapshot
 
         begin = time.monotonic_ns()
-        flags, environment = snapshot.parse_restore(body)
+        flags, memory_mb, environment = snapshot.parse_restore(body)
         self.keep_seeds = bool(flags & 1)
         try:
-            snapshot.apply_environment(environment)
+            snapshot.apply(memory_mb, environment)
             self.config = context.Config()
             snapshot.reseed(self.keep_seeds)
             middle = time.monotonic_ns()
