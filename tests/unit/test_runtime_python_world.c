@@ -112,7 +112,7 @@ TEST(children_that_the_function_forks_do_not_speak_for_it)
 	/* clang-format off */
 	static const struct { const char *handler, *event, *answer; } cases[] = {
 		{ "world.forks",      "\"return\"", "[\"parent\", 0]" },
-		{ "world.forks",      "\"raise\"",  "[\"parent\", 0]" },
+		{ "world.forks",      "\"raise\"",  "[\"parent\", 256]" },
 		{ "world.forks",      "\"exit\"",   "[\"parent\", 768]" },
 		{ "world.forks_in_c", "0",          "[\"parent\", 0]" }, /* Python does not hear of it */
 	};

@@ -32,29 +32,28 @@ class Finder:
     def find_spec(self, name, path=None, target=None):
         if name != "logging":
             return None
-        if self in sys.meta_path:
-            sys.meta_path.remove(self)
         for finder in sys.meta_path:
-            find = getattr(finder, "find_spec", None)
+            find = getattr(finder, "find_spec", None) if finder is not self else None
             spec = find(name, path, target) if find else None
             if spec is not None:
-                return _with_setup(spec)
+                return self.with_setup(spec)
         return None
 
+    def with_setup(self, spec):
+        execute = spec.loader.exec_module
 
-def _with_setup(spec):
-    execute = spec.loader.exec_module
+        def exec_module(module):
+            spec.loader.__dict__.pop("exec_module", None)
+            if self in sys.meta_path:  # not before: who finds logging need not import it
+                sys.meta_path.remove(self)
+            execute(module)
+            setup(module)
 
-    def exec_module(module):
-        spec.loader.__dict__.pop("exec_module", None)
-        execute(module)
-        setup(module)
-
-    try:
-        spec.loader.exec_module = exec_module
-    except AttributeError:  # a loader of somebody's own: then without
-        pass
-    return spec
+        try:
+            spec.loader.exec_module = exec_module
+        except AttributeError:  # a loader of somebody's own: then without
+            pass
+        return spec
 
 
 def install():

@@ -19,19 +19,20 @@ def _on_fork():
             pass
 
 
-def _end_if_child():
+def _end_if_child(status=0):
     # By the process id, because a library may call fork(2) without telling Python. A clone of a snapshot has its old id.
     if posix.getpid() != _process:
         flush()
-        posix._exit(0)
+        posix._exit(status)
 
 
 def flush():
-    for stream in (sys.stdout, sys.stderr):
+    # The first two, too: the function may have put others in their place, with something still in the buffer.
+    for name in ("__stdout__", "__stderr__", "stdout", "stderr"):
         try:
-            stream.flush()
-        except (OSError, ValueError, AttributeError):
-            pass  # the function has closed or replaced it
+            getattr(sys, name).flush()
+        except Exception:
+            pass  # the function has closed it, removed it, or put something else there
 
 
 def leave(status):
@@ -132,6 +133,13 @@ def marshal(result):
         raise failure("Runtime.MarshalError", text) from None
 
 
+def _text(error):
+    try:
+        return str(error)
+    except Exception:
+        return ""
+
+
 class Runtime:
     def __init__(self):
         self.reader = channel.Reader()
@@ -145,13 +153,18 @@ class Runtime:
 
     def report(self, kind, call, error, request_id):
         """An exception to the host and into the log. The error's document is the caller's."""
-        from _fsbox import errors
+        error_type, message, document = type(error).__name__, None, b""
+        try:
+            from _fsbox import errors
 
-        error_type, message, trace = errors.describe(error)
-        document = errors.document(error_type, message, trace, request_id)
-        errors.record(error_type, message, trace, request_id, self.as_json)
+            error_type, message, trace = errors.describe(error)
+            document = errors.document(error_type, message, trace, request_id)
+            errors.record(error_type, message, trace, request_id, self.as_json)
+        except Exception:
+            # No memory or descriptor is left to tell more: the host makes a document of what is known.
+            message = _text(error) if message is None else message
         flush()
-        _end_if_child()
+        _end_if_child(1)
         channel.error(kind, call, error_type, message, document)
 
     def init_failed(self, error, error_type=None):
@@ -235,10 +248,10 @@ class Runtime:
         from _fsbox import snapshot
 
         begin = time.monotonic_ns()
-        flags, environment = snapshot.parse_restore(body)
+        flags, memory_mb, environment = snapshot.parse_restore(body)
         self.keep_seeds = bool(flags & 1)
         try:
-            snapshot.apply_environment(environment)
+            snapshot.apply(memory_mb, environment)
             self.config = context.Config()
             snapshot.reseed(self.keep_seeds)
             middle = time.monotonic_ns()
@@ -295,6 +308,14 @@ def _setup_streams():
             stream.reconfigure(errors="backslashreplace", line_buffering=True)
 
 
+def _complain(what):
+    try:
+        posix.write(2, ("fsbox: the channel: %s\n" % what).encode())  # whatever has become of sys.stderr
+    except OSError:
+        pass
+    return 1
+
+
 def _run(runtime):
     """Returns the exit status."""
     try:
@@ -314,10 +335,9 @@ def _run(runtime):
     except BrokenPipeError:
         return 1  # nobody is there to be told
     except channel.Broken as e:
-        sys.stderr.write("fsbox: the channel: %s\n" % e)
+        return _complain(e)
     except OSError as e:
-        sys.stderr.write("fsbox: the channel: %s\n" % e.strerror)
-    return 1
+        return _complain(e.strerror)
 
 
 def main():

@@ -56,14 +56,19 @@ def run_after():
 
 def _objects(module, *names):
     """Of these classes, as far as the module is there."""
-    module = sys.modules.get(module)
-    classes = tuple(c for c in (getattr(module, name, None) for name in names) if isinstance(c, type))
-    return [o for o in gc.get_objects() if isinstance(o, classes)] if classes else []
+    classes = tuple(c for c in (_standard(module, name) for name in names) if isinstance(c, type))
+    # By type(), for isinstance() asks objects, and a proxy would look for what it stands for.
+    return [o for o in gc.get_objects() if issubclass(type(o), classes)] if classes else []
+
+
+def _standard(module, name):
+    """Of a standard module, if it is loaded, and not one of the function's with the same name that lacks this."""
+    return getattr(sys.modules.get(module), name, None)
 
 
 def _find_instances():
-    module = sys.modules.get("random")
-    _randoms[:] = [o for o in _objects("random", "Random") if not isinstance(o, module.SystemRandom)]
+    system = _standard("random", "SystemRandom")
+    _randoms[:] = [o for o in _objects("random", "Random") if system and not isinstance(o, system)]
     _states[:] = _objects("numpy.random.mtrand", "RandomState")
     _bits[:] = _objects("numpy.random.bit_generator", "BitGenerator")
 
@@ -92,10 +97,11 @@ def parse_restore(body):
     pairs = environment.split(b"\0")
     if pairs.pop() or not all(pair.find(b"=") > 0 for pair in pairs):
         raise channel.Broken("a restore with a malformed environment")
-    return flags, pairs
+    return flags, number(body, 88, 4), pairs
 
 
-def apply_environment(pairs):
+def apply(memory_mb, pairs):
+    os.environ["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"] = str(memory_mb)
     for pair in pairs:
         key, _, value = pair.partition(b"=")
         os.environb[key] = value
@@ -105,12 +111,11 @@ def reseed(keep_seeds):
     r = assist().fsbox_assist_reseed(1 if keep_seeds else 0)
     if r < 0:
         raise OSError(-r, os.strerror(-r))
-    tempfile = sys.modules.get("tempfile")
-    if tempfile:
-        tempfile._name_sequence = None  # it notices a fork by its pid, which a clone shares
-    process = sys.modules.get("multiprocessing.process")
-    if process:
-        process.current_process().authkey = os.urandom(32)
+    if _standard("tempfile", "_name_sequence"):
+        sys.modules["tempfile"]._name_sequence = None  # it notices a fork by its pid, which a clone shares
+    current = _standard("multiprocessing.process", "current_process")
+    if current:
+        current().authkey = os.urandom(32)
     uuid = sys.modules.get("uuid")
     if uuid:
         uuid._last_timestamp = None
@@ -150,12 +155,14 @@ def draw(keep_seeds):
         for i, generator in enumerate(_bits[:32]):
             raw = [int(generator.random_raw()) & 0xFFFFFFFF for _ in range(8)]  # some have 32 bits, some 64
             values.append((_name("numpy-" + type(generator).__name__, i), b"".join(n.to_bytes(4, "little") for n in raw)))
-    if "uuid" in sys.modules:
-        values.append(("python-uuid4", sys.modules["uuid"].uuid4().bytes))
-    if "tempfile" in sys.modules:
-        values.append(("python-tempfile", next(sys.modules["tempfile"]._get_candidate_names()).encode()))
-    if "secrets" in sys.modules:
-        values.append(("python-secrets", sys.modules["secrets"].token_bytes(32)))
+    uuid4, names = _standard("uuid", "uuid4"), _standard("tempfile", "_get_candidate_names")
+    token = _standard("secrets", "token_bytes")
+    if uuid4:
+        values.append(("python-uuid4", uuid4().bytes))
+    if names:
+        values.append(("python-tempfile", next(names()).encode()))
+    if token:
+        values.append(("python-secrets", token(32)))
     for name, value in values:
         entry = bytes((len(name), len(value))) + name.encode() + value
         if len(body) + len(entry) <= 4096:
