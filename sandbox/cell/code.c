@@ -21,7 +21,9 @@ static bool is_program_at(int dir, const char *name)
 {
 	struct stat st;
 
-	return fstatat(dir, name, &st, 0) == 0 && S_ISREG(st.st_mode) && (st.st_mode & 0111);
+	/* Where a link leads only the cell knows. */
+	return fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 &&
+	       (S_ISLNK(st.st_mode) || (S_ISREG(st.st_mode) && (st.st_mode & 0111)));
 }
 
 static bool has_bootstrap(const struct cell_spec *s, int dir)
@@ -165,20 +167,26 @@ static int find_image(struct cell_spec *spec, const char **ret_file, char **ret_
 {
 	const char *file = arena_printf(&spec->arena, "%s/config.json", spec->rootfs);
 	const char *root = arena_printf(&spec->arena, "%s/rootfs", spec->rootfs);
+	char derived[SPEC_MAX_NAME + 1];
 	AUTO_FD int fd = FD_NONE;
 	struct stat st;
 	int r;
 
 	if (!file || !root)
 		return err_oom(e);
-	if (stat(root, &st) < 0 || !S_ISDIR(st.st_mode))
+	/* Neither is followed when it is a link: it would lead to something of the host's. */
+	if (lstat(root, &st) < 0 || !S_ISDIR(st.st_mode))
 		return 0;
-	fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	fd = open(file, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	if (!fd_valid(fd))
 		return errno == ENOENT ? 0 : err_sys(e, errno, "'%s'", file);
 	r = fd_read_all(fd, SPEC_MAX_BYTES, ret_text, ret_len);
 	if (r < 0)
 		return err_sys(e, r, "reading '%s'", file);
+	/* Its name is that of the image, and not "rootfs". */
+	spec->name = arena_strdup(&spec->arena, spec_function_name(spec, derived));
+	if (!spec->name)
+		return err_oom(e);
 	spec->rootfs = root;
 	*ret_file = file;
 	return 1;
@@ -218,14 +226,34 @@ static int confine(void *arg)
 	return filter_install(arg);
 }
 
+/* Links are left alone: each would be compiled once more, and one may stand where the bytecode goes. What is written is
+ * bounded by what an archive may hold. */
+static const char compiler[] =
+	"import os, py_compile\n"
+	"left = 262144000\n"
+	"for top, dirs, files in os.walk('.'):\n"
+	"    dirs[:] = [d for d in dirs if not os.path.islink(os.path.join(top, d))]\n"
+	"    cache = os.path.join(top, '__pycache__')\n"
+	"    if os.path.lexists(cache) and (os.path.islink(cache) or not os.path.isdir(cache)):\n"
+	"        continue\n"
+	"    for name in files:\n"
+	"        path = os.path.join(top, name)\n"
+	"        if not name.endswith('.py') or os.path.islink(path) or left <= 0:\n"
+	"            continue\n"
+	"        try:\n"
+	"            made = py_compile.compile(path, quiet=2,\n"
+	"                invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH)\n"
+	"            left -= os.path.getsize(made) if made else 0\n"
+	"        except (OSError, ValueError, RecursionError, MemoryError):\n"
+	"            pass\n";
+
 /* Unpacks a zip archive. 1 with its directory open in *fd and its path in *path; 0 when it is none. */
 static int open_package(struct cell_spec *spec, const char *runtime_dir, int *fd, const char **path,
 			struct cell_code *code, struct err *e)
 {
 	/* So that no cold start has to compile what it imports: nothing can be written where it stands. By the host's
 	 * interpreter, which is the cell's; what it cannot compile fails where it is imported. */
-	static const char *const compile[] = {"/usr/bin/python3", "-I", "-m", "compileall", "-q", "--invalidation-mode",
-					      "unchecked-hash",   ".",  NULL};
+	static const char *const compile[] = {"/usr/bin/python3", "-I", "-S", "-c", compiler, NULL};
 	const bool python = spec->runtime == SPEC_RUNTIME_PYTHON && !spec->rootfs && access(compile[0], X_OK) == 0;
 	struct package *p = &code->packages[code->n_packages];
 	unsigned char head[4];

@@ -88,19 +88,21 @@ int clone_tell(struct session *s, const struct snap *snap, struct err *e)
 		.flags = c->spec->keep_seeds ? CHAN_KEEP_SEEDS : 0,
 	};
 	/* Of the environment what belongs to a cell and not to the function. */
-	static const char *const keys[] = {"AWS_LAMBDA_LOG_STREAM_NAME=", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE=",
-					   /* Custom runtimes keep these out of the image. */
-					   "AWS_ACCESS_KEY_ID=", "AWS_SECRET_ACCESS_KEY=", "AWS_SESSION_TOKEN="};
-	const char *env[ARRAY_LEN(keys) + 1];
+	static const char *const keys[] = {"AWS_LAMBDA_LOG_STREAM_NAME=", "AWS_LAMBDA_FUNCTION_MEMORY_SIZE="};
+	const char *env[ARRAY_LEN(keys) + 4];
 	size_t n = 0;
 
 	if (getrandom(r.random, sizeof r.random, 0) != (ssize_t)sizeof r.random)
 		return err_sys(e, errno, "drawing a clone's random bytes");
 	memcpy(r.clone_id, c->id, strlen(c->id));
-	for (size_t i = 0; i < c->plan->n_env; i++)
+	for (size_t i = 0; i < c->plan->n_env && n + 1 < ARRAY_LEN(env); i++) {
+		bool tell = c->host->facts.code.runtime == SPEC_RUNTIME_CUSTOM && spec_is_credential(c->plan->envp[i]);
+
 		for (size_t k = 0; k < ARRAY_LEN(keys); k++)
-			if (str_starts(c->plan->envp[i], keys[k]) && n < ARRAY_LEN(keys))
-				env[n++] = c->plan->envp[i];
+			tell |= str_starts(c->plan->envp[i], keys[k]);
+		if (tell)
+			env[n++] = c->plan->envp[i];
+	}
 	env[n] = NULL;
 	return session_restore(s, &r, env, e);
 }

@@ -404,6 +404,8 @@ static int run_cells(struct run_args *a, struct cell_host *host, int signal_fd, 
 	inv.observer = &log.observer;
 	r = policy_load(a->spec.policy, &inv.base, &inv.runtime, e);
 	if (r == 0)
+		r = policy_check(a->spec.policy, &inv.runtime, host->facts.code.runtime, e);
+	if (r == 0)
 		r = snapshot_use(&use, &a->snapshot, &inv, e);
 	if (r == 0)
 		r = run_events(&inv, a, &status, e);

@@ -77,6 +77,8 @@ static int create_in(struct cell_host *host, struct snapshot_args *a, int signal
 	inv.observer = &log.observer;
 	r = policy_load(a->spec.policy, &inv.base, &inv.runtime, e);
 	if (r == 0)
+		r = policy_check(a->spec.policy, &inv.runtime, host->facts.code.runtime, e);
+	if (r == 0)
 		r = snapshot_open(&use, &inv, e);
 	if (r == 0)
 		r = snapshot_publish(&use, &inv, e);

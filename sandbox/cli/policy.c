@@ -60,6 +60,17 @@ int policy_load(const char *name, struct filter *base, struct filter *runtime, s
 		       : err_set(e, ERR_BUG, ENOENT, "no built-in policy 'default_runtime'");
 }
 
+int policy_check(const char *name, const struct filter *runtime, enum spec_runtime kind, struct err *e)
+{
+	if (kind != SPEC_RUNTIME_CUSTOM || runtime->len == 0)
+		return 0;
+	return err_hint(e,
+			err_set(e, ERR_SPEC, 0,
+				"--policy %s: it begins after init, when the programs of a custom runtime run already",
+				name),
+			"--policy default or custom, or a policy with \"stage\": \"spawn\"");
+}
+
 void policy_unload(struct filter *base, struct filter *runtime)
 {
 	filter_done(base);

@@ -2,6 +2,7 @@
 
 #include "base/fd.h"
 
+#include <glob.h>
 #include <stdio.h>
 #include <sys/resource.h>
 
@@ -76,6 +77,23 @@ static int add_layers(struct snap_key *k, const struct cell_spec *s, struct err 
 	return s->rootfs ? add_tree(k, "root file system", s->rootfs, e) : 0;
 }
 
+/* Modules that no package manager of the host's knows: pip's. */
+static int add_local_packages(struct snap_key *k, struct err *e)
+{
+	glob_t found = {0};
+	int r = 0;
+
+	if (glob("/usr/local/lib/python3*/dist-packages", GLOB_NOSORT, NULL, &found) == 0)
+		for (size_t i = 0; r == 0 && i < found.gl_pathc; i++) {
+			const char *name = arena_printf(&k->arena, "local modules %zu", i + 1);
+			const char *path = arena_strdup(&k->arena, found.gl_pathv[i]);
+
+			r = name && path ? add_tree(k, name, path, e) : err_oom(e);
+		}
+	globfree(&found);
+	return r;
+}
+
 /* What an interpreter has read from the host's userland is not mapped, so nothing in the image tells of it. The package
  * manager's own record changes with every package. */
 static int add_userland(struct snap_key *k, const struct spec_code *c, struct err *e)
@@ -83,7 +101,9 @@ static int add_userland(struct snap_key *k, const struct spec_code *c, struct er
 	static const char status[] = "/var/lib/dpkg/status";
 	int r = add_file(k, "interpreter's file", c->interpreter, FD_NONE, e);
 
-	return r == 0 && access(status, R_OK) == 0 ? add_file(k, "packages", status, FD_NONE, e) : r;
+	if (r == 0 && access(status, R_OK) == 0)
+		r = add_file(k, "packages", status, FD_NONE, e);
+	return r == 0 && c->runtime == SPEC_RUNTIME_PYTHON ? add_local_packages(k, e) : r;
 }
 
 /* The function's clocks go on from where they were: not so after a boot (docs/decisions/013). */

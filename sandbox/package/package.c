@@ -5,9 +5,11 @@
 #include "base/mem.h"
 #include "base/removal.h"
 #include "base/str.h"
+#include "sys/sys.h"
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <linux/landlock.h>
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
@@ -25,6 +27,7 @@ enum {
 	KEEP_S = 7 * 24 * 3600,
 	HALF_S = 10, /* from when a directory is made until it is locked: far more than that takes */
 	CPU_S = 60,
+	DEADLINE_S = 120, /* by the wall, whatever it does */
 	MEMORY = 512 << 20,
 	COMPLAINT = 512,
 	NAME = 128,
@@ -165,6 +168,28 @@ static int limit(int resource, rlim_t value)
 	return setrlimit((__rlimit_resource_t)resource, &l) < 0 ? -errno : 0;
 }
 
+/* From here on nothing can be written, made or removed but below the directory, whatever the rights (landlock(7), Linux 5.13;
+ * without it the rights of the user have to do). */
+static int enclose(int dir)
+{
+	enum {
+		WRITES = LANDLOCK_ACCESS_FS_WRITE_FILE | LANDLOCK_ACCESS_FS_REMOVE_DIR |
+			 LANDLOCK_ACCESS_FS_REMOVE_FILE | LANDLOCK_ACCESS_FS_MAKE_CHAR | LANDLOCK_ACCESS_FS_MAKE_DIR |
+			 LANDLOCK_ACCESS_FS_MAKE_REG | LANDLOCK_ACCESS_FS_MAKE_SOCK | LANDLOCK_ACCESS_FS_MAKE_FIFO |
+			 LANDLOCK_ACCESS_FS_MAKE_BLOCK | LANDLOCK_ACCESS_FS_MAKE_SYM
+	};
+	const struct landlock_ruleset_attr attr = {.handled_access_fs = WRITES};
+	const struct landlock_path_beneath_attr below = {.allowed_access = WRITES, .parent_fd = dir};
+	long rules = syscall(SYS_landlock_create_ruleset, &attr, sizeof attr, 0);
+
+	if (rules < 0)
+		return errno == ENOSYS || errno == EOPNOTSUPP ? 0 : -errno;
+	if (syscall(SYS_landlock_add_rule, rules, LANDLOCK_RULE_PATH_BENEATH, &below, 0) < 0 ||
+	    syscall(SYS_landlock_restrict_self, rules, 0) < 0)
+		return -errno;
+	return close((int)rules) < 0 ? -errno : 0;
+}
+
 /* From root to nobody, out of reach of what else runs as that. */
 static int drop(void)
 {
@@ -207,8 +232,12 @@ static _Noreturn void child(const struct task *t)
 		r = limit(RLIMIT_FSIZE, PACKAGE_MAX_UNPACKED) ?: limit(RLIMIT_NOFILE, 64);
 	if (r == 0 && fchdir(UNPACK_FD + 1) < 0)
 		r = -errno;
+	if (r == 0 && t->privileged) /* counted for nobody on the whole host */
+		r = limit(RLIMIT_NPROC, 256);
 	if (r == 0 && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		r = -errno;
+	if (r == 0)
+		r = enclose(UNPACK_FD + 1);
 	if (r == 0)
 		r = t->confine(t->arg);
 	if (r == 0) {
@@ -226,19 +255,33 @@ static int run(const struct task *t, int complaint_r, char complaint[COMPLAINT],
 	int status;
 	ssize_t n;
 	size_t len = 0;
-	pid_t pid = fork();
+	/* Root's is PID 1 of a namespace: nothing that it starts outlives it. */
+	pid_t pid = sys_clone3(&(struct clone_args){.flags = t->privileged ? CLONE_NEWPID : 0, .exit_signal = SIGCHLD});
+	const uint64_t deadline = clock_mono_ns() + DEADLINE_S * NS_PER_S;
+	bool late = false;
 
 	if (pid == 0)
 		child(t);
 	if (pid < 0)
-		return err_sys(e, errno, "starting the unpacker");
+		return err_sys(e, pid, "starting the unpacker");
 	(void)close(t->complaint);
-	while (len < COMPLAINT - 1 && (n = read(complaint_r, complaint + len, COMPLAINT - 1 - len)) != 0)
-		if (n > 0)
-			len += (size_t)n;
-		else if (errno != EINTR)
+	while (len < COMPLAINT - 1) {
+		const uint64_t now = clock_mono_ns();
+		struct pollfd p = {.fd = complaint_r, .events = POLLIN};
+
+		late = now >= deadline;
+		if (late || (poll(&p, 1, (int)((deadline - now) / NS_PER_MS) + 1) < 0 && errno != EINTR))
 			break;
+		if (!p.revents)
+			continue;
+		n = read(complaint_r, complaint + len, COMPLAINT - 1 - len);
+		if (n == 0 || (n < 0 && errno != EINTR))
+			break;
+		len += n > 0 ? (size_t)n : 0;
+	}
 	complaint[len] = '\0';
+	if (late)
+		(void)kill(pid, SIGKILL);
 	while (waitpid(pid, &status, 0) < 0)
 		if (errno != EINTR)
 			return err_sys(e, errno, "waiting for the unpacker");
@@ -257,7 +300,8 @@ static int explain(const char *name, int status, char *complaint, struct err *e)
 {
 	tame(complaint);
 	if (WIFSIGNALED(status) && (WTERMSIG(status) == SIGXCPU || WTERMSIG(status) == SIGKILL))
-		return err_set(e, ERR_LIMIT, 0, "'%s': unpacking it takes more than %d s of CPU time", name, CPU_S);
+		return err_set(e, ERR_LIMIT, 0, "'%s': unpacking it takes more than %d s of CPU time, or %d s", name,
+			       CPU_S, DEADLINE_S);
 	if (WIFSIGNALED(status) && WTERMSIG(status) == SIGXFSZ)
 		return err_set(e, ERR_LIMIT, EFBIG, "'%s': unpacked it has over %d bytes", name, PACKAGE_MAX_UNPACKED);
 	if (WIFSIGNALED(status))
@@ -311,8 +355,12 @@ static int unpack(const char *name, const char *const *argv, struct task *t, int
 
 	if (!fd_valid(tree) || fchmod(tree, 0755) < 0)
 		return err_sys(e, errno, "preparing a directory for the package");
-	/* Root of a user namespace of one id has nobody else to be. */
-	t->privileged = geteuid() == 0 && fchown(tree, NOBODY, NOBODY) == 0;
+	t->privileged = geteuid() == 0;
+	if (t->privileged && fchown(tree, NOBODY, NOBODY) < 0) {
+		if (errno != EINVAL) /* root's, and nothing that nobody could write to */
+			return err_sys(e, errno, "giving a directory to nobody, for the package");
+		t->privileged = false; /* root of a user namespace that has no such id: he has nobody else to be */
+	}
 	t->dir = tree;
 	status = execute(t, argv, complaint, e);
 	if (status < 0)

@@ -204,6 +204,12 @@ static const char *const reserved[] = {
 	"LAMBDA_RUNTIME_DIR",
 };
 
+bool spec_is_credential(const char *pair)
+{
+	return str_starts(pair, "AWS_ACCESS_KEY_ID=") || str_starts(pair, "AWS_SECRET_ACCESS_KEY=") ||
+	       str_starts(pair, "AWS_SESSION_TOKEN=");
+}
+
 bool spec_is_reserved(const char *pair)
 {
 	const size_t key = strcspn(pair, "=");

@@ -429,9 +429,14 @@ static int plan_env(struct cell_plan *p, const struct cell_spec *spec, const str
 	int r;
 
 	/* A function's own variables come first: it may replace the values that Lambda does not reserve. */
-	for (size_t i = 0; i < spec->n_env; i++)
-		if ((r = env_add(p, spec->env[i], e)) < 0)
+	for (size_t i = 0; i < spec->n_env; i++) {
+		const bool keep_out = host->role == PLAN_PUBLISHED && host->code.runtime == SPEC_RUNTIME_CUSTOM &&
+				      spec_is_credential(spec->env[i]);
+
+		r = env_add(p, keep_out ? "_FSBOX_CREDENTIALS=1" : spec->env[i], e);
+		if (r < 0)
 			return r;
+	}
 	r = plan_image_env(p, host->code.image, e);
 	for (size_t i = 0; r == 0 && i < ARRAY_LEN(fixed); i++)
 		if (!fixed[i] || (fixed[i][0] && !env_has(p, fixed[i])))

@@ -86,6 +86,9 @@ NODISCARD int spec_check(const struct cell_spec *s, uint64_t host_memory_bytes, 
 /* Is the name of this "KEY=VALUE" one that the cell sets and nobody else may? */
 bool spec_is_reserved(const char *pair);
 
+/* Is it one of AWS's keys (AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_SESSION_TOKEN), which belong in no image? */
+bool spec_is_credential(const char *pair);
+
 /* Adds the lines of an --env-file (KEY=VALUE; blank lines and # comments skipped) from its text. */
 NODISCARD int spec_add_env_file(struct cell_spec *s, const char *file, const char *text, size_t len, struct err *e);
 

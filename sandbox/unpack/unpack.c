@@ -8,14 +8,17 @@
 #include <archive_entry.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/openat2.h>
 #include <locale.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 enum {
@@ -28,6 +31,10 @@ enum {
 	MAX_DEPTH = 64,
 	SHOWN = 200, /* of a name, in a complaint */
 };
+
+static size_t n_made; /* entries, and directories that they imply */
+static char *links[MAX_ENTRIES];
+static size_t n_links;
 
 static _Noreturn __attribute__((format(printf, 2, 3))) void end(int status, const char *fmt, ...)
 {
@@ -49,6 +56,12 @@ static _Noreturn void fail(const char *entry, const char *doing)
 	const int code = errno;
 
 	end(code == ENOSPC || code == EDQUOT ? 2 : 1, "the entry '%.*s': %s: %s", SHOWN, entry, doing, strerror(code));
+}
+
+static void count(void)
+{
+	if (++n_made > MAX_ENTRIES)
+		end(1, "it has over %d entries, with the directories that they need", MAX_ENTRIES);
 }
 
 /* ---- Names ---- */
@@ -90,7 +103,9 @@ static int open_parent(const char *entry, char *const *parts, size_t n)
 	for (size_t i = 0; at >= 0 && i + 1 < n; i++) {
 		int next;
 
-		if (mkdirat(at, parts[i], 0755) < 0 && errno != EEXIST)
+		if (mkdirat(at, parts[i], 0755) == 0)
+			count();
+		else if (errno != EEXIST)
 			fail(entry, "making its directory");
 		next = openat(at, parts[i], O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 		if (next < 0)
@@ -162,24 +177,33 @@ static void make_file(struct archive *a, struct archive_entry *e, const char *en
 	(void)close(fd);
 }
 
-/* Links stay within the package: from the directory at depth @depth, no more steps up than down. */
-static void check_link(const char *entry, const char *target, size_t depth)
+static void make_link(const char *entry, const char *target, int parent, const char *name)
 {
-	long level = (long)depth;
-
 	if (!target || !*target || target[0] == '/')
 		refuse(entry, "is a link that leads out of the package");
-	for (const char *p = target; *p;) {
-		const size_t len = strcspn(p, "/");
+	if (symlinkat(target, parent, name) < 0)
+		fail(entry, "making it");
+	links[n_links] = strdup(entry);
+	if (!links[n_links++])
+		end(2, "out of memory");
+}
 
-		if (len == 2 && memcmp(p, "..", 2) == 0)
-			level--;
-		else if (len > 0 && !(len == 1 && *p == '.'))
-			level++;
-		if (level < 0)
-			refuse(entry, "is a link that leads out of the package");
-		p += len;
-		p += *p == '/';
+/* When everything is there: where a link leads is what the kernel says, other links on the way included, and no step of it may
+ * leave the package (openat2(2)). One that leads nowhere is refused as well: something could be made there later. */
+static void check_links(void)
+{
+	const struct open_how how = {.flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};
+
+	for (size_t i = 0; i < n_links; i++) {
+		long fd = syscall(SYS_openat2, ROOT, links[i], &how, sizeof how);
+
+		if (fd < 0 && (errno == EXDEV || errno == ELOOP))
+			refuse(links[i], "is a link that leads out of the package");
+		if (fd < 0 && (errno == ENOENT || errno == ENOTDIR))
+			refuse(links[i], "is a link that leads nowhere");
+		if (fd < 0)
+			fail(links[i], "following it");
+		(void)close((int)fd);
 	}
 }
 
@@ -211,9 +235,7 @@ static void make_one(struct archive *a, struct archive_entry *e, int64_t *total)
 		make_file(a, e, entry, parent, parts[n - 1], total);
 		break;
 	case AE_IFLNK:
-		check_link(entry, archive_entry_symlink(e), n - 1);
-		if (symlinkat(archive_entry_symlink(e), parent, parts[n - 1]) < 0)
-			fail(entry, "making it");
+		make_link(entry, archive_entry_symlink(e), parent, parts[n - 1]);
 		break;
 	default:
 		refuse(entry, "is a device, a pipe or a socket");
@@ -236,13 +258,14 @@ int main(void)
 	    archive_read_open_fd(a, ARCHIVE, 65536) != ARCHIVE_OK)
 		end(1, "it is no zip archive: %s", a ? archive_error_string(a) : "out of memory");
 	while ((r = archive_read_next_header(a, &e)) == ARCHIVE_OK || r == ARCHIVE_WARN) {
-		if (++n > MAX_ENTRIES)
-			end(1, "it has over %d entries", MAX_ENTRIES);
+		count();
+		n++;
 		make_one(a, e, &total);
 	}
 	if (r != ARCHIVE_EOF)
 		end(1, "it cannot be read: %s", archive_error_string(a));
 	if (n == 0)
 		end(1, "it is empty");
+	check_links();
 	return 0;
 }

@@ -28,17 +28,18 @@ int node_start(struct chan_peer *p, const char *handler, const char *const *extr
 		"AWS_LAMBDA_LOG_GROUP_NAME=/aws/lambda/shop",
 		"AWS_REGION=eu-west-1",
 		"PATH=/usr/bin:/bin",
+		"UV_USE_IO_URING=0",
 		name,
 		root,
 		modules,
 	};
 	const char *const argv[] = {NODE, chan_peer_built("runtime/node/main.cjs"), NULL};
-	size_t n = 9;
+	size_t n = 10;
 
 	(void)snprintf(name, sizeof name, "_HANDLER=%s", handler);
 	(void)snprintf(root, sizeof root, "LAMBDA_TASK_ROOT=%s", functions());
 	(void)snprintf(modules, sizeof modules, "NODE_PATH=%s", chan_peer_built("runtime/node/node_modules"));
-	while (extra && *extra && n < 17)
+	while (extra && *extra && n < 18)
 		envp[n++] = *extra++;
 	return chan_peer_start(p, 0, argv, envp);
 }

@@ -124,6 +124,11 @@ test_hostile_archives_are_refused_by_the_name_of_the_entry() {
 		entry("l", "/etc/passwd", 0o120777)|'l' is a link that leads out
 		entry("l", "../x", 0o120777)|'l' is a link that leads out
 		entry("a/l", "../../x", 0o120777)|'a/l' is a link that leads out
+		entry("a/p", "..", 0o120777); entry("o", "a/p/..", 0o120777); entry("app.py")|'o' is a link that leads out
+		entry("a/b/p", "../..", 0o120777); entry("__pycache__", "a/b/p/../x", 0o120777); entry("app.py")|is a link that leads out
+		entry("l", "l", 0o120777)|'l' is a link that leads out
+		entry("l", "none", 0o120777)|'l' is a link that leads nowhere
+		[entry("/".join("%d" % i for _ in range(60)) + "/x") for i in range(1200)]|with the directories that they need
 		entry("l", "a", 0o120777); entry("a/x"); entry("l/y")|'l/y' lies below something that is no directory
 		entry("app.py", "1"); entry("app.py", "2")|'app.py' is there twice
 		entry("a", "1"); entry("a/b", "2")|'a/b' lies below something that is no directory
@@ -133,8 +138,30 @@ test_hostile_archives_are_refused_by_the_name_of_the_entry() {
 		entry("x" * 300)|has a name that is too long
 		entry("/".join("d" * 70) + "/x")|lies too deep
 		entry("bomb", b"\0" * 262144001)|over 262144000 bytes
-		[entry("n%d" % i) for i in range(65540)]|over 65536 entries
+		[entry("n%d" % i) for i in range(65540)]|over 65536 entries, with
 	END
+}
+
+test_what_is_compiled_is_bounded_and_follows_no_link() {
+	need_root
+	watch_world
+	own_packages
+	archive pkg.zip 'entry("app.py", "def main(event, context): return 1\n"); entry("big.py", "x = 1\n" * 100000)
+[entry("m%d.py" % i, "big.py", 0o120777) for i in range(100)]
+entry("real/x.py", "1\n"); entry("real/cache/none", ""); entry("real/__pycache__", "cache", 0o120777)'
+	cell_status 0 --timeout "$LONG" --runtime python --handler app.main "$T/pkg.zip"
+	check_eq "$(find "$packages" -name '*.pyc' | wc -l)" 2
+	check_world
+}
+
+test_root_never_parses_an_archive_as_root() {
+	need_root
+	own_packages
+	archive pkg.zip "$PYTHON"
+	run setpriv --bounding-set=-chown --inh-caps=-chown "$FSBOX" run --no-limits --runtime python --handler src/app.main "$T/pkg.zip"
+	check_ne "$status" 0
+	check_contains "$T/err" 'giving a directory to nobody'
+	check_eq "$(find "$packages" -name app.py | wc -l)" 0
 }
 
 test_broken_archives_are_refused() {

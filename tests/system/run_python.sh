@@ -187,8 +187,15 @@ test_a_strict_policy_is_imposed_after_init() {
 	app <<-'END'
 		import os
 		def handler(event, context):
+		    if event == 2:
+		        raise ValueError("told")
 		    return os.listdir("/") if event else "calm"
 	END
+	cell_status 1 --policy strict "$T/app.py" --event 2 --event 0
+	sed -n 1p "$T/out" >"$T/out.json"
+	check_eq "$(jq -c '[.errorType, (.stackTrace[0] | contains("raise ValueError"))]' "$T/out.json")" '["ValueError",true]'
+	check_eq "$(sed -n 2p "$T/out")" '"calm"'
+	check_eq "$(grep -c 'Init Duration' "$T/err")" 1 # the same cell
 	cell --policy strict "$T/app.py" --event 0 --event 1
 	check_eq "$(sed -n 1p "$T/out")" '"calm"'
 	check_eq "$status" 159

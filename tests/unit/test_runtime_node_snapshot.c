@@ -243,13 +243,35 @@ TEST(a_call_that_a_filter_refuses_is_named_and_ends_the_process)
 	CHECK_EQ(WTERMSIG(status), SIGSYS);
 }
 
-/* What strict policies must leave to Node besides what docs/channel.md has for every runtime. */
+/* A refused call is told by its number. */
+static bool expect_done_or_fault(struct chan_peer *p, uint64_t number, const char *answer)
+{
+	struct chan_peer_frame f;
+	struct chan_fault fault;
+
+	if (!CHECK_EQ(chan_peer_next(p, &f), 1)) {
+		tap_note("  wait status 0x%x: %s", (unsigned)chan_peer_wait(p), chan_peer_log(p, NULL));
+		return false;
+	}
+	if (f.head.type == CHAN_FAULT) {
+		memcpy(&fault, f.body, sizeof fault);
+		tap_note("  system call %d is refused", fault.nr);
+	}
+	return CHECK_EQ(f.head.type, CHAN_DATA) && CHECK_EQ(f.head.len, strlen(answer)) &&
+	       CHECK_MEMEQ(f.body, answer, strlen(answer)) && expect_done(p, number);
+}
+
+/* What strict policies must leave to Node besides what docs/channel.md has for every runtime: rseq and set_robust_list
+ * are of threads that were made before and have not run yet, openat to sched_getscheduler of Node 24, which looks at the
+ * processors. io_uring no cell has, but Node 22 and newer have it here. */
 TEST(a_filter_leaves_it_what_it_needs)
 {
 	/* clang-format off */
 	static const int more[] = {
 		SYS_epoll_pwait, SYS_epoll_wait, SYS_epoll_ctl, SYS_mprotect, SYS_madvise, SYS_sched_yield, SYS_munmap,
-		SYS_clock_nanosleep, SYS_nanosleep, SYS_close, SYS_exit,
+		SYS_clock_nanosleep, SYS_nanosleep, SYS_close, SYS_exit, SYS_rseq,
+		SYS_set_robust_list, SYS_openat, SYS_fstat, SYS_newfstatat,
+		SYS_sched_getaffinity, SYS_sched_getparam, SYS_sched_getscheduler, SYS_io_uring_enter,
 	};
 	/* clang-format on */
 	int allowed[RUNTIME_NEEDED + sizeof more / sizeof more[0]];
@@ -263,7 +285,7 @@ TEST(a_filter_leaves_it_what_it_needs)
 	REQUIRE(runtime_send_filter(&p, allowed, sizeof allowed / sizeof allowed[0], SECCOMP_RET_ALLOW,
 				    SECCOMP_RET_TRAP) == 0);
 	for (uint64_t i = 1; i <= 5; i++)
-		REQUIRE(call_and_expect(&p, i, "{}", "300000"));
+		REQUIRE(call_text(&p, i, "{}") && expect_done_or_fault(&p, i, "300000"));
 }
 
 TEST(a_filter_that_cannot_be_installed_is_an_init_error)

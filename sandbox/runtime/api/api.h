@@ -8,12 +8,12 @@
  *     json       a reader for the few documents that clients send; pure
  *     state      which request is allowed when; pure
  *     conn       connections: read, route, answer, wait
- *     runtime    calls: the Runtime API's requests and the host's frames
+ *     runtime    calls: the Runtime API's requests
+ *     frames     what the host has to say
  *     extension  extensions: registration, their events, the shutdown
- *     telemetry  subscriptions, records, their delivery
- *     logframe   frames of log messages; pure
- *     logfd      the pipe they come through
- *     credentials   keys for programs that will be dumped
+ *     telemetry, subscribe, deliver   records, who wants them, their way there
+ *     credentials   keys for programs that are not to have them in their environment
+ *     logframe, logfd   messages of the log that come in frames; the pipe they come through
  *     child      the processes: bootstrap and extensions
  *
  * One thread. While nothing is to be done it is parked in ppoll without a deadline, and all that it holds can be dumped and
@@ -90,9 +90,13 @@ struct route {
 
 struct conn {
 	int fd; /* -1: free */
-	enum { CONN_HEAD, CONN_BODY, CONN_WAITING, CONN_WRITING } at;
+	enum { CONN_HEAD, CONN_BODY, CONN_WAITING, CONN_WRITING, CONN_DRAINING } at;
 	struct bytes in, out;
-	char *head; /* the request's, in which `request` points */
+	size_t out_at;    /* bytes of `out` that are sent */
+	bool dead;        /* to be closed by conn_settle() */
+	uint64_t served;  /* when its last request was over, counted in requests; 0: none was */
+	uint64_t drained; /* bytes that came after the last answer */
+	char *head;       /* the request's, in which `request` points */
 	struct http_request request;
 	struct http_body decoder;
 	struct bytes body;
@@ -104,16 +108,20 @@ struct conn {
 	bool refused;               /* the answer stands already; the body is dropped */
 };
 
-void conn_accept(struct api *a);
+bool conn_has_room(struct api *a);
+bool conn_accept(struct api *a); /* false when there was none, or no place for it */
 void conn_readable(struct api *a, struct conn *c);
-void conn_writable(struct api *a, struct conn *c);
+void conn_writable(struct conn *c);
 void conn_close(struct api *a, struct conn *c);
-void conn_flush(struct api *a); /* sends what can be sent; ends each turn of the loop */
-/* Answers the request, now or for one that waited. It is sent by conn_flush(): until then the request stays as it is. */
-void conn_answer(struct conn *c, unsigned status, const char *fields, const char *type, const void *body, size_t len);
-void conn_json(struct conn *c, unsigned status, const char *text);
+/* Ends the requests that are answered, and takes those behind them. */
+void conn_settle(struct api *a);
+void conn_close_drained(struct api *a);
+/* Answers the request, now or for one that waited. It stays valid until conn_settle(). */
+void conn_answer(struct api *a, struct conn *c, unsigned status, const char *fields, const char *type, const void *body,
+		 size_t len);
+void conn_json(struct api *a, struct conn *c, unsigned status, const char *text);
 /* {"errorMessage","errorType"} */
-__attribute__((format(printf, 4, 5))) void conn_error(struct conn *c, unsigned status, const char *type,
+__attribute__((format(printf, 5, 6))) void conn_error(struct api *a, struct conn *c, unsigned status, const char *type,
 						      const char *fmt, ...);
 /* The request waits for an event that is not there yet. */
 void conn_wait(struct conn *c);
@@ -145,6 +153,7 @@ struct call {
 	char type[CHAN_MAX_TYPE + 1];
 	struct bytes message, document;
 	uint64_t produced;
+	bool truncated; /* parts of an answer went to the host, and no more will come */
 };
 
 struct telemetry;
@@ -154,11 +163,19 @@ struct api {
 	unsigned port;
 	char arn[512];
 	bool snap_start;
+	bool host_net; /* others can connect as well, and are turned away */
 	bool ready, parked, ending;
 	bool used_restore; /* the runtime asked for its restore: it reseeds itself */
 	enum rt_state state;
 	struct call call;
 	struct conn *next, *restore; /* the runtime's requests that wait */
+	uint64_t served;             /* requests */
+	bool accept_failed;          /* for want of descriptors or memory: again in a while */
+	bool snapshotted;            /* SNAPSHOT has come: there is only one */
+	uint64_t init_begin_ns;
+	uint64_t reported; /* number of the last call that was over */
+	const char *shutdown_reason;
+	int64_t shutdown_deadline_ms;
 	uint64_t restore_begin_ns;
 	bool restoring;
 	pid_t runtime;
@@ -186,9 +203,16 @@ void link_drop(struct api *a, const struct chan_head *head);
 void link_send(uint16_t type, uint64_t call, const void *body, size_t len);
 void link_error(uint16_t type, uint64_t call, const char *kind, const char *message, const void *document, size_t len);
 
-/* ---- runtime.c ---- */
+/* ---- frames.c ---- */
 
 void runtime_frame(struct api *a, const struct chan_head *head, const char *body);
+
+/* ---- runtime.c ---- */
+
+/* Gives the event of the running call to the request that waits for it, if there are both. */
+void runtime_give_event(struct api *a);
+/* Tells the host how the call ended. False when none runs, or it has not ended. */
+bool runtime_tell_outcome(struct api *a);
 /* Somebody has asked for the next: is init or the call over with that? */
 void runtime_check(struct api *a);
 void runtime_ended(struct api *a, int wait_status);
@@ -209,6 +233,7 @@ void runtime_lost(struct api *a, struct conn *c);
 /* ---- extension.c ---- */
 
 void extension_start_all(struct api *a);
+void extension_tell_states(struct api *a);
 bool extension_all_registered(const struct api *a);
 bool extension_all_idle(const struct api *a); /* those that are asked about calls, too */
 void extension_invoke(struct api *a);
@@ -243,9 +268,12 @@ size_t telemetry_poll(struct api *a, struct pollfd *fds, size_t max, int *timeou
 void telemetry_events(struct api *a, const struct pollfd *fds, size_t n);
 /* Children's output runs through us when there are extensions, which may want to have it. The ends for a child. */
 bool telemetry_pipes(struct api *a, const char *extension, int ret[2]);
-void telemetry_drain(struct api *a); /* takes what children have written, without waiting */
-void telemetry_flush(struct api *a); /* and brings all of it on its way */
+void telemetry_flush(struct api *a);
+/* What the programs have printed up to now goes to the host: before the frame that it belongs before. */
+void telemetry_drain(struct api *a);
 
+/* A line or message that a program has written, as a record. */
+void telemetry_line(struct api *a, enum telemetry_type type, const char *line, size_t len);
 void telemetry_write_through(int fd, const char *data, size_t len); /* waits for the host */
 
 /* ---- logfd.c ---- */
@@ -257,13 +285,12 @@ void logfd_drain(struct api *a); /* takes what lies there, without waiting */
 /* ---- credentials.c ---- */
 
 void credentials_offer(struct api *a); /* sets the variables by which programs find the endpoint, where it is of use */
-bool credentials_are_in(const char *pair); /* is "NAME=value" a key? */
-void credentials_forget(
-	void); /* wipes the keys from our own memory; those of a clone come with its RESTORE or secrets */
 void route_credentials(struct api *a, struct conn *c);
 
 /* ---- main.c ---- */
 
 /* One round of the loop; @timeout_ms -1: as long as it takes. */
 void api_turn(struct api *a, int timeout_ms);
+/* Serves what clients have sent already, without waiting: for when one of them has ended. */
+void api_take_rest(struct api *a);
 _Noreturn void api_exit(struct api *a, int status);

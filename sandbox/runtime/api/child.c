@@ -28,13 +28,20 @@ static bool is_hidden(const char *pair)
 	return pair[0] == '_';
 }
 
+/* Keys are not to be in an image: programs that are dumped ask for them. */
+static bool is_key(const char *pair)
+{
+	return strncmp(pair, "AWS_ACCESS_KEY_ID=", 18) == 0 || strncmp(pair, "AWS_SECRET_ACCESS_KEY=", 22) == 0 ||
+	       strncmp(pair, "AWS_SESSION_TOKEN=", 18) == 0;
+}
+
 /* Fills @env, which has room for MAX_ENV strings. */
-static void make_environment(bool for_extension, bool asks_for_keys, char **env)
+static void make_environment(const struct api *a, bool for_extension, char **env)
 {
 	size_t n = 0;
 
 	for (char **e = environ; *e && n + 1 < MAX_ENV; e++)
-		if ((!for_extension || !is_hidden(*e)) && (!asks_for_keys || !credentials_are_in(*e)))
+		if (!(for_extension && is_hidden(*e)) && !(a->snap_start && is_key(*e)))
 			env[n++] = *e;
 	env[n] = NULL;
 }
@@ -61,7 +68,8 @@ static int spawn(const char *const *argv, char **env, const int output[2], int l
 	if (log >= 0)
 		(void)posix_spawn_file_actions_adddup2(&actions, log, LOG_FD);
 	memcpy(&words, &argv, sizeof words); /* execve(2) changes nothing */
-	r = posix_spawn(ret, argv[0], &actions, &attr, words, env);
+	r = posix_spawnp(ret, argv[0], &actions, &attr, words,
+			 env); /* a name without a slash, in an image: by its PATH */
 	(void)posix_spawnattr_destroy(&attr);
 	(void)posix_spawn_file_actions_destroy(&actions);
 	return -r;
@@ -83,7 +91,7 @@ int child_start(struct api *a, const char *const *argv, bool for_extension, cons
 
 	if (log >= 0)
 		offer_log();
-	make_environment(for_extension, a->snap_start, env);
+	make_environment(a, for_extension, env);
 	(void)telemetry_pipes(a, for_extension ? name : NULL, output);
 	r = spawn(argv, env, output, log, ret);
 	if (log >= 0)
@@ -122,9 +130,13 @@ int child_find_runtime(char **args, const char **argv, size_t max, char *buf, si
 
 void child_reap(struct api *a)
 {
+	siginfo_t info = {0};
 	int status;
 	pid_t pid;
 
+	if (waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) < 0 || info.si_pid == 0)
+		return;
+	api_take_rest(a); /* its last words, such as an error of its init, count before its end does */
 	while ((pid = waitpid(-1, &status, WNOHANG)) > 0) {
 		if (pid == a->runtime) {
 			a->runtime = 0;

@@ -1,8 +1,11 @@
 /* Connections, without waiting for anyone: a request is read as it comes, served when it is whole, answered as the client
- * takes it. One that comes before the last is answered stays in the kernel's buffer. */
+ * takes it. One that comes before the last is answered waits. A request lives until conn_settle(), which the loop calls
+ * between its rounds: whoever answers may go on using it. */
 #include "runtime/api/api.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/in.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,7 +13,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { READ_SIZE = 65536 };
+enum { READ_SIZE = 65536, MAX_DRAINED = 1 << 24 };
 
 static const struct route routes[] = {
 	{"GET", "/2018-06-01/runtime/invocation/next", NULL, route_next, 0},
@@ -51,19 +54,83 @@ static bool matches(const char *pattern, const char *path, char part[2][MAX_NAME
 	return *path == '\0';
 }
 
-void conn_accept(struct api *a)
+/* The connection that can be spared when all are in use: one that is over but for its client's end, else the one that has
+ * been idle for longest. A server may close an idle connection at any time (RFC 9112, 9.6). */
+static struct conn *find_idle(struct api *a)
 {
-	struct conn *c = a->conns;
+	struct conn *best = NULL;
+
+	for (struct conn *c = a->conns; c < a->conns + MAX_CONNS; c++) {
+		if (c->at == CONN_DRAINING)
+			return c;
+		if (c->at == CONN_HEAD && c->in.len == 0 && c->served > 0 && (!best || c->served < best->served))
+			best = c;
+	}
+	return best;
+}
+
+static struct conn *find_free(struct api *a)
+{
+	for (struct conn *c = a->conns; c < a->conns + MAX_CONNS; c++)
+		if (c->fd < 0)
+			return c;
+	return NULL;
+}
+
+bool conn_has_room(struct api *a)
+{
+	return find_free(a) || find_idle(a);
+}
+
+/* In the host's network anybody can connect. /proc/net/tcp tells whose the other end is, as a uid of our own namespace; those
+ * of others all show as one that is not ours. */
+static bool is_ours(int fd)
+{
+	struct sockaddr_in peer, local;
+	socklen_t len = sizeof peer, local_len = sizeof local;
+	char line[512], want[40];
+	bool found = false;
+	FILE *f;
+
+	if (getpeername(fd, (struct sockaddr *)&peer, &len) < 0 ||
+	    getsockname(fd, (struct sockaddr *)&local, &local_len) < 0)
+		return false;
+	(void)snprintf(want, sizeof want, "%08X:%04X %08X:%04X", peer.sin_addr.s_addr, ntohs(peer.sin_port),
+		       local.sin_addr.s_addr, ntohs(local.sin_port));
+	f = fopen("/proc/self/net/tcp", "re");
+	while (f && !found && fgets(line, sizeof line, f)) {
+		unsigned uid;
+		const char *at = strstr(line, want);
+
+		found = at && sscanf(at + strlen(want), " %*x %*x:%*x %*x:%*x %*x %u", &uid) == 1 && uid == getuid();
+	}
+	if (f)
+		(void)fclose(f);
+	return found;
+}
+
+bool conn_accept(struct api *a)
+{
+	struct conn *c = find_free(a);
 	int fd;
 
-	while (c < a->conns + MAX_CONNS && c->fd >= 0)
-		c++;
-	if (c == a->conns + MAX_CONNS)
-		return; /* they wait in the backlog */
+	if (!c && !find_idle(a))
+		return false; /* they wait in the backlog */
 	fd = accept4(a->listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
-	if (fd < 0)
-		return;
+	if (fd < 0) {
+		a->accept_failed = errno == EMFILE || errno == ENFILE || errno == ENOMEM || errno == ENOBUFS;
+		return false;
+	}
+	if (a->host_net && !is_ours(fd)) {
+		(void)close(fd);
+		return true;
+	}
+	if (!c) {
+		c = find_idle(a);
+		conn_close(a, c);
+	}
 	*c = (struct conn){.fd = fd};
+	return true;
 }
 
 static void end_request(struct conn *c)
@@ -93,31 +160,50 @@ void conn_close(struct api *a, struct conn *c)
 	(void)close(fd);
 }
 
-void conn_answer(struct conn *c, unsigned status, const char *fields, const char *type, const void *body, size_t len)
+/* Sends what the socket takes. Nothing is freed or closed here: callers hold pointers into the request. */
+static void flush(struct conn *c)
 {
-	const bool complete = c->decoder.at == BODY_DONE || c->at == CONN_WAITING;
+	while (!c->dead && c->out_at < c->out.len) {
+		ssize_t n = send(c->fd, c->out.data + c->out_at, c->out.len - c->out_at, MSG_NOSIGNAL);
 
-	/* An answer before the body has come: the rest of it is still taken, and then the connection goes on. */
+		if (n >= 0)
+			c->out_at += (size_t)n;
+		else if (errno == EAGAIN)
+			return;
+		else if (errno != EINTR)
+			c->dead = true;
+	}
+	c->out.len = c->out_at = 0;
+	if (c->out.cap > 1 << 17)
+		bytes_free(&c->out);
+}
+
+void conn_answer(struct api *a, struct conn *c, unsigned status, const char *fields, const char *type, const void *body,
+		 size_t len)
+{
+	const bool early = c->at == CONN_BODY && c->decoder.at != BODY_DONE;
+	/* Who asks first whether to send a body, and is refused, need not send it: the next head could be anywhere. */
+	const bool unsent = early && c->request.expects_continue && c->body_seen == 0;
+
+	(void)a;
+	/* The body of an answer to HEAD would be taken for the next answer. */
+	if (unsent || (c->request.method && strcmp(c->request.method, "HEAD") == 0))
+		c->request.keep_alive = false;
 	http_answer(&c->out, status, fields, type, body, len, c->request.keep_alive);
-	if (complete || c->at == CONN_HEAD)
-		c->at = CONN_WRITING;
+	if (early && !unsent)
+		c->refused = true; /* the rest of the body is still taken, and then the connection goes on */
 	else
-		c->refused = true;
+		c->at = CONN_WRITING;
+	c->dead |= c->out.failed;
+	flush(c);
 }
 
-void conn_flush(struct api *a)
+void conn_json(struct api *a, struct conn *c, unsigned status, const char *text)
 {
-	for (size_t i = 0; i < MAX_CONNS; i++)
-		if (a->conns[i].fd >= 0 && a->conns[i].out.len > 0)
-			conn_writable(a, &a->conns[i]);
+	conn_answer(a, c, status, "", "application/json", text, strlen(text));
 }
 
-void conn_json(struct conn *c, unsigned status, const char *text)
-{
-	conn_answer(c, status, "", "application/json", text, strlen(text));
-}
-
-void conn_error(struct conn *c, unsigned status, const char *type, const char *fmt, ...)
+void conn_error(struct api *a, struct conn *c, unsigned status, const char *type, const char *fmt, ...)
 {
 	struct bytes b = {0};
 	char message[1024];
@@ -131,7 +217,7 @@ void conn_error(struct conn *c, unsigned status, const char *type, const char *f
 	bytes_puts(&b, ",\"errorType\":");
 	json_quote(&b, type, strlen(type));
 	bytes_puts(&b, "}");
-	conn_json(c, status, b.failed ? "{}" : b.data);
+	conn_json(a, c, status, b.failed ? "{}" : b.data);
 	bytes_free(&b);
 }
 
@@ -141,10 +227,10 @@ void conn_wait(struct conn *c)
 }
 
 /* A head that cannot be read: after it nobody knows where the next one begins. */
-static void refuse(struct conn *c, int status)
+static void refuse(struct api *a, struct conn *c, int status)
 {
 	c->request = (struct http_request){0};
-	conn_error(c, (unsigned)status, "InvalidRequest", "the request cannot be read (status %d)", status);
+	conn_error(a, c, (unsigned)status, "InvalidRequest", "the request cannot be read (status %d)", status);
 }
 
 static void find_route(struct conn *c, unsigned *ret_status)
@@ -172,26 +258,28 @@ static int take_head(struct api *a, struct conn *c)
 		return 0;
 	c->head = len == SIZE_MAX ? NULL : malloc(len);
 	if (!c->head) {
-		refuse(c, len == SIZE_MAX ? 431 : 503);
+		refuse(a, c, len == SIZE_MAX ? 431 : 503);
 		return 0;
 	}
 	memcpy(c->head, c->in.data, len);
 	bytes_drop(&c->in, len);
 	r = http_parse_head(c->head, len, &c->request);
 	if (r != 0) {
-		refuse(c, r);
+		refuse(a, c, r);
 		return 0;
 	}
 	http_body_begin(&c->decoder, &c->request);
 	c->at = CONN_BODY;
 	find_route(c, &status);
 	if (!c->route)
-		conn_error(c, status, status == 404 ? "NotFound" : "MethodNotAllowed", "%s %s", c->request.method,
+		conn_error(a, c, status, status == 404 ? "NotFound" : "MethodNotAllowed", "%s %s", c->request.method,
 			   c->request.path);
 	else if (c->route->begin)
 		c->route->begin(a, c);
-	if (c->fd >= 0 && c->request.expects_continue && !c->refused && c->at == CONN_BODY)
+	if (c->request.expects_continue && !c->refused && c->at == CONN_BODY && c->decoder.at != BODY_DONE) {
 		bytes_puts(&c->out, "HTTP/1.1 100 Continue\r\n\r\n");
+		flush(c);
+	}
 	return 1;
 }
 
@@ -230,25 +318,39 @@ static int take_body(struct api *a, struct conn *c)
 	c->decoder.at = BODY_DONE;
 	runtime_lost(a, c);
 	if (c->refused)
-		conn_close(a, c);
+		c->at = CONN_WRITING;
+	else if (c->body.failed || r == -ENOMEM)
+		conn_error(a, c, 500, "InternalServerError", "there is no memory for the body");
 	else
-		conn_error(c, r == -EMSGSIZE ? 413 : 400, "InvalidRequest", "the body cannot be read");
+		conn_error(a, c, r == -EMSGSIZE ? 413 : 400, "InvalidRequest", "the body cannot be read");
 	return 0;
 }
 
+/* One request, as far as it has come. */
 static void go_on(struct api *a, struct conn *c)
 {
-	while (c->fd >= 0) {
-		if (c->at == CONN_HEAD && take_head(a, c) == 0)
-			return;
-		if (c->fd < 0 || c->at != CONN_BODY || take_body(a, c) == 0)
-			return;
-		if (c->refused) /* the answer stands already */
-			c->at = CONN_WRITING;
-		else
-			c->route->serve(a, c);
-		if (c->fd >= 0 && c->at != CONN_HEAD)
-			return;
+	if (c->at == CONN_HEAD && take_head(a, c) == 0)
+		return;
+	if (c->at != CONN_BODY || take_body(a, c) == 0)
+		return;
+	if (c->refused)
+		c->at = CONN_WRITING; /* the answer stands already */
+	else
+		c->route->serve(a, c);
+}
+
+/* The client has no more to say, though it may still read. */
+static void take_end(struct api *a, struct conn *c)
+{
+	c->request.keep_alive = false;
+	if (c->at == CONN_BODY && c->refused) {
+		c->at = CONN_WRITING;
+	} else if (c->at == CONN_BODY) {
+		c->decoder.at = BODY_DONE;
+		runtime_lost(a, c);
+		conn_error(a, c, 400, "TruncatedHTTPRequest", "The request ended before its body was complete");
+	} else {
+		conn_close(a, c);
 	}
 }
 
@@ -259,52 +361,66 @@ void conn_readable(struct api *a, struct conn *c)
 
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return;
-	if (n <= 0) {
-		if (c->at == CONN_BODY && !c->refused && n == 0) { /* it may still read the answer */
-			c->decoder.at = BODY_DONE;
-			c->request.keep_alive = false;
-			runtime_lost(a, c);
-			conn_error(c, 400, "TruncatedHTTPRequest", "The request ended before its body was complete");
-		} else {
-			conn_close(a, c);
-		}
-		return;
-	}
-	bytes_add(&c->in, data, (size_t)n);
-	if (c->in.failed)
+	if (n < 0) {
 		conn_close(a, c);
-	else
-		go_on(a, c);
+	} else if (c->at == CONN_DRAINING) {
+		c->drained += (uint64_t)n;
+		if (n == 0 || c->drained > MAX_DRAINED)
+			conn_close(a, c);
+	} else if (n == 0) {
+		take_end(a, c);
+	} else {
+		bytes_add(&c->in, data, (size_t)n);
+		c->dead |= c->in.failed;
+		/* A head ends with a line: there is nothing to look for in a piece of one. */
+		if (!c->dead && (c->at != CONN_HEAD || c->in.len > HTTP_MAX_HEAD || memchr(data, '\n', (size_t)n)))
+			go_on(a, c);
+	}
 }
 
-void conn_writable(struct api *a, struct conn *c)
+void conn_writable(struct conn *c)
 {
-	while (c->out.len > 0) {
-		ssize_t n = send(c->fd, c->out.data, c->out.len, MSG_NOSIGNAL);
+	flush(c);
+}
 
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0 && errno == EAGAIN)
-			return;
-		if (n < 0) {
-			conn_close(a, c);
-			return;
-		}
-		if ((size_t)n == c->out.len) {
-			c->out.len = 0;
-			if (c->out.cap > 1 << 17)
-				bytes_free(&c->out);
-		} else {
-			bytes_drop(&c->out, (size_t)n);
-		}
-	}
-	if (c->out.failed || (c->at == CONN_WRITING && !c->request.keep_alive)) {
-		conn_close(a, c);
-		return;
-	}
-	if (c->at != CONN_WRITING)
-		return;
+/* Says that no more will come, and reads on to the client's end: a close with bytes unread would have the kernel send a
+ * reset, which can overtake the answer (RFC 9112, 9.6). */
+static void begin_drain(struct api *a, struct conn *c)
+{
 	end_request(c);
-	if (c->in.len > 0)
-		go_on(a, c);
+	bytes_free(&c->in);
+	c->at = CONN_DRAINING;
+	if (shutdown(c->fd, SHUT_WR) < 0)
+		conn_close(a, c);
+}
+
+/* True when a further request was there. */
+static bool settle(struct api *a, struct conn *c)
+{
+	if (c->dead) {
+		conn_close(a, c);
+	} else if (c->at == CONN_WRITING && c->out.len == 0 && !c->request.keep_alive) {
+		begin_drain(a, c);
+	} else if (c->at == CONN_WRITING && c->out.len == 0) {
+		end_request(c);
+		c->served = ++a->served;
+		if (c->in.len > 0)
+			go_on(a, c);
+		return c->in.len > 0;
+	}
+	return false;
+}
+
+void conn_settle(struct api *a)
+{
+	for (struct conn *c = a->conns; c < a->conns + MAX_CONNS; c++)
+		while (c->fd >= 0 && (c->dead || c->at == CONN_WRITING) && settle(a, c))
+			;
+}
+
+void conn_close_drained(struct api *a)
+{
+	for (struct conn *c = a->conns; c < a->conns + MAX_CONNS; c++)
+		if (c->fd >= 0 && c->at == CONN_DRAINING)
+			conn_close(a, c);
 }

@@ -1,5 +1,5 @@
-/* Credentials for programs that are to be in an image, which no key may be in: they ask for them, and so get those of the
- * clone that they are in. Every AWS SDK does that when it finds the two variables of credentials_offer(). */
+/* Credentials for programs that are not to have them in their environment, because that would be in an image: they ask, and
+ * so get those of the clone that they are in. Every AWS SDK does that when it finds the variables of credentials_offer(). */
 #include "runtime/api/api.h"
 
 #include <fcntl.h>
@@ -43,11 +43,14 @@ static bool read_value(const struct value *v, char buf[MAX_VALUE])
 
 void credentials_offer(struct api *a)
 {
+	/* The host keeps keys out of a cell that is dumped, and says that there are some; they come with the restore. */
+	const bool told = secure_getenv("_FSBOX_CREDENTIALS") != NULL;
 	char uri[80];
 
 	make_uuid(a->token);
-	/* A cell that is dumped has no secrets yet, but its clones may. */
-	if (!a->snap_start && access(key_id.file, R_OK) < 0)
+	(void)unsetenv("_FSBOX_CREDENTIALS");
+	/* Secrets are not there yet in such a cell, but may be in its clones. */
+	if (!told && !a->snap_start && access(key_id.file, R_OK) < 0)
 		return;
 	if (secure_getenv("AWS_CONTAINER_CREDENTIALS_FULL_URI") ||
 	    secure_getenv("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI")) /* the user's own */
@@ -55,29 +58,6 @@ void credentials_offer(struct api *a)
 	(void)snprintf(uri, sizeof uri, "http://127.0.0.1:%u/2021-04-23/credentials", a->port);
 	(void)setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", uri, 1);
 	(void)setenv("AWS_CONTAINER_AUTHORIZATION_TOKEN", a->token, 1);
-}
-
-bool credentials_are_in(const char *pair)
-{
-	static const struct value *const keys[] = {&key_id, &secret, &session};
-
-	for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
-		const size_t n = strlen(keys[i]->variable);
-
-		if (strncmp(pair, keys[i]->variable, n) == 0 && pair[n] == '=')
-			return true;
-	}
-	return false;
-}
-
-void credentials_forget(void)
-{
-	for (char **e = environ; *e; e++)
-		if (credentials_are_in(*e)) {
-			char *value = strchr(*e, '=') + 1;
-
-			explicit_bzero(value, strlen(value)); /* where execve(2) has put it, which is in the image */
-		}
 }
 
 static void put_member(struct bytes *b, const char *name, const char *text)
@@ -93,7 +73,7 @@ void route_credentials(struct api *a, struct conn *c)
 	struct bytes b = {0};
 
 	if (!token || strcmp(token, a->token) != 0 || !read_value(&key_id, id)) {
-		conn_error(c, 404, "NotFound", "no credentials for this token");
+		conn_error(a, c, 404, "NotFound", "no credentials for this token");
 		return;
 	}
 	bytes_puts(&b, "{");
@@ -102,6 +82,6 @@ void route_credentials(struct api *a, struct conn *c)
 	put_member(&b, "Token", read_value(&session, text) ? text : "");
 	put_member(&b, "Expiration", read_value(&expiration, text) ? text : "9999-12-31T23:59:59Z");
 	bytes_puts(&b, "}");
-	conn_json(c, 200, b.failed ? "{}" : b.data);
+	conn_json(a, c, 200, b.failed ? "{}" : b.data);
 	bytes_free(&b);
 }

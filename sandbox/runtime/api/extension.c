@@ -99,6 +99,22 @@ bool extension_all_idle(const struct api *a)
 
 /* ---- Registering ---- */
 
+void extension_tell_states(struct api *a)
+{
+	for (size_t i = 0; i < a->n_extensions && telemetry_wanted(a); i++) {
+		const struct extension *x = &a->extensions[i];
+		struct bytes name = {0};
+
+		json_quote(&name, x->name, strlen(x->name));
+		if (!name.failed)
+			telemetry_platform(a, "extension", "{\"name\":%s,\"state\":\"Ready\",\"events\":[%s%s%s]}",
+					   name.data, x->wants_invoke ? "\"INVOKE\"" : "",
+					   x->wants_invoke && x->wants_shutdown ? "," : "",
+					   x->wants_shutdown ? "\"SHUTDOWN\"" : "");
+		bytes_free(&name);
+	}
+}
+
 static struct extension *find_by_name(struct api *a, const char *name)
 {
 	for (size_t i = 0; i < a->n_extensions; i++)
@@ -135,7 +151,7 @@ static bool take_events(const struct conn *c, bool *ret_invoke, bool *ret_shutdo
 	return true;
 }
 
-static void answer_registered(struct conn *c, const struct extension *x)
+static void answer_registered(struct api *a, struct conn *c, const struct extension *x)
 {
 	static const char *const members[][2] = {{"functionName", "AWS_LAMBDA_FUNCTION_NAME"},
 						 {"functionVersion", "AWS_LAMBDA_FUNCTION_VERSION"},
@@ -152,7 +168,7 @@ static void answer_registered(struct conn *c, const struct extension *x)
 	}
 	bytes_puts(&b, feature && strstr(feature, "accountId") ? ",\"accountId\":\"012345678912\"}" : "}");
 	(void)snprintf(fields, sizeof fields, "Lambda-Extension-Identifier: %s\r\n", x->id);
-	conn_answer(c, 200, fields, "application/json", b.failed ? "{}" : b.data, b.failed ? 2 : b.len);
+	conn_answer(a, c, 200, fields, "application/json", b.failed ? "{}" : b.data, b.failed ? 2 : b.len);
 	bytes_free(&b);
 }
 
@@ -163,26 +179,26 @@ void route_register(struct api *a, struct conn *c)
 	struct extension *x;
 
 	if (!name || !*name || strlen(name) > MAX_NAME) {
-		conn_error(c, 403, "Extension.InvalidExtensionName", "Invalid extension name");
+		conn_error(a, c, 403, "Extension.InvalidExtensionName", "Invalid extension name");
 		return;
 	}
 	if (c->too_large || !take_events(c, &invoke, &shutdown, &unknown)) {
-		conn_error(c, 403, "Extension.InvalidRequestFormat", "the body is not {\"events\":[…]}");
+		conn_error(a, c, 403, "Extension.InvalidRequestFormat", "the body is not {\"events\":[…]}");
 		return;
 	}
 	x = find_by_name(a, name);
-	if (unknown || (!x && shutdown)) {
-		conn_error(c, 403, "Extension.InvalidEventType",
-			   unknown ? "Invalid event type" : "an internal extension cannot register for SHUTDOWN");
-		return;
-	}
 	if (a->ready || (x && x->registered)) {
-		conn_error(c, 403, a->ready ? "Extension.RegistrationClosed" : "Extension.AlreadyRegistered",
+		conn_error(a, c, 403, a->ready ? "Extension.RegistrationClosed" : "Extension.AlreadyRegistered",
 			   "Extension registration closed already");
 		return;
 	}
+	if (unknown || (!x && shutdown)) {
+		conn_error(a, c, 403, "Extension.InvalidEventType",
+			   unknown ? "Invalid event type" : "an internal extension cannot register for SHUTDOWN");
+		return;
+	}
 	if (!x && a->n_extensions == MAX_EXTENSIONS) {
-		conn_error(c, 403, "Extension.TooManyExtensions", "Extension limit (10) reached");
+		conn_error(a, c, 403, "Extension.TooManyExtensions", "Extension limit (10) reached");
 		return;
 	}
 	if (!x) {
@@ -194,7 +210,7 @@ void route_register(struct api *a, struct conn *c)
 	x->wants_invoke = invoke;
 	x->wants_shutdown = shutdown;
 	make_uuid(x->id);
-	answer_registered(c, x);
+	answer_registered(a, c, x);
 }
 
 struct extension *extension_of(struct api *a, struct conn *c)
@@ -202,25 +218,25 @@ struct extension *extension_of(struct api *a, struct conn *c)
 	const char *id = http_field(&c->request, "Lambda-Extension-Identifier");
 
 	if (!id) {
-		conn_error(c, 403, "Extension.MissingExtensionIdentifier",
+		conn_error(a, c, 403, "Extension.MissingExtensionIdentifier",
 			   "Missing Lambda-Extension-Identifier header");
 		return NULL;
 	}
 	if (strlen(id) != UUID_LEN || strspn(id, "0123456789abcdefABCDEF-") != UUID_LEN) {
-		conn_error(c, 403, "Extension.InvalidExtensionIdentifier",
+		conn_error(a, c, 403, "Extension.InvalidExtensionIdentifier",
 			   "Invalid Lambda-Extension-Identifier header");
 		return NULL;
 	}
 	for (size_t i = 0; i < a->n_extensions; i++)
 		if (a->extensions[i].registered && strcmp(a->extensions[i].id, id) == 0)
 			return &a->extensions[i];
-	conn_error(c, 403, "Extension.UnknownExtensionIdentifier", "Unknown extension %s", id);
+	conn_error(a, c, 403, "Extension.UnknownExtensionIdentifier", "Unknown extension %s", id);
 	return NULL;
 }
 
 /* ---- Events ---- */
 
-static void give(struct api *a, struct extension *x, const char *reason, int64_t deadline_ms)
+static void give(struct api *a, struct extension *x)
 {
 	struct conn *c = x->waiter;
 	struct bytes b = {0};
@@ -237,8 +253,8 @@ static void give(struct api *a, struct extension *x, const char *reason, int64_t
 			"\"tracing\":{\"type\":\"X-Amzn-Trace-Id\",\"value\":",
 			(long long)a->call.deadline_ms, a->call.id, a->arn);
 	else
-		bytes_printf(&b, "{\"eventType\":\"SHUTDOWN\",\"shutdownReason\":\"%s\",\"deadlineMs\":%lld}", reason,
-			     (long long)deadline_ms);
+		bytes_printf(&b, "{\"eventType\":\"SHUTDOWN\",\"shutdownReason\":\"%s\",\"deadlineMs\":%lld}",
+			     a->shutdown_reason, (long long)a->shutdown_deadline_ms);
 	if (x->pending == EXT_INVOKE) {
 		json_quote(&b, a->call.trace, strlen(a->call.trace));
 		bytes_puts(&b, "}}");
@@ -246,7 +262,7 @@ static void give(struct api *a, struct extension *x, const char *reason, int64_t
 	x->pending = EXT_NOTHING;
 	make_uuid(id);
 	(void)snprintf(fields, sizeof fields, "Lambda-Extension-Event-Identifier: %s\r\n", id);
-	conn_answer(c, 200, fields, "application/json", b.failed ? "{}" : b.data, b.failed ? 2 : b.len);
+	conn_answer(a, c, 200, fields, "application/json", b.failed ? "{}" : b.data, b.failed ? 2 : b.len);
 	bytes_free(&b);
 }
 
@@ -257,7 +273,7 @@ void route_event_next(struct api *a, struct conn *c)
 	if (!x)
 		return;
 	if (x->failed) {
-		conn_error(c, 403, "Extension.InvalidExtensionState", "the extension has reported an error");
+		conn_error(a, c, 403, "Extension.InvalidExtensionState", "the extension has reported an error");
 		return;
 	}
 	if (x->waiter && x->waiter != c)
@@ -265,8 +281,8 @@ void route_event_next(struct api *a, struct conn *c)
 	x->waiter = c;
 	x->idle = true;
 	conn_wait(c);
-	if (x->pending == EXT_INVOKE)
-		give(a, x, "", 0);
+	if (x->pending != EXT_NOTHING)
+		give(a, x);
 	runtime_check(a);
 }
 
@@ -279,7 +295,7 @@ void extension_invoke(struct api *a)
 			continue;
 		x->pending = EXT_INVOKE;
 		x->idle = false;
-		give(a, x, "", 0);
+		give(a, x);
 	}
 }
 
@@ -293,14 +309,14 @@ void route_extension_error(struct api *a, struct conn *c)
 	if (!x)
 		return;
 	if (!type || !*type) {
-		conn_error(c, 403, "Extension.MissingHeader", "Missing Lambda-Extension-Function-Error-Type header");
+		conn_error(a, c, 403, "Extension.MissingHeader", "Missing Lambda-Extension-Function-Error-Type header");
 		return;
 	}
 	x->failed = true;
-	conn_json(c, 202, "{\"status\":\"OK\"}");
 	(void)snprintf(text, sizeof text, "extension '%s' reports: %s", x->name, type);
 	(void)dprintf(STDERR_FILENO, "EXTENSION\tName: %s\tState: %s\tError Type: %s\n", x->name,
 		      init ? "InitError" : "ExitError", type);
+	conn_json(a, c, 202, "{\"status\":\"OK\"}");
 	if (!a->ready)
 		runtime_init_failed(a, init ? "Extension.InitError" : "Extension.ExitError", text);
 }
@@ -325,7 +341,8 @@ bool extension_ended(struct api *a, pid_t pid, int wait_status)
 			runtime_init_failed(a, "Extension.Crash", text);
 		/* As on Lambda: without it the environment cannot go on. */
 		(void)dprintf(STDERR_FILENO, "%s\n", text);
-		if (a->call.number)
+		telemetry_drain(a);
+		if (!runtime_tell_outcome(a) && a->call.number)
 			link_error(CHAN_ERROR, a->call.number, "Extension.Crash", text, NULL, 0);
 		api_exit(a, 1);
 	}
@@ -369,7 +386,8 @@ void extension_shutdown(struct api *a, const char *reason)
 {
 	bool external = false;
 	struct timespec wall;
-	uint64_t begin = now_ns(), deadline;
+	const uint64_t begin = now_ns();
+	uint64_t deadline;
 
 	for (size_t i = 0; i < a->n_extensions; i++)
 		external |= a->extensions[i].external;
@@ -379,15 +397,17 @@ void extension_shutdown(struct api *a, const char *reason)
 	deadline = begin + UINT64_C(1000000) * (external ? BUDGET_EXTERNAL : BUDGET_INTERNAL);
 	end_runtime(a, external ? begin + UINT64_C(1000000) * BUDGET_RUNTIME : deadline);
 	(void)clock_gettime(CLOCK_REALTIME, &wall);
+	a->shutdown_reason = reason;
+	a->shutdown_deadline_ms = (int64_t)wall.tv_sec * 1000 + wall.tv_nsec / 1000000 + left_ms(deadline);
+	telemetry_flush(a);
 	for (size_t i = 0; i < a->n_extensions; i++) {
 		struct extension *x = &a->extensions[i];
 
 		if (!x->wants_shutdown)
 			continue;
-		x->pending = EXT_SHUTDOWN;
-		give(a, x, reason, (int64_t)wall.tv_sec * 1000 + wall.tv_nsec / 1000000 + left_ms(deadline));
+		x->pending = EXT_SHUTDOWN; /* one that is busy gets it when it asks */
+		give(a, x);
 	}
-	telemetry_flush(a);
 	while (any_left(a) && left_ms(deadline) > 0)
 		api_turn(a, left_ms(deadline));
 }

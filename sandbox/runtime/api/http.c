@@ -200,6 +200,19 @@ size_t parse_digits(const char *s, unsigned base, uint64_t max, uint64_t *ret)
 	return i;
 }
 
+/* Is @word one of the comma-separated words of @list? */
+static bool has_word(const char *list, const char *word)
+{
+	const size_t n = strlen(word);
+
+	for (const char *p = list; *p; p += strcspn(p, ",")) {
+		p += strspn(p, ", \t");
+		if (strncasecmp(p, word, n) == 0 && strchr(", \t", p[n]))
+			return true;
+	}
+	return false;
+}
+
 static bool parse_length(const char *s, uint64_t *ret)
 {
 	const size_t n = parse_digits(s, 10, INT64_MAX, ret);
@@ -219,6 +232,8 @@ static int parse_framing(struct http_request *r)
 		if (strcasecmp(f->name, "Transfer-Encoding") == 0) {
 			if (strcasecmp(f->value, "chunked") != 0)
 				return 501;
+			if (r->chunked)
+				return 400;
 			r->chunked = true;
 		} else if (strcasecmp(f->name, "Content-Length") == 0) {
 			if (!parse_length(f->value, &length) || (has_length && length != r->length))
@@ -230,9 +245,9 @@ static int parse_framing(struct http_request *r)
 				return 417;
 			r->expects_continue = true;
 		} else if (strcasecmp(f->name, "Connection") == 0) {
-			if (strcasecmp(f->value, "close") == 0)
+			if (has_word(f->value, "close"))
 				r->keep_alive = false;
-			else if (strcasecmp(f->value, "keep-alive") == 0)
+			else if (has_word(f->value, "keep-alive"))
 				r->keep_alive = true;
 		}
 	}
@@ -264,6 +279,8 @@ int http_parse_head(char *head, size_t len, struct http_request *ret)
 	ret->keep_alive = !http10;
 	if (r == 0)
 		r = parse_framing(ret);
+	if (http10)
+		ret->expects_continue = false; /* RFC 9110, 10.1.1 */
 	return r == 0 && http10 && ret->chunked ? 400 : r;
 }
 
@@ -430,6 +447,8 @@ static const char *reason(unsigned status)
 		return "Expectation Failed";
 	case 431:
 		return "Request Header Fields Too Large";
+	case 500:
+		return "Internal Server Error";
 	case 501:
 		return "Not Implemented";
 	case 503:
@@ -437,7 +456,7 @@ static const char *reason(unsigned status)
 	case 505:
 		return "HTTP Version Not Supported";
 	default:
-		return "Internal Server Error";
+		return "Error";
 	}
 }
 

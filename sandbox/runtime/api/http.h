@@ -19,7 +19,7 @@ void bytes_drop(struct bytes *b, size_t n); /* from the front */
 void bytes_free(struct bytes *b);
 
 enum {
-	HTTP_MAX_HEAD = 65536,
+	HTTP_MAX_HEAD = 1048576 + 65536, /* an error's X-Ray cause may have 1 MiB */
 	HTTP_MAX_FIELDS = 64,
 	HTTP_MAX_CHUNK_LINE = 4096, /* size and extensions of a chunk */
 	HTTP_MAX_TRAILER = 2097152, /* an error document in base64 */

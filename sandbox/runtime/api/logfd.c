@@ -5,8 +5,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <strings.h>
-#include <stdlib.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -21,24 +19,6 @@ int logfd_open(struct api *a)
 	return ends[1];
 }
 
-/* With the JSON format an object is brought as one, and the rest as text. */
-static void put_record(struct api *a, const char *text, size_t len)
-{
-	const char *format = secure_getenv("AWS_LAMBDA_LOG_FORMAT");
-	struct json_view whole;
-	struct bytes b = {0};
-
-	if (!telemetry_wanted(a))
-		return;
-	if (format && strcasecmp(format, "JSON") == 0 && json_whole(text, len, &whole) && *whole.at == '{')
-		bytes_add(&b, whole.at, whole.len);
-	else
-		json_quote(&b, text, len);
-	if (!b.failed)
-		telemetry_record(a, TELEMETRY_FUNCTION, "function", b.data);
-	bytes_free(&b);
-}
-
 /* A line of the host's log is one record, so line feeds inside become carriage returns, as clients do where they have no
  * such descriptor. */
 static void take_record(void *arg, const char *text, size_t len, bool raw)
@@ -46,7 +26,7 @@ static void take_record(void *arg, const char *text, size_t len, bool raw)
 	struct api *a = arg;
 	struct bytes line = {0};
 
-	put_record(a, text, len);
+	telemetry_line(a, TELEMETRY_FUNCTION, text, len);
 	if (raw) {
 		telemetry_write_through(STDOUT_FILENO, text, len);
 		return;

@@ -15,7 +15,13 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { MAX_FDS = 3 + MAX_CONNS + 3 * (MAX_EXTENSIONS + 1), MAX_ARGS = 256, BACKLOG = 128 };
+enum {
+	MAX_FDS = 3 + MAX_CONNS + 3 * (MAX_EXTENSIONS + 1),
+	MAX_ARGS = 256,
+	BACKLOG = 128,
+	ACCEPT_AGAIN_MS = 100,
+	MAX_ROUNDS = 256, /* of READ_SIZE bytes each: more than the largest request */
+};
 
 static sigset_t while_waiting; /* the mask of ppoll(2): a child's end interrupts it, and nothing else */
 
@@ -47,7 +53,9 @@ void make_uuid(char ret[UUID_LEN + 1])
 
 void api_exit(struct api *a, int status)
 {
-	conn_flush(a);
+	for (size_t i = 0; i < MAX_CONNS; i++)
+		if (a->conns[i].fd >= 0 && a->conns[i].out.len > 0)
+			conn_writable(&a->conns[i]);
 	telemetry_flush(a);
 	_exit(status); /* PID 1 ends the rest */
 }
@@ -78,20 +86,18 @@ static void take_frames(struct api *a)
 	}
 }
 
-static size_t watch_conns(const struct api *a, struct pollfd *fds, struct conn **whose, struct conn *conns)
+/* One that waits, or is written to, is not read: the kernel keeps what comes. One that waits is over when its client has
+ * ended its side, for nobody can tell that from having gone; one that is written to is not. */
+static size_t watch_conns(struct api *a, struct pollfd *fds, struct conn **whose)
 {
 	size_t n = 0;
 
-	(void)a;
 	for (size_t i = 0; i < MAX_CONNS; i++) {
-		struct conn *c = &conns[i];
-		short events =
-			POLLRDHUP; /* one that waits, or is written to, is not read: the kernel keeps what comes */
+		struct conn *c = &a->conns[i];
+		short events = c->at == CONN_WAITING ? POLLRDHUP : c->at == CONN_WRITING ? 0 : POLLIN;
 
 		if (c->fd < 0)
 			continue;
-		if (c->at == CONN_HEAD || c->at == CONN_BODY)
-			events = POLLIN;
 		if (c->out.len > 0)
 			events |= POLLOUT;
 		fds[n] = (struct pollfd){.fd = c->fd, .events = events};
@@ -103,44 +109,69 @@ static size_t watch_conns(const struct api *a, struct pollfd *fds, struct conn *
 static void serve_conn(struct api *a, struct conn *c, short events)
 {
 	if (c->fd >= 0 && (events & POLLOUT))
-		conn_writable(a, c);
+		conn_writable(c);
 	if (c->fd >= 0 && (events & POLLIN))
 		conn_readable(a, c);
 	else if (c->fd >= 0 && (events & (POLLRDHUP | POLLHUP | POLLERR)))
 		conn_close(a, c);
 }
 
+static void serve_conns(struct api *a, const struct pollfd *fds, struct conn **whose, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (fds[i].revents && whose[i]->fd == fds[i].fd)
+			serve_conn(a, whose[i], fds[i].revents);
+}
+
 void api_turn(struct api *a, int timeout_ms)
 {
 	struct pollfd fds[MAX_FDS];
 	struct conn *whose[MAX_CONNS];
-	const size_t n_conns = watch_conns(a, fds + 2, whose, a->conns);
-	const size_t n_more = telemetry_poll(a, fds + 2 + n_conns, MAX_FDS - 3 - n_conns, &timeout_ms);
-	const struct timespec ts = {timeout_ms / 1000, timeout_ms % 1000 * 1000000L};
+	size_t n_conns, n_more;
+	struct timespec ts;
 	int r;
 
+	conn_settle(a);
+	n_conns = watch_conns(a, fds + 2, whose);
+	n_more = telemetry_poll(a, fds + 2 + n_conns, MAX_FDS - 3 - n_conns, &timeout_ms);
 	/* While the end is near, no more frames: the host waits for it. */
 	fds[0] = (struct pollfd){.fd = a->ending ? -1 : CHAN_FD_IN, .events = POLLIN};
-	fds[1] = (struct pollfd){.fd = a->listener, .events = n_conns < MAX_CONNS ? POLLIN : 0};
+	fds[1] = (struct pollfd){.fd = a->listener, .events = !a->accept_failed && conn_has_room(a) ? POLLIN : 0};
+	if (a->accept_failed && (timeout_ms < 0 || timeout_ms > ACCEPT_AGAIN_MS))
+		timeout_ms = ACCEPT_AGAIN_MS;
+	a->accept_failed = false;
+	ts = (struct timespec){timeout_ms / 1000, timeout_ms % 1000 * 1000000L};
 	fds[2 + n_conns + n_more] = (struct pollfd){.fd = a->log_fd, .events = POLLIN};
 	r = ppoll(fds, 3 + n_conns + n_more, timeout_ms < 0 ? NULL : &ts, &while_waiting);
-	child_reap(a);
-	if (r <= 0) {
-		conn_flush(a);
-		return;
+	if (r > 0) {
+		serve_conns(a, fds + 2, whose, n_conns);
+		if (n_more > 0)
+			telemetry_events(a, fds + 2 + n_conns, n_more);
+		if (fds[2 + n_conns + n_more].revents && a->log_fd >= 0)
+			logfd_readable(a);
+		if (fds[0].revents)
+			take_frames(a);
+		if (fds[1].revents)
+			(void)conn_accept(a);
 	}
-	for (size_t i = 0; i < n_conns; i++)
-		if (fds[2 + i].revents && whose[i]->fd == fds[2 + i].fd)
-			serve_conn(a, whose[i], fds[2 + i].revents);
-	if (n_more > 0)
-		telemetry_events(a, fds + 2 + n_conns, n_more);
-	if (fds[2 + n_conns + n_more].revents && a->log_fd >= 0)
-		logfd_readable(a);
-	if (fds[0].revents)
-		take_frames(a);
-	if (fds[1].revents)
-		conn_accept(a);
-	conn_flush(a);
+	child_reap(a);
+}
+
+void api_take_rest(struct api *a)
+{
+	struct pollfd fds[MAX_CONNS];
+	struct conn *whose[MAX_CONNS];
+	size_t n;
+
+	for (int round = 0; round < MAX_ROUNDS; round++) { /* others may go on sending */
+		conn_settle(a);
+		while (conn_accept(a))
+			;
+		n = watch_conns(a, fds, whose);
+		if (poll(fds, n, 0) <= 0)
+			return;
+		serve_conns(a, fds, whose, n);
+	}
 }
 
 /* ---- Set-up ---- */
@@ -175,6 +206,8 @@ static void open_listener(struct api *a)
 	const bool any = wanted && strcmp(wanted, "0") == 0;
 	char text[64];
 	int r = listen_at(a, any ? 0 : API_PORT);
+
+	a->host_net = any;
 
 	if (r < 0) {
 		(void)snprintf(text, sizeof text, "listening on 127.0.0.1:%d: %s", API_PORT, strerror(-r));
@@ -242,6 +275,7 @@ int main(int argc, char **argv)
 	for (size_t i = 0; i < MAX_CONNS; i++)
 		a.conns[i].fd = -1;
 	a.log_fd = -1;
+	a.init_begin_ns = now_ns();
 	a.snap_start = type && strcmp(type, "snap-start") == 0;
 	set_signals();
 	(void)sigaction(SIGCHLD, &child, NULL);

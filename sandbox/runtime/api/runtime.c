@@ -1,4 +1,4 @@
-/* Calls: what the runtime asks for, and what the host has to say. */
+/* Calls: what the runtime asks for, and how they end. */
 #include "runtime/api/api.h"
 
 #include <errno.h>
@@ -12,22 +12,13 @@
 
 static const char ok[] = "{\"status\":\"OK\"}";
 
-/* The call has failed with what the platform finds. */
-static void set_outcome(struct call *call, const char *type, const char *message)
-{
-	call->outcome = OUTCOME_ERROR;
-	(void)snprintf(call->type, sizeof call->type, "%s", type);
-	call->message.len = call->document.len = 0;
-	bytes_puts(&call->message, message);
-}
-
 /* False, and answered, when the request is not allowed now. */
 static bool advance(struct api *a, struct conn *c, enum rt_event event)
 {
 	const int after = rt_after(a->state, event);
 
 	if (after < 0) {
-		conn_error(c, 403, "InvalidStateTransition",
+		conn_error(a, c, 403, "InvalidStateTransition",
 			   "State transition from %s to %s failed for runtime. Error: State transition is not allowed",
 			   rt_state_name(a->state), rt_event_name(event));
 		return false;
@@ -38,13 +29,13 @@ static bool advance(struct api *a, struct conn *c, enum rt_event event)
 
 /* ---- Events ---- */
 
-static void give_event(struct api *a)
+void runtime_give_event(struct api *a)
 {
 	struct conn *c = a->next;
 	const struct call *call = &a->call;
 	struct bytes fields = {0};
 
-	if (!c || call->number == 0)
+	if (!c || call->number == 0 || call->outcome != OUTCOME_NONE)
 		return;
 	a->next = NULL;
 	a->state = RT_RUNNING;
@@ -53,24 +44,20 @@ static void give_event(struct api *a)
 	bytes_printf(&fields, "Lambda-Runtime-Invoked-Function-Arn: %s\r\n", a->arn);
 	if (call->trace[0])
 		bytes_printf(&fields, "Lambda-Runtime-Trace-Id: %s\r\n", call->trace);
-	conn_answer(c, 200, fields.failed ? "" : fields.data, "application/json", call->event.data, call->event.len);
+	conn_answer(a, c, 200, fields.failed ? "" : fields.data, "application/json", call->event.data, call->event.len);
 	bytes_free(&fields);
 }
 
 void route_next(struct api *a, struct conn *c)
 {
-	const bool again = a->state == RT_RUNNING;
-
 	if (!advance(a, c, RT_NEXT))
 		return;
 	if (a->next && a->next != c)
 		conn_close(a, a->next); /* an older request of a client that has lost it */
 	a->next = c;
 	conn_wait(c);
-	if (again)
-		give_event(a);
-	else
-		runtime_check(a);
+	runtime_check(a);
+	runtime_give_event(a); /* one that came while nobody asked, or that was lost with its connection */
 }
 
 /* Is this the call that runs? */
@@ -78,11 +65,19 @@ static bool is_current(struct api *a, struct conn *c)
 {
 	if (a->call.number && strcmp(c->part[0], a->call.id) == 0)
 		return true;
-	conn_error(c, 400, "InvalidRequestID", "Invalid request ID");
+	conn_error(a, c, 400, "InvalidRequestID", "Invalid request ID");
 	return false;
 }
 
 /* ---- Answers ---- */
+
+static void set_error(struct call *call, const char *type, const char *message)
+{
+	call->outcome = OUTCOME_ERROR;
+	(void)snprintf(call->type, sizeof call->type, "%s", type);
+	call->message.len = call->document.len = 0;
+	bytes_puts(&call->message, message);
+}
 
 void route_response_begin(struct api *a, struct conn *c)
 {
@@ -97,9 +92,8 @@ void route_response_begin(struct api *a, struct conn *c)
 		return;
 	}
 	a->state = RT_ANSWERED;
-	set_outcome(&a->call, "Runtime.InvalidResponseModeHeader",
-		    "the response mode is neither absent nor 'streaming'");
-	conn_error(c, 400, "InvalidFunctionResponseMode", "Invalid function response mode");
+	set_error(&a->call, "Runtime.InvalidResponseModeHeader", "the response mode is neither absent nor 'streaming'");
+	conn_error(a, c, 400, "InvalidFunctionResponseMode", "Invalid function response mode");
 }
 
 void runtime_part(struct api *a, struct conn *c, const char *data, size_t len)
@@ -110,15 +104,17 @@ void runtime_part(struct api *a, struct conn *c, const char *data, size_t len)
 		link_send(CHAN_DATA, a->call.number, data, len);
 }
 
+/* Between what the host takes and what Lambda takes lie 100 bytes. */
 static void too_large(struct api *a, struct conn *c, uint64_t size)
 {
-	struct call *call = &a->call;
+	const int limit = size > MAX_RESPONSE ? MAX_RESPONSE : CHAN_MAX_PAYLOAD;
+	char text[160];
 
-	set_outcome(call, "Function.ResponseSizeTooLarge", "");
-	bytes_printf(&call->message,
-		     "Response payload size (%llu bytes) exceeded maximum allowed payload size (%d bytes).",
-		     (unsigned long long)size, MAX_RESPONSE);
-	conn_error(c, 413, "RequestEntityTooLarge", "Exceeded maximum allowed payload size (%d bytes).", MAX_RESPONSE);
+	(void)snprintf(text, sizeof text,
+		       "Response payload size (%llu bytes) exceeded maximum allowed payload size (%d bytes).",
+		       (unsigned long long)size, limit);
+	set_error(&a->call, "Function.ResponseSizeTooLarge", text);
+	conn_error(a, c, 413, "RequestEntityTooLarge", "Exceeded maximum allowed payload size (%d bytes).", limit);
 }
 
 /* A function's error type as AWS takes it: "(Runtime|Function).Word". */
@@ -128,7 +124,7 @@ static bool is_error_type(const char *type)
 			: strncmp(type, "Function.", 9) == 0 ? type + 9
 							     : "";
 
-	if (*p < 'A' || *p > 'Z' || strlen(type) > CHAN_MAX_TYPE)
+	if (*p < 'A' || *p > 'Z' || !p[1] || strlen(type) > CHAN_MAX_TYPE)
 		return false;
 	for (p++; *p; p++)
 		if (!((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z')))
@@ -177,7 +173,7 @@ static void end_stream(struct api *a, struct conn *c)
 void route_response(struct api *a, struct conn *c)
 {
 	struct call *call = &a->call;
-	const uint64_t size = c->streams ? call->produced : c->body_seen;
+	const uint64_t size = c->body_seen;
 
 	a->state = RT_ANSWERED;
 	if (c->too_large || size > CHAN_MAX_PAYLOAD) {
@@ -190,7 +186,7 @@ void route_response(struct api *a, struct conn *c)
 		end_stream(a, c);
 	else if (c->body.len > 0)
 		link_send(CHAN_DATA, call->number, c->body.data, c->body.len);
-	conn_json(c, 202, ok);
+	conn_json(a, c, 202, ok);
 }
 
 /* Copies what a report of an error holds into the call. */
@@ -202,6 +198,11 @@ static void take_error(struct call *call, const struct conn *c, const char *othe
 	call->document.len = 0;
 	bytes_add(&call->document, c->body.data ? c->body.data : "", c->body.len);
 	message_of(&call->message, &call->document);
+	if (c->too_large) {
+		call->message.len = 0;
+		bytes_printf(&call->message, "the error document is larger than %d bytes and was dropped",
+			     MAX_DOCUMENT);
+	}
 }
 
 void route_error(struct api *a, struct conn *c)
@@ -210,13 +211,14 @@ void route_error(struct api *a, struct conn *c)
 		return;
 	take_error(&a->call, c, "Function.Unknown");
 	a->call.outcome = OUTCOME_ERROR;
-	conn_json(c, 202, ok);
+	conn_json(a, c, 202, ok);
 }
 
 /* ---- Init and restore ---- */
 
 void runtime_init_failed(struct api *a, const char *type, const char *message)
 {
+	telemetry_drain(a);
 	link_error(CHAN_INIT_ERROR, 0, type, message, NULL, 0);
 	telemetry_platform(a, "initRuntimeDone",
 			   "{\"initializationType\":\"%s\",\"phase\":\"init\",\"status\":\"error\"}",
@@ -227,7 +229,8 @@ void runtime_init_failed(struct api *a, const char *type, const char *message)
 static void fail_init(struct api *a, struct conn *c, const char *otherwise)
 {
 	take_error(&a->call, c, otherwise);
-	conn_json(c, 202, ok);
+	conn_json(a, c, 202, ok);
+	telemetry_drain(a);
 	link_error(CHAN_INIT_ERROR, 0, a->call.type, a->call.message.data ? a->call.message.data : "",
 		   a->call.document.data, a->call.document.len);
 	api_exit(a, 1);
@@ -244,7 +247,11 @@ void route_init_error(struct api *a, struct conn *c)
 void route_restore_next(struct api *a, struct conn *c)
 {
 	if (!a->snap_start) { /* AWS has it only where there will be a restore */
-		conn_error(c, 404, "NotFound", "restore/next is for cells that are snapshotted");
+		conn_error(a, c, 404, "NotFound", "restore/next is for cells that are snapshotted");
+		return;
+	}
+	if (a->state == RT_RESTORING && a->restoring) { /* told already, on a connection that it has lost */
+		conn_answer(a, c, 200, "", NULL, NULL, 0);
 		return;
 	}
 	if (!advance(a, c, RT_RESTORE_NEXT))
@@ -265,24 +272,34 @@ void route_restore_error(struct api *a, struct conn *c)
 
 void route_ping(struct api *a, struct conn *c)
 {
-	(void)a;
-	conn_answer(c, 200, "", "text/plain", "pong", 4);
+	conn_answer(a, c, 200, "", "text/plain", "pong", 4);
 }
 
 /* ---- Init and calls come to their ends ---- */
 
+static double ms_since(uint64_t begin_ns)
+{
+	return (double)(now_ns() - begin_ns) / 1e6;
+}
+
 static void tell_ready(struct api *a)
 {
 	struct chan_ready ready = {.version = CHAN_VERSION, .flags = CHAN_CAN_SNAPSHOT};
+	const char *kind = a->snap_start ? "snap-start" : "on-demand";
 
 	if (a->n_extensions > 0)
 		ready.flags |= CHAN_HAS_SHUTDOWN;
 	if (telemetry_wanted(a))
 		ready.flags |= CHAN_WANTS_REPORTS;
-	a->ready = true;
 	telemetry_platform(a, "initRuntimeDone",
-			   "{\"initializationType\":\"%s\",\"phase\":\"init\",\"status\":\"success\"}",
-			   a->snap_start ? "snap-start" : "on-demand");
+			   "{\"initializationType\":\"%s\",\"phase\":\"init\",\"status\":\"success\"}", kind);
+	extension_tell_states(a);
+	telemetry_platform(a, "initReport",
+			   "{\"initializationType\":\"%s\",\"phase\":\"init\",\"status\":\"success\","
+			   "\"metrics\":{\"durationMs\":%.3f}}",
+			   kind, ms_since(a->init_begin_ns));
+	telemetry_drain(a);
+	a->ready = true;
 	link_send(CHAN_READY, 0, &ready, sizeof ready);
 }
 
@@ -292,30 +309,52 @@ static void tell_restored(struct api *a)
 
 	a->restoring = false;
 	telemetry_platform(a, "restoreRuntimeDone", "{\"status\":\"success\"}");
+	telemetry_platform(a, "restoreReport", "{\"status\":\"success\",\"metrics\":{\"durationMs\":%.3f}}",
+			   ms_since(a->restore_begin_ns));
+	telemetry_drain(a);
 	link_send(CHAN_RESTORED, 0, &times, sizeof times);
 }
 
-static void tell_outcome(struct api *a)
+static void tell_done_record(struct api *a)
+{
+	const struct call *call = &a->call;
+	const bool good = call->outcome == OUTCOME_DONE;
+	struct bytes more = {0};
+
+	if (!good) {
+		bytes_puts(&more, "\"errorType\":");
+		json_quote(&more, call->type, strlen(call->type));
+		bytes_puts(&more, ",");
+	}
+	telemetry_platform(a, "runtimeDone",
+			   "{\"requestId\":\"%s\",\"status\":\"%s\",%s\"metrics\":{\"durationMs\":%.3f,"
+			   "\"producedBytes\":%llu}}",
+			   call->id, good ? "success" : "error", more.len > 0 ? more.data : "",
+			   ms_since(call->begin_ns), (unsigned long long)call->produced);
+	bytes_free(&more);
+}
+
+bool runtime_tell_outcome(struct api *a)
 {
 	struct call *call = &a->call;
 	const uint64_t number = call->number;
-	const bool good = call->outcome == OUTCOME_DONE;
 
-	telemetry_drain(a); /* what was printed in the call goes before its end */
-	telemetry_platform(a, "runtimeDone",
-			   "{\"requestId\":\"%s\",\"status\":\"%s\",\"metrics\":{\"durationMs\":%.3f,"
-			   "\"producedBytes\":%llu}}",
-			   call->id, good ? "success" : "failure", (double)(now_ns() - call->begin_ns) / 1e6,
-			   (unsigned long long)call->produced);
-	if (good)
+	if (number == 0 || call->outcome == OUTCOME_NONE)
+		return false;
+	if (telemetry_wanted(a))
+		tell_done_record(a);
+	telemetry_drain(a); /* what was printed before comes before the end of the call: docs/channel.md */
+	if (call->outcome == OUTCOME_DONE)
 		link_send(CHAN_DONE, number, NULL, 0);
 	else
 		link_error(CHAN_ERROR, number, call->type, call->message.data ? call->message.data : "",
 			   call->document.data, call->document.len);
+	a->reported = number;
 	call->number = 0;
 	call->outcome = OUTCOME_NONE;
 	bytes_free(&call->event);
 	call->message.len = call->document.len = 0;
+	return true;
 }
 
 void runtime_check(struct api *a)
@@ -328,8 +367,8 @@ void runtime_check(struct api *a)
 		tell_ready(a);
 	else if (a->restoring && a->state == RT_READY)
 		tell_restored(a);
-	else if (a->call.number && a->call.outcome != OUTCOME_NONE)
-		tell_outcome(a);
+	else
+		(void)runtime_tell_outcome(a);
 }
 
 void runtime_lost(struct api *a, struct conn *c)
@@ -340,10 +379,14 @@ void runtime_lost(struct api *a, struct conn *c)
 		a->restore = NULL;
 	if (a->state == RT_ANSWERING && c->at == CONN_BODY && c->route && c->route->serve == route_response &&
 	    !c->refused) {
-		/* Half an answer. The host has what a stream has sent, and nothing may be put behind it. */
-		a->state = c->streams && a->call.produced > 0 ? RT_ANSWERED : RT_RUNNING;
-		if (a->state == RT_ANSWERED)
-			set_outcome(&a->call, "Runtime.TruncatedResponse", "the answer ended before it was complete");
+		/* Half an answer. When nothing of it has gone on, the runtime may try again; what a stream has sent
+		 * cannot be taken back. */
+		a->state = RT_RUNNING;
+		if (a->call.produced > 0) {
+			a->state = RT_ANSWERED;
+			a->call.truncated = true;
+			set_error(&a->call, "Runtime.TruncatedResponse", "the answer ended before it was complete");
+		}
 	}
 }
 
@@ -354,8 +397,8 @@ void runtime_ended(struct api *a, int wait_status)
 	if (a->ending)
 		return;
 	a->ending = true;
-	if (a->call.number && a->call.outcome != OUTCOME_NONE) /* the caller's answer stands */
-		tell_outcome(a);
+	if (!a->call.truncated) /* the caller's answer stands; half of one is for the end to explain */
+		(void)runtime_tell_outcome(a);
 	telemetry_flush(a);
 	if (WIFSIGNALED(wait_status)) {
 		sigset_t set;
@@ -367,140 +410,4 @@ void runtime_ended(struct api *a, int wait_status)
 		(void)raise(WTERMSIG(wait_status));
 	}
 	_exit(WIFEXITED(wait_status) ? WEXITSTATUS(wait_status) : 1);
-}
-
-/* ---- Frames of the host ---- */
-
-static _Noreturn void broken(const char *why)
-{
-	(void)dprintf(STDERR_FILENO, "fsbox: the channel: %s\n", why);
-	_exit(1);
-}
-
-static void begin_call(struct api *a, const struct chan_head *head, const char *body)
-{
-	struct chan_call_view v;
-	struct call *call = &a->call;
-
-	if (!a->ready || a->parked || call->number || chan_call_parse(body, head->len, head->len, &v) <= 0)
-		broken("a call out of place, or malformed");
-	*call = (struct call){.number = head->call,
-			      .deadline_ms = v.fixed.deadline_ms,
-			      .begin_ns = now_ns(),
-			      .message = call->message,
-			      .document = call->document};
-	memcpy(call->id, v.id, v.fixed.id_len);
-	memcpy(call->trace, v.trace, v.fixed.trace_len);
-	bytes_add(&call->event, body + v.event_at, v.fixed.event_len);
-	if (call->event.failed)
-		broken("an event larger than memory");
-	telemetry_platform(a, "start", "{\"requestId\":\"%s\",\"version\":\"$LATEST\"}", call->id);
-	extension_invoke(a);
-	give_event(a);
-}
-
-static void park(struct api *a)
-{
-	const struct chan_parked parked = {.flags = a->used_restore ? 0 : CHAN_NOT_RESEEDED};
-
-	a->parked = true;
-	credentials_forget();
-	telemetry_flush(a);
-	link_send(CHAN_PARKED, 0, &parked, sizeof parked);
-}
-
-static void restore(struct api *a, const struct chan_head *head, const char *body)
-{
-	struct chan_restore_view v;
-	const char *pair;
-	size_t at = 0;
-
-	if (!a->ready || a->call.number || chan_restore_parse(body, head->len, &v) < 0)
-		broken("a restore out of place, or malformed");
-	while ((pair = chan_restore_env(&v, &at)))
-		child_set_environment(pair);
-	a->parked = false;
-	a->restoring = true;
-	a->restore_begin_ns = now_ns();
-	telemetry_platform(a, "restoreStart", "{}");
-	if (a->state == RT_RESTORE_READY) {
-		struct conn *c = a->restore;
-
-		a->restore = NULL;
-		a->state = RT_RESTORING;
-		if (c)
-			conn_answer(c, 200, "", NULL, NULL, 0);
-	}
-	runtime_check(a); /* one that never asked for it goes on in its `next` */
-}
-
-static void report(struct api *a, const struct chan_head *head, const char *body)
-{
-	static const char *const words[] = {"success", "failure", "timeout"};
-	struct chan_report r;
-	struct bytes b = {0};
-
-	(void)head;
-	memcpy(&r, body, sizeof r);
-	bytes_printf(
-		&b,
-		"{\"requestId\":\"%s\",\"status\":\"%s\",\"metrics\":{\"durationMs\":%.3f,\"billedDurationMs\":%llu,",
-		a->call.id, words[r.status <= 2 ? r.status : 1], (double)r.duration_ns / 1e6,
-		(unsigned long long)r.billed_ms);
-	bytes_printf(&b, "\"memorySizeMB\":%s", secure_getenv("AWS_LAMBDA_FUNCTION_MEMORY_SIZE") ?: "0");
-	if (r.max_memory_bytes)
-		bytes_printf(&b, ",\"maxMemoryUsedMB\":%llu", (unsigned long long)(r.max_memory_bytes >> 20));
-	if (r.init_ns)
-		bytes_printf(&b, ",\"initDurationMs\":%.3f", (double)r.init_ns / 1e6);
-	if (r.restore_ns)
-		bytes_printf(&b, ",\"restoreDurationMs\":%.3f", (double)r.restore_ns / 1e6);
-	bytes_puts(&b, "}}");
-	if (!b.failed)
-		telemetry_record(a, TELEMETRY_PLATFORM, "platform.report", b.data);
-	bytes_free(&b);
-}
-
-/* A value that says what this is: the server draws none, and of the function's it knows nothing. */
-static void drawn(void)
-{
-	unsigned char body[2 + 7 + 16] = {7, 16, 'a', 'p', 'i', '-', 'i', 'd', '4'};
-	char uuid[UUID_LEN + 1];
-
-	make_uuid(uuid);
-	memcpy(body + 9, uuid, 16);
-	link_send(CHAN_DRAWN, 0, body, sizeof body);
-}
-
-void runtime_frame(struct api *a, const struct chan_head *head, const char *body)
-{
-	switch (head->type) {
-	case CHAN_CALL:
-		begin_call(a, head, body);
-		break;
-	case CHAN_SHUTDOWN:
-		extension_shutdown(a, "spindown");
-		api_exit(a, 0);
-	case CHAN_SNAPSHOT:
-		if (!a->ready || a->parked || a->call.number)
-			broken("a snapshot out of place");
-		park(a);
-		break;
-	case CHAN_RESTORE:
-		restore(a, head, body);
-		break;
-	case CHAN_DRAW:
-		drawn();
-		break;
-	case CHAN_REPORT:
-		report(a, head, body);
-		break;
-	case CHAN_FILTER: /* the program runs already, and a filter is for those who take it */
-		runtime_init_failed(
-			a, "Runtime.InitError",
-			"a policy that begins after init cannot be imposed on a custom runtime: its programs "
-			"run already; use --policy default, or a policy with \"stage\": \"spawn\"");
-		break;
-	default:
-		broken("a frame that is not for the cell");
-	}
 }

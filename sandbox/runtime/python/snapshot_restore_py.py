@@ -4,7 +4,8 @@
     @register_after_restore         the first registered runs first
 
 Both take arguments for the function as well: register_after_restore(connect, host, retries=3). What a hook raises fails the
-snapshot (Runtime.BeforeSnapshotError) or the call (Runtime.AfterRestoreError).
+snapshot (Runtime.BeforeSnapshotError) or the call (Runtime.AfterRestoreError). A package that brings AWS's own module of this
+name is served just as well: the runtime uses the get_ functions alone.
 """
 
 _before_snapshot = []

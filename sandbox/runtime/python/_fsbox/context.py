@@ -1,7 +1,6 @@
 """Lambda's context object."""
 
 import os
-import sys
 import time
 
 
@@ -24,10 +23,13 @@ class CognitoIdentity:
     cognito_identity_pool_id = None
 
     def __repr__(self):
-        return "CognitoIdentity([cognito_identity_id=None,cognito_identity_pool_id=None])"
+        return "CognitoIdentity([cognito_identity_id=%s,cognito_identity_pool_id=%s])" % (
+            self.cognito_identity_id,
+            self.cognito_identity_pool_id,
+        )
 
 
-class Context:
+class LambdaContext:
     client_context = None
     tenant_id = None
 
@@ -48,8 +50,10 @@ class Context:
         return max((self._deadline_ns - time.monotonic_ns()) // 1000000, 0)
 
     def log(self, message):
-        sys.stdout.write(str(message))
-        sys.stdout.flush()
+        """One record, as the platform makes of it."""
+        from _fsbox.log import write_record
+
+        write_record(str(message))
 
     def __repr__(self):
         names = (
