@@ -245,7 +245,7 @@ static int judge_tcp(const struct look *l, const struct look_who *who, const str
 	if ((s->flags & LOOK_CONNECTED) && !is_inside(l, s))
 		return look_refuse(
 			who, e, close_it,
-			"is a TCP connection from %s to %s, half closed, or its other end no process of the function has open",
+			"is a TCP connection from %s to %s, half closed, or its other end is in no process of the function",
 			local, remote);
 	/* CRIU: "In-flight connection". */
 	if ((s->flags & LOOK_LISTENS) && s->queue)

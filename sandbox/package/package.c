@@ -168,8 +168,8 @@ static int limit(int resource, rlim_t value)
 	return setrlimit((__rlimit_resource_t)resource, &l) < 0 ? -errno : 0;
 }
 
-/* From here on nothing can be written, made or removed but below the directory, whatever the rights (landlock(7), Linux 5.13;
- * without it the rights of the user have to do). */
+/* From here on nothing can be written, made or removed but below the directory, whatever the rights (landlock(7), Linux
+ * 5.13; without it the rights of the user have to do). */
 static int enclose(int dir)
 {
 	enum {

@@ -188,8 +188,8 @@ static void make_link(const char *entry, const char *target, int parent, const c
 		end(2, "out of memory");
 }
 
-/* When everything is there: where a link leads is what the kernel says, other links on the way included, and no step of it may
- * leave the package (openat2(2)). One that leads nowhere is refused as well: something could be made there later. */
+/* When everything is there: where a link leads is what the kernel says, other links on the way included, and no step of it
+ * may leave the package (openat2(2)). One that leads nowhere is refused as well: something could be made there later. */
 static void check_links(void)
 {
 	const struct open_how how = {.flags = O_PATH | O_CLOEXEC, .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};

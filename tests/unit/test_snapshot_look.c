@@ -343,11 +343,11 @@ TEST(a_connection_is_held_when_both_its_ends_are)
 		{"socket:[71]", ""},
 		{"socket:[72]", ""}, /* mapped: the same address in another table */
 		{"socket:[73]", ""},
-		{"socket:[74]", "its other end"}, /* the other one is nobody's here */
-		{"socket:[76]", "its other end"}, /* half closed */
-		{"socket:[77]", "its other end"},
-		{"socket:[78]", "its other end"}, /* of another port */
-		{"socket:[79]", "its other end"},
+		{"socket:[74]", "its other end is"}, /* the other one is nobody's here */
+		{"socket:[76]", "its other end is"}, /* half closed */
+		{"socket:[77]", "its other end is"},
+		{"socket:[78]", "its other end is"}, /* of another port */
+		{"socket:[79]", "its other end is"},
 	};
 	struct look l = {0};
 	struct err e = {0};

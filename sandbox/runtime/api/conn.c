@@ -82,8 +82,8 @@ bool conn_has_room(struct api *a)
 	return find_free(a) || find_idle(a);
 }
 
-/* In the host's network anybody can connect. /proc/net/tcp tells whose the other end is, as a uid of our own namespace; those
- * of others all show as one that is not ours. */
+/* In the host's network anybody can connect. /proc/net/tcp tells whose the other end is, as a uid of our own namespace;
+ * those of others all show as one that is not ours. */
 static bool is_ours(int fd)
 {
 	struct sockaddr_in peer, local;
