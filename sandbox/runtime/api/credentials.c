@@ -1,5 +1,6 @@
-/* Credentials for programs that are not to have them in their environment, because that would be in an image: they ask, and
- * so get those of the clone that they are in. Every AWS SDK does that when it finds the variables of credentials_offer(). */
+/* Credentials for programs that are not to have them in their environment, because that would be in an image: they ask,
+ * and so get those of the clone that they are in. Every AWS SDK does that when it finds the variables of
+ * credentials_offer(). */
 #include "runtime/api/api.h"
 
 #include <fcntl.h>
