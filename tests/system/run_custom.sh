@@ -263,7 +263,7 @@ test_an_extension_hears_of_calls_and_of_the_end() {
 test_an_extension_gets_the_records_that_it_has_subscribed_to() {
 	need_root
 	watch_world
-	python_bootstrap bootstrap 'random.random = lambda: print("the function says this", flush=True) or 0.5'
+	python_bootstrap bootstrap 'random.random = lambda: print("the function says this", flush=True) or os.write(int(os.environ["_LAMBDA_TELEMETRY_LOG_FD"]), bytes.fromhex("a55a000f000000030000000000000000610a62"))'
 	program layer/extensions/listener <<-'END'
 		#!/usr/bin/python3
 		import http.client, http.server, json, os, threading
@@ -301,7 +301,8 @@ test_an_extension_gets_the_records_that_it_has_subscribed_to() {
 	cell_status 0 --timeout "$LONG" --layer "$T/layer" "$T/bootstrap" --event 1 --event '"x"'
 	check_contains "$T/err" 'subscribed 400 200 OK'
 	sed -n 's/^RECORD //p' "$T/err" >"$T/records"
-	check_eq "$(jq -r 'select(.type == "function") | .record' "$T/records" | head -n 1)" 'the function says this'
+	check_eq "$(jq -c 'select(.type == "function") | .record' "$T/records" | sort -u)" '"a\nb"
+"the function says this\n"'
 	check_eq "$(jq -r 'select(.type == "platform.start") | .record.requestId' "$T/records" | wc -l)" 2
 	check_eq "$(jq -r 'select(.type == "platform.runtimeDone") | .record.status' "$T/records" | sort -u)" success
 	check_eq "$(jq -r 'select(.type == "platform.report") | .record.metrics | (.durationMs > 0) and (.memorySizeMB == 128)' "$T/records" | sort -u)" true
