@@ -65,8 +65,8 @@ bool api_peer_ready(struct chan_peer *p, int *ret_next)
 	if (!CHECK_EQ(api_peer_start(p, NULL, NULL), 0))
 		return false;
 	*ret_next = api_peer_connect(SERVER_PORT);
-	return CHECK(api_peer_send(*ret_next, "GET", "/2018-06-01/runtime/invocation/next", "", NULL)) &&
-	       CHECK_EQ(chan_peer_next(p, &f), 1) && CHECK_EQ(f.head.type, CHAN_READY);
+	return CHECK(api_peer_send(*ret_next, "GET", API_NEXT, "", NULL)) && CHECK_EQ(chan_peer_next(p, &f), 1) &&
+	       CHECK_EQ(f.head.type, CHAN_READY);
 }
 
 bool api_peer_program(const char *name, const char *text)
@@ -263,4 +263,82 @@ int api_peer_accept(int fd)
 	struct pollfd ready = {.fd = fd, .events = POLLIN};
 
 	return poll(&ready, 1, API_PEER_WAIT_MS) > 0 ? accept4(fd, NULL, NULL, SOCK_CLOEXEC) : -1;
+}
+
+/* ---- What the channel and the API are expected to say ---- */
+
+bool api_expect(struct chan_peer *p, unsigned type, uint64_t call, struct chan_peer_frame *f)
+{
+	return CHECK_EQ(chan_peer_next(p, f), 1) && CHECK_EQ(f->head.type, type) && CHECK_EQ(f->head.call, call);
+}
+
+/* An ERROR or INIT_ERROR with these. NULL: not looked at. */
+bool api_expect_error(struct chan_peer *p, unsigned type, uint64_t call, const char *kind, const char *message,
+		      const char *document)
+{
+	struct chan_peer_frame f;
+	struct chan_error e;
+	char got_kind[300], got_message[4000], got_document[4000];
+
+	if (!api_expect(p, type, call, &f))
+		return false;
+	memcpy(&e, f.body, sizeof e);
+	(void)snprintf(got_kind, sizeof got_kind, "%.*s", (int)e.type_len, (const char *)f.body + sizeof e);
+	(void)snprintf(got_message, sizeof got_message, "%.*s", (int)e.message_len,
+		       (const char *)f.body + sizeof e + e.type_len);
+	(void)snprintf(got_document, sizeof got_document, "%.*s",
+		       (int)(f.head.len - sizeof e - e.type_len - e.message_len),
+		       (const char *)f.body + sizeof e + e.type_len + e.message_len);
+	return CHECK_STREQ(got_kind, kind) && (!message || CHECK_STREQ(got_message, message)) &&
+	       (!document || CHECK_STREQ(got_document, document));
+}
+
+bool api_expect_data(struct chan_peer *p, uint64_t call, const char *text)
+{
+	struct chan_peer_frame f;
+
+	return api_expect(p, CHAN_DATA, call, &f) && CHECK_EQ(f.head.len, strlen(text)) &&
+	       CHECK_MEMEQ(f.body, text, strlen(text));
+}
+
+/* Sends a call and takes its event. */
+bool api_give_event(struct chan_peer *p, uint64_t number, int next, const char *event)
+{
+	API_ANSWER(r);
+
+	return CHECK_EQ(chan_peer_call(p, number, event, strlen(event)), 0) && CHECK(api_peer_read(next, &r)) &&
+	       CHECK_EQ(r.status, 200) && CHECK_STREQ(r.body, event) &&
+	       CHECK_STREQ(api_peer_field(&r, "Lambda-Runtime-Aws-Request-Id"), API_ID);
+}
+
+bool api_send_next(int fd)
+{
+	return CHECK(api_peer_send(fd, "GET", API_NEXT, "", NULL));
+}
+
+/* A whole call, to see that the server still works. */
+bool api_call_works(struct chan_peer *p, uint64_t number, int next)
+{
+	struct chan_peer_frame f;
+	API_ANSWER(r);
+
+	return api_give_event(p, number, next, "\"ping\"") &&
+	       CHECK(api_peer_ask(next, "POST", API_CALL "/response", "", "\"pong\"", &r)) && CHECK_EQ(r.status, 202) &&
+	       CHECK_STREQ(r.body, "{\"status\":\"OK\"}") && api_send_next(next) &&
+	       api_expect_data(p, number, "\"pong\"") && api_expect(p, CHAN_DONE, number, &f);
+}
+
+bool api_ends_with(struct chan_peer *p, int code, int status)
+{
+	struct chan_exit e = {0};
+	size_t rest;
+
+	return CHECK(chan_peer_exit(p, &e, &rest)) && CHECK_EQ(e.code, code) && CHECK_EQ(e.status, status);
+}
+
+bool api_send_frame(struct chan_peer *p, uint16_t type, uint64_t call, const void *body, size_t len)
+{
+	const struct chan_head h = {.len = (uint32_t)len, .type = type, .call = call};
+
+	return chan_peer_send(p, &h, sizeof h) == 0 && chan_peer_send(p, body, len) == 0;
 }

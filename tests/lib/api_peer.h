@@ -5,6 +5,10 @@
 
 #include "tests/lib/chan_peer.h"
 
+#define API_NEXT "/2018-06-01/runtime/invocation/next"
+#define API_ID   "11111111-2222-4333-8444-555555555555" /* that of chan_peer_call() */
+#define API_CALL "/2018-06-01/runtime/invocation/" API_ID
+
 enum { API_PEER_WAIT_MS = CHAN_PEER_WAIT_MS };
 
 /* Makes the namespaces, once. False when that is not possible here. */
@@ -54,3 +58,20 @@ bool api_peer_closed(int fd);
 int api_peer_listen(unsigned *port);
 bool api_peer_listen_at(int fd, unsigned port);
 int api_peer_accept(int fd);
+
+/* ---- Checks: false, and the test has failed, when it is not so ---- */
+
+/* The next frame is of this type and call. */
+bool api_expect(struct chan_peer *p, unsigned type, uint64_t call, struct chan_peer_frame *ret);
+/* An ERROR or INIT_ERROR with these. Message and document NULL: not looked at. */
+bool api_expect_error(struct chan_peer *p, unsigned type, uint64_t call, const char *kind, const char *message,
+		      const char *document);
+bool api_expect_data(struct chan_peer *p, uint64_t call, const char *text);
+/* Sends a call, and its event comes on @next. */
+bool api_give_event(struct chan_peer *p, uint64_t number, int next, const char *event);
+bool api_send_next(int fd);
+/* A whole call goes through @next, which asks for the one after it. */
+bool api_call_works(struct chan_peer *p, uint64_t number, int next);
+/* The last frame is EXIT with these. */
+bool api_ends_with(struct chan_peer *p, int code, int status);
+bool api_send_frame(struct chan_peer *p, uint16_t type, uint64_t call, const void *body, size_t len);

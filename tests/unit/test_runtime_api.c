@@ -10,75 +10,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define NEXT "/2018-06-01/runtime/invocation/next"
-#define ID   "11111111-2222-4333-8444-555555555555"
-#define CALL "/2018-06-01/runtime/invocation/" ID
+#define NEXT API_NEXT
+#define ID   API_ID
+#define CALL API_CALL
 #define NEED_WORLD                                                                      \
 	do {                                                                            \
 		if (!api_peer_world())                                                  \
 			SKIP("needs root: a network namespace and an /opt of its own"); \
 	} while (0)
-
-static bool expect(struct chan_peer *p, unsigned type, uint64_t call, struct chan_peer_frame *f)
-{
-	return CHECK_EQ(chan_peer_next(p, f), 1) && CHECK_EQ(f->head.type, type) && CHECK_EQ(f->head.call, call);
-}
-
-/* An ERROR or INIT_ERROR with these. NULL: not looked at. */
-static bool expect_error(struct chan_peer *p, unsigned type, uint64_t call, const char *kind, const char *message,
-			 const char *document)
-{
-	struct chan_peer_frame f;
-	struct chan_error e;
-	char got_kind[300], got_message[4000], got_document[4000];
-
-	if (!expect(p, type, call, &f))
-		return false;
-	memcpy(&e, f.body, sizeof e);
-	(void)snprintf(got_kind, sizeof got_kind, "%.*s", (int)e.type_len, (const char *)f.body + sizeof e);
-	(void)snprintf(got_message, sizeof got_message, "%.*s", (int)e.message_len,
-		       (const char *)f.body + sizeof e + e.type_len);
-	(void)snprintf(got_document, sizeof got_document, "%.*s",
-		       (int)(f.head.len - sizeof e - e.type_len - e.message_len),
-		       (const char *)f.body + sizeof e + e.type_len + e.message_len);
-	return CHECK_STREQ(got_kind, kind) && (!message || CHECK_STREQ(got_message, message)) &&
-	       (!document || CHECK_STREQ(got_document, document));
-}
-
-static bool expect_data(struct chan_peer *p, uint64_t call, const char *text)
-{
-	struct chan_peer_frame f;
-
-	return expect(p, CHAN_DATA, call, &f) && CHECK_EQ(f.head.len, strlen(text)) &&
-	       CHECK_MEMEQ(f.body, text, strlen(text));
-}
-
-/* Sends a call and takes its event. */
-static bool give_event(struct chan_peer *p, uint64_t number, int next, const char *event)
-{
-	API_ANSWER(r);
-
-	return CHECK_EQ(chan_peer_call(p, number, event, strlen(event)), 0) && CHECK(api_peer_read(next, &r)) &&
-	       CHECK_EQ(r.status, 200) && CHECK_STREQ(r.body, event) &&
-	       CHECK_STREQ(api_peer_field(&r, "Lambda-Runtime-Aws-Request-Id"), ID);
-}
-
-static bool send_next(int fd)
-{
-	return CHECK(api_peer_send(fd, "GET", NEXT, "", NULL));
-}
-
-/* A whole call, to see that the server still works. */
-static bool call_works(struct chan_peer *p, uint64_t number, int next)
-{
-	struct chan_peer_frame f;
-	API_ANSWER(r);
-
-	return give_event(p, number, next, "\"ping\"") &&
-	       CHECK(api_peer_ask(next, "POST", CALL "/response", "", "\"pong\"", &r)) && CHECK_EQ(r.status, 202) &&
-	       CHECK_STREQ(r.body, "{\"status\":\"OK\"}") && send_next(next) && expect_data(p, number, "\"pong\"") &&
-	       expect(p, CHAN_DONE, number, &f);
-}
 
 static bool refused(int fd, const char *method, const char *path, const char *fields, const char *body, unsigned status,
 		    const char *type)
@@ -101,18 +40,18 @@ TEST(calls_go_through_one_connection_and_through_many)
 	NEED_WORLD;
 	REQUIRE(api_peer_ready(&p, &next));
 	for (uint64_t n = 1; n <= 50; n++)
-		REQUIRE(call_works(&p, n, next));
+		REQUIRE(api_call_works(&p, n, next));
 	for (uint64_t n = 51; n <= 200; n++) { /* a client that connects anew for each request */
 		API_ANSWER(r);
 		struct chan_peer_frame f;
 
-		REQUIRE(give_event(&p, n, next, "1"));
+		REQUIRE(api_give_event(&p, n, next, "1"));
 		(void)close(next);
 		CHECK(api_peer_once("POST", CALL "/response", "Connection: close\r\n", "2", &r));
 		CHECK_EQ(r.status, 202);
 		next = api_peer_connect(9001);
-		REQUIRE(send_next(next));
-		REQUIRE(expect_data(&p, n, "2") && expect(&p, CHAN_DONE, n, &f));
+		REQUIRE(api_send_next(next));
+		REQUIRE(api_expect_data(&p, n, "2") && api_expect(&p, CHAN_DONE, n, &f));
 	}
 	(void)close(next);
 }
@@ -132,7 +71,7 @@ TEST(events_say_what_lambda_says)
 	fd = api_peer_connect(9001);
 	CHECK(api_peer_ask(fd, "GET", "/2018-06-01/ping", "", NULL, &r) && r.status == 200);
 	CHECK_STREQ(r.body, "pong");
-	REQUIRE(send_next(fd) && expect(&p, CHAN_READY, 0, &f));
+	REQUIRE(api_send_next(fd) && api_expect(&p, CHAN_READY, 0, &f));
 	CHECK_EQ(chan_peer_send(&p, frame, len), 0);
 	REQUIRE(api_peer_read(fd, &r));
 	CHECK_EQ(r.len, 0);
@@ -165,13 +104,13 @@ TEST(errors_reach_the_caller_as_they_are)
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
 		API_ANSWER(r);
 
-		REQUIRE(give_event(&p, i + 1, next, "1"));
+		REQUIRE(api_give_event(&p, i + 1, next, "1"));
 		CHECK(api_peer_ask(next, "POST", CALL "/error", cases[i].field, cases[i].body, &r));
 		CHECK_EQ(r.status, 202);
-		REQUIRE(send_next(next));
-		CHECK(expect_error(&p, CHAN_ERROR, i + 1, cases[i].type, cases[i].message, cases[i].body));
+		REQUIRE(api_send_next(next));
+		CHECK(api_expect_error(&p, CHAN_ERROR, i + 1, cases[i].type, cases[i].message, cases[i].body));
 	}
-	CHECK(call_works(&p, 99, next));
+	CHECK(api_call_works(&p, 99, next));
 	(void)close(next);
 }
 
@@ -184,7 +123,7 @@ TEST(an_x_ray_cause_of_1_mib_is_a_field_like_others)
 	API_ANSWER(r);
 
 	NEED_WORLD;
-	REQUIRE(cause && api_peer_ready(&p, &next) && give_event(&p, 1, next, "1"));
+	REQUIRE(cause && api_peer_ready(&p, &next) && api_give_event(&p, 1, next, "1"));
 	memset(cause, 'x', LEN);
 	cause[LEN] = '\0';
 	CHECK(api_peer_puts(next, "POST " CALL "/error HTTP/1.1\r\nContent-Length: 2\r\n"
@@ -192,8 +131,8 @@ TEST(an_x_ray_cause_of_1_mib_is_a_field_like_others)
 	CHECK(api_peer_puts(next, cause) && api_peer_puts(next, "\r\n\r\n{}"));
 	CHECK(api_peer_read(next, &r));
 	CHECK_EQ(r.status, 202);
-	REQUIRE(send_next(next));
-	CHECK(expect_error(&p, CHAN_ERROR, 1, "Function.Unknown", NULL, "{}"));
+	REQUIRE(api_send_next(next));
+	CHECK(api_expect_error(&p, CHAN_ERROR, 1, "Function.Unknown", NULL, "{}"));
 	free(cause);
 	(void)close(next);
 }
@@ -215,17 +154,17 @@ TEST(wrong_ids_states_methods_and_paths_have_their_status)
 	CHECK(refused(fd, "GET", "/", "", NULL, 404, "NotFound"));
 	CHECK(refused(fd, "DELETE", NEXT, "", "with a body", 405, "MethodNotAllowed"));
 	CHECK(refused(fd, "GET", "/2021-04-23/credentials", "Authorization: x\r\n", NULL, 404, "NotFound"));
-	REQUIRE(give_event(&p, 1, next, "1"));
+	REQUIRE(api_give_event(&p, 1, next, "1"));
 	CHECK(refused(fd, "POST", "/2018-06-01/runtime/invocation/other/response", "", "x", 400, "InvalidRequestID"));
 	CHECK(refused(fd, "POST", "/2018-06-01/runtime/invocation/other/error", "", "x", 400, "InvalidRequestID"));
 	CHECK(api_peer_ask(next, "POST", CALL "/response", "", "ok", &r) && r.status == 202);
 	CHECK(refused(fd, "POST", CALL "/response", "", "again", 403, "InvalidStateTransition"));
 	CHECK(refused(fd, "POST", CALL "/error", "", "again", 403, "InvalidStateTransition"));
-	REQUIRE(send_next(next) && expect_data(&p, 1, "ok"));
+	REQUIRE(api_send_next(next) && api_expect_data(&p, 1, "ok"));
 	struct chan_peer_frame f;
-	CHECK(expect(&p, CHAN_DONE, 1, &f));
+	CHECK(api_expect(&p, CHAN_DONE, 1, &f));
 	CHECK(refused(fd, "POST", CALL "/response", "", "late", 400, "InvalidRequestID"));
-	CHECK(call_works(&p, 2, next));
+	CHECK(api_call_works(&p, 2, next));
 	(void)close(fd);
 	(void)close(next);
 }
@@ -245,7 +184,7 @@ TEST(a_client_that_loses_its_connection_may_ask_again)
 	(void)nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
 	for (int i = 0; i < 3; i++) { /* and after it: the same event again */
 		next = api_peer_connect(9001);
-		REQUIRE(send_next(next));
+		REQUIRE(api_send_next(next));
 		REQUIRE(CHECK(api_peer_read(next, &r)));
 		CHECK_STREQ(r.body, "\"e\"");
 		(void)close(next);
@@ -258,11 +197,11 @@ TEST(a_client_that_loses_its_connection_may_ask_again)
 	next = api_peer_connect(9001);
 	CHECK(api_peer_ask(next, "POST", CALL "/response", "", "whole", &r));
 	CHECK_EQ(r.status, 202);
-	REQUIRE(send_next(next) && expect_data(&p, 1, "whole") && expect(&p, CHAN_DONE, 1, &f));
+	REQUIRE(api_send_next(next) && api_expect_data(&p, 1, "whole") && api_expect(&p, CHAN_DONE, 1, &f));
 	int other = api_peer_connect(9001); /* the later of two requests is answered */
-	REQUIRE(send_next(other));
+	REQUIRE(api_send_next(other));
 	CHECK(api_peer_closed(next));
-	CHECK(call_works(&p, 2, other));
+	CHECK(api_call_works(&p, 2, other));
 	(void)close(next);
 	(void)close(other);
 }
@@ -293,7 +232,7 @@ TEST(bodies_come_in_every_form_and_in_pieces)
 		const char *text = requests[i / 2];
 		API_ANSWER(r);
 
-		REQUIRE(give_event(&p, ++number, next, "1"));
+		REQUIRE(api_give_event(&p, ++number, next, "1"));
 		if (i % 2 == 0)
 			CHECK(api_peer_puts(next, text));
 		for (size_t k = 0; i % 2 && text[k]; k++) {
@@ -302,7 +241,8 @@ TEST(bodies_come_in_every_form_and_in_pieces)
 		}
 		if (!CHECK(api_peer_read(next, &r)) || !CHECK_EQ(r.status, 202))
 			tap_note("request %zu", i / 2);
-		REQUIRE(send_next(next) && expect_data(&p, number, "hello") && expect(&p, CHAN_DONE, number, &f));
+		REQUIRE(api_send_next(next) && api_expect_data(&p, number, "hello") &&
+			api_expect(&p, CHAN_DONE, number, &f));
 	}
 	(void)close(next);
 }
@@ -329,7 +269,7 @@ TEST(what_cannot_be_read_has_a_status_and_an_end)
 	CHAN_PEER(p);
 
 	NEED_WORLD;
-	REQUIRE(api_peer_ready(&p, &next) && give_event(&p, 1, next, "1"));
+	REQUIRE(api_peer_ready(&p, &next) && api_give_event(&p, 1, next, "1"));
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
 		int fd = api_peer_connect(9001);
 		API_ANSWER(r);
@@ -356,8 +296,8 @@ TEST(what_cannot_be_read_has_a_status_and_an_end)
 	API_ANSWER(r);
 	struct chan_peer_frame f;
 	CHECK(api_peer_ask(next, "POST", CALL "/response", "", "fine", &r) && r.status == 202);
-	REQUIRE(send_next(next));
-	CHECK(expect_data(&p, 1, "fine") && expect(&p, CHAN_DONE, 1, &f));
+	REQUIRE(api_send_next(next));
+	CHECK(api_expect_data(&p, 1, "fine") && api_expect(&p, CHAN_DONE, 1, &f));
 	(void)close(next);
 }
 
@@ -380,7 +320,7 @@ TEST(a_head_beyond_the_limit_is_refused_and_the_refusal_arrives)
 		CHECK_EQ(r.status, 431);
 		(void)close(fd);
 	}
-	CHECK(call_works(&p, 1, next));
+	CHECK(api_call_works(&p, 1, next));
 	free(junk);
 	(void)close(next);
 }
@@ -393,14 +333,14 @@ TEST(who_expects_to_be_asked_is)
 	API_ANSWER(r);
 
 	NEED_WORLD;
-	REQUIRE(api_peer_ready(&p, &next) && give_event(&p, 1, next, "1"));
+	REQUIRE(api_peer_ready(&p, &next) && api_give_event(&p, 1, next, "1"));
 	CHECK(api_peer_puts(next,
 			    "POST " CALL "/response HTTP/1.1\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n"));
 	CHECK(api_peer_read(next, &r));
 	CHECK_EQ(r.status, 100);
 	CHECK(api_peer_puts(next, "ok") && api_peer_read(next, &r));
 	CHECK_EQ(r.status, 202);
-	REQUIRE(send_next(next) && expect_data(&p, 1, "ok") && expect(&p, CHAN_DONE, 1, &f));
+	REQUIRE(api_send_next(next) && api_expect_data(&p, 1, "ok") && api_expect(&p, CHAN_DONE, 1, &f));
 	/* Who is refused need not send the body, so the connection must not go on. */
 	fd = api_peer_connect(9001);
 	CHECK(api_peer_puts(fd, "POST /nowhere HTTP/1.1\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n"));
@@ -415,7 +355,7 @@ TEST(who_expects_to_be_asked_is)
 	CHECK(api_peer_read(fd, &r));
 	CHECK_EQ(r.status, 404);
 	(void)close(fd);
-	CHECK(call_works(&p, 2, next));
+	CHECK(api_call_works(&p, 2, next));
 	(void)close(next);
 }
 
@@ -436,20 +376,20 @@ TEST(sizes_up_to_the_limit_go_through_and_one_more_does_not)
 		char head[300];
 		API_ANSWER(r);
 
-		REQUIRE(give_event(&p, i + 1, next, "1"));
+		REQUIRE(api_give_event(&p, i + 1, next, "1"));
 		(void)snprintf(head, sizeof head, "POST " CALL "/response HTTP/1.1\r\nContent-Length: %zu\r\n\r\n",
 			       sizes[i]);
 		CHECK(api_peer_puts(next, head) && api_peer_put(next, data, sizes[i]));
 		if (fits && sizes[i] > 0)
-			REQUIRE(expect(&p, CHAN_DATA, i + 1, &f) && CHECK_EQ(f.head.len, sizes[i]) &&
+			REQUIRE(api_expect(&p, CHAN_DATA, i + 1, &f) && CHECK_EQ(f.head.len, sizes[i]) &&
 				CHECK_MEMEQ(f.body, data, sizes[i]));
 		CHECK(api_peer_read(next, &r));
 		CHECK_EQ(r.status, fits ? 202 : 413);
-		REQUIRE(send_next(next));
+		REQUIRE(api_send_next(next));
 		if (fits)
-			REQUIRE(expect(&p, CHAN_DONE, i + 1, &f));
+			REQUIRE(api_expect(&p, CHAN_DONE, i + 1, &f));
 		else
-			REQUIRE(expect_error(&p, CHAN_ERROR, i + 1, "Function.ResponseSizeTooLarge", NULL, NULL));
+			REQUIRE(api_expect_error(&p, CHAN_ERROR, i + 1, "Function.ResponseSizeTooLarge", NULL, NULL));
 	}
 	free(data);
 	(void)close(next);
@@ -464,15 +404,15 @@ TEST(an_error_document_beyond_1_mib_is_dropped_and_the_error_stays)
 	API_ANSWER(r);
 
 	NEED_WORLD;
-	REQUIRE(data && api_peer_ready(&p, &next) && give_event(&p, 1, next, "1"));
+	REQUIRE(data && api_peer_ready(&p, &next) && api_give_event(&p, 1, next, "1"));
 	memset(data, 'x', LEN);
 	data[LEN] = '\0';
 	CHECK(api_peer_ask(next, "POST", CALL "/error", "Lambda-Runtime-Function-Error-Type: Function.Big\r\n", data,
 			   &r));
 	CHECK_EQ(r.status, 202);
-	REQUIRE(send_next(next));
-	CHECK(expect_error(&p, CHAN_ERROR, 1, "Function.Big",
-			   "the error document is larger than 1048576 bytes and was dropped", ""));
+	REQUIRE(api_send_next(next));
+	CHECK(api_expect_error(&p, CHAN_ERROR, 1, "Function.Big",
+			       "the error document is larger than 1048576 bytes and was dropped", ""));
 	free(data);
 	(void)close(next);
 }
@@ -508,8 +448,8 @@ TEST(a_slow_reader_of_a_large_event_gets_it_whole_and_holds_up_nobody)
 	next = api_peer_connect(9001);
 	CHECK(api_peer_ask(next, "POST", CALL "/response", "", "1", &r));
 	CHECK_EQ(r.status, 202);
-	REQUIRE(send_next(next));
-	CHECK(expect_data(&p, 1, "1") && expect(&p, CHAN_DONE, 1, &f));
+	REQUIRE(api_send_next(next));
+	CHECK(api_expect_data(&p, 1, "1") && api_expect(&p, CHAN_DONE, 1, &f));
 	free(event);
 	(void)close(next);
 }
@@ -528,27 +468,27 @@ TEST(a_stream_goes_on_as_it_comes)
 	API_ANSWER(r);
 
 	NEED_WORLD;
-	REQUIRE(api_peer_ready(&p, &next) && give_event(&p, 1, next, "1"));
-	CHECK(api_peer_puts(next, STREAM "3\r\none\r\n") && expect_data(&p, 1, "one"));
-	CHECK(api_peer_puts(next, "3\r\ntwo\r\n") && expect_data(&p, 1, "two"));
+	REQUIRE(api_peer_ready(&p, &next) && api_give_event(&p, 1, next, "1"));
+	CHECK(api_peer_puts(next, STREAM "3\r\none\r\n") && api_expect_data(&p, 1, "one"));
+	CHECK(api_peer_puts(next, "3\r\ntwo\r\n") && api_expect_data(&p, 1, "two"));
 	CHECK(api_peer_puts(next, "0\r\n\r\n") && api_peer_read(next, &r));
 	CHECK_EQ(r.status, 202);
-	REQUIRE(send_next(next) && expect(&p, CHAN_DONE, 1, &f));
+	REQUIRE(api_send_next(next) && api_expect(&p, CHAN_DONE, 1, &f));
 	/* An error in the middle comes in the trailers: base64 of the document. */
-	REQUIRE(give_event(&p, 2, next, "1"));
+	REQUIRE(api_give_event(&p, 2, next, "1"));
 	CHECK(api_peer_puts(next, STREAM "3\r\none\r\n0\r\nLambda-Runtime-Function-Error-Type: Function.Mid\r\n"
 					 "Lambda-Runtime-Function-Error-Body: eyJlcnJvck1lc3NhZ2UiOiJtIn0=\r\n\r\n"));
 	CHECK(api_peer_read(next, &r));
 	CHECK_EQ(r.status, 202);
-	REQUIRE(send_next(next) && expect_data(&p, 2, "one"));
-	CHECK(expect_error(&p, CHAN_ERROR, 2, "Function.Mid", "m", "{\"errorMessage\":\"m\"}"));
+	REQUIRE(api_send_next(next) && api_expect_data(&p, 2, "one"));
+	CHECK(api_expect_error(&p, CHAN_ERROR, 2, "Function.Mid", "m", "{\"errorMessage\":\"m\"}"));
 	/* A mode that there is not. */
-	REQUIRE(give_event(&p, 3, next, "1"));
+	REQUIRE(api_give_event(&p, 3, next, "1"));
 	CHECK(refused(next, "POST", CALL "/response", "Lambda-Runtime-Function-Response-Mode: dreaming\r\n", "x", 400,
 		      "InvalidFunctionResponseMode"));
-	REQUIRE(send_next(next));
-	CHECK(expect_error(&p, CHAN_ERROR, 3, "Runtime.InvalidResponseModeHeader", NULL, NULL));
-	CHECK(call_works(&p, 4, next));
+	REQUIRE(api_send_next(next));
+	CHECK(api_expect_error(&p, CHAN_ERROR, 3, "Runtime.InvalidResponseModeHeader", NULL, NULL));
+	CHECK(api_call_works(&p, 4, next));
 	(void)close(next);
 }
 
@@ -558,15 +498,15 @@ TEST(a_stream_that_breaks_is_an_error_of_the_call)
 	CHAN_PEER(p);
 
 	NEED_WORLD;
-	REQUIRE(api_peer_ready(&p, &next) && give_event(&p, 1, next, "1"));
-	CHECK(api_peer_puts(next, STREAM "3\r\none\r\n") && expect_data(&p, 1, "one"));
+	REQUIRE(api_peer_ready(&p, &next) && api_give_event(&p, 1, next, "1"));
+	CHECK(api_peer_puts(next, STREAM "3\r\none\r\n") && api_expect_data(&p, 1, "one"));
 	(void)close(next); /* what went to the caller cannot be taken back: no second answer behind it */
 	next = api_peer_connect(9001);
 	(void)nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
 	CHECK(refused(next, "POST", CALL "/response", "", "second", 403, "InvalidStateTransition"));
-	REQUIRE(send_next(next));
-	CHECK(expect_error(&p, CHAN_ERROR, 1, "Runtime.TruncatedResponse", NULL, NULL));
-	CHECK(call_works(&p, 2, next));
+	REQUIRE(api_send_next(next));
+	CHECK(api_expect_error(&p, CHAN_ERROR, 1, "Runtime.TruncatedResponse", NULL, NULL));
+	CHECK(api_call_works(&p, 2, next));
 	(void)close(next);
 }
 
@@ -602,8 +542,8 @@ TEST(requests_one_behind_the_other_are_answered_in_order)
 	CHECK(api_peer_puts(next, "POST " CALL "/response HTTP/1.1\r\nContent-Length: 1\r\n\r\n2GET " NEXT
 				  " HTTP/1.1\r\n\r\n"));
 	CHECK(api_peer_read(next, &r) && r.status == 202);
-	CHECK(expect_data(&p, 1, "2") && expect(&p, CHAN_DONE, 1, &f));
-	CHECK(call_works(&p, 2, next));
+	CHECK(api_expect_data(&p, 1, "2") && api_expect(&p, CHAN_DONE, 1, &f));
+	CHECK(api_call_works(&p, 2, next));
 	free(all);
 	(void)close(next);
 }
@@ -640,7 +580,7 @@ TEST(idle_connections_make_room_for_others)
 			break;
 		}
 	}
-	CHECK(call_works(&p, 1, next)); /* the one that waited was not taken for idle */
+	CHECK(api_call_works(&p, 1, next)); /* the one that waited was not taken for idle */
 	for (int i = 0; i < MANY; i++)
 		(void)close(idle[i]);
 	for (int i = 0; i < MANY; i++) { /* and many that vanish in the middle of everything */
@@ -651,290 +591,6 @@ TEST(idle_connections_make_room_for_others)
 		(void)setsockopt(fd, SOL_SOCKET, SO_LINGER, &(struct linger){.l_onoff = i % 2}, sizeof(struct linger));
 		(void)close(fd);
 	}
-	CHECK(call_works(&p, 2, next));
+	CHECK(api_call_works(&p, 2, next));
 	(void)close(next);
-}
-
-/* ---- Ends ---- */
-
-static bool ends_with(struct chan_peer *p, int code, int status)
-{
-	struct chan_exit e = {0};
-	size_t rest;
-
-	return CHECK(chan_peer_exit(p, &e, &rest)) && CHECK_EQ(e.code, code) && CHECK_EQ(e.status, status);
-}
-
-TEST(how_the_program_ends_the_server_ends)
-{
-	static const struct {
-		const char *command;
-		int code, status;
-	} cases[] = {
-		{"exit 0", CLD_EXITED, 0},         {"exit 7", CLD_EXITED, 7},        {"exit 255", CLD_EXITED, 255},
-		{"kill -SEGV $$", CLD_KILLED, 11}, {"kill -KILL $$", CLD_KILLED, 9}, {"kill -TERM $$", CLD_KILLED, 15},
-		{"kill -34 $$", CLD_KILLED, 34},
-	};
-
-	NEED_WORLD;
-	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-		const char *const argv[] = {"/bin/bash", "-c", cases[i].command, NULL};
-		CHAN_PEER(p);
-
-		REQUIRE(api_peer_start(&p, argv, NULL) == 0);
-		if (!ends_with(&p, cases[i].code, cases[i].status))
-			tap_note("'%s'", cases[i].command);
-	}
-}
-
-TEST(a_program_that_cannot_be_executed_is_lambdas_error)
-{
-	static const char *const argv[] = {"/not/there", NULL};
-	CHAN_PEER(p);
-
-	NEED_WORLD;
-	REQUIRE(api_peer_start(&p, argv, NULL) == 0);
-	CHECK(expect_error(&p, CHAN_INIT_ERROR, 0, "Runtime.InvalidEntrypoint",
-			   "'/not/there' cannot be executed: No such file or directory", NULL));
-	CHECK(ends_with(&p, CLD_EXITED, 1));
-}
-
-TEST(an_init_error_counts_though_the_program_ends_right_behind_it)
-{
-	static const char *const argv[] = {
-		"/bin/bash", "-c",
-		"exec 5<>/dev/tcp/127.0.0.1/9001; printf 'POST /2018-06-01/runtime/init/error HTTP/1.1\r\n"
-		"Lambda-Runtime-Function-Error-Type: Runtime.NoLuck\r\nContent-Length: 24\r\n\r\n{\"errorMessage\":\"a bit"
-		"\"}' >&5; exit 3",
-		NULL};
-
-	NEED_WORLD;
-	for (int i = 0; i < 20; i++) {
-		CHAN_PEER(p);
-
-		REQUIRE(api_peer_start(&p, argv, NULL) == 0);
-		REQUIRE(expect_error(&p, CHAN_INIT_ERROR, 0, "Runtime.NoLuck", "a bit",
-				     "{\"errorMessage\":\"a bit\"}"));
-		CHECK(ends_with(&p, CLD_EXITED, 1));
-	}
-}
-
-TEST(an_answer_stands_though_the_program_ends_right_behind_it)
-{
-	static const char *const argv[] = {
-		"/bin/bash", "-c",
-		"exec 5<>/dev/tcp/127.0.0.1/9001; printf 'GET " NEXT
-		" HTTP/1.1\r\n\r\n' >&5; while read -r x <&5 && [ ${#x} -gt 1 ]; do :; done; read -rN1 x <&5; "
-		"printf 'POST " CALL "/response HTTP/1.1\r\nContent-Length: 2\r\n\r\nhi' >&5; exit 5",
-		NULL};
-
-	NEED_WORLD;
-	for (int i = 0; i < 20; i++) {
-		struct chan_peer_frame f;
-		CHAN_PEER(p);
-
-		REQUIRE(api_peer_start(&p, argv, NULL) == 0 && expect(&p, CHAN_READY, 0, &f));
-		CHECK_EQ(chan_peer_call(&p, 1, "1", 1), 0);
-		REQUIRE(expect_data(&p, 1, "hi") && expect(&p, CHAN_DONE, 1, &f));
-		CHECK(ends_with(&p, CLD_EXITED, 5));
-	}
-}
-
-TEST(the_wrapper_is_executed_with_the_program_as_its_arguments)
-{
-	static const char *const env[] = {"AWS_LAMBDA_EXEC_WRAPPER=/opt/wrapper", NULL};
-	static const char *const argv[] = {"/bin/prog", "a b", NULL};
-	CHAN_PEER(p);
-
-	NEED_WORLD;
-	REQUIRE(api_peer_program("wrapper", "#!/bin/sh\necho \"$# $1 $2 $AWS_LAMBDA_RUNTIME_API\"\n"));
-	REQUIRE(api_peer_start(&p, argv, env) == 0);
-	CHECK_CONTAINS(chan_peer_log(&p, "9001"), "2 /bin/prog a b 127.0.0.1:9001\n");
-	CHECK(ends_with(&p, CLD_EXITED, 0));
-	api_peer_remove_extensions();
-}
-
-/* ---- Snapshots, and frames out of order ---- */
-
-static bool send_frame(struct chan_peer *p, uint16_t type, uint64_t call, const void *body, size_t len)
-{
-	const struct chan_head h = {.len = (uint32_t)len, .type = type, .call = call};
-
-	return chan_peer_send(p, &h, sizeof h) == 0 && chan_peer_send(p, body, len) == 0;
-}
-
-static bool send_restore(struct chan_peer *p, const char *env, size_t env_len)
-{
-	char body[sizeof(struct chan_restore) + 256];
-	struct chan_restore r = {.generation = 1,
-				 .wall_ns = INT64_C(1700000000000000000),
-				 .memory_mb = 128,
-				 .env_len = (uint32_t)env_len,
-				 .clone_id = "0123456789ab"};
-
-	memset(r.random, 7, sizeof r.random);
-	memcpy(body, &r, sizeof r);
-	if (env_len > 0)
-		memcpy(body + sizeof r, env, env_len);
-	return send_frame(p, CHAN_RESTORE, 0, body, sizeof r + env_len);
-}
-
-static const char *const snap_start[] = {"AWS_LAMBDA_INITIALIZATION_TYPE=snap-start", "AWS_ACCESS_KEY_ID=old",
-					 "AWS_SECRET_ACCESS_KEY=secret", NULL};
-
-TEST(a_runtime_is_told_of_its_restore_and_fetches_its_keys)
-{
-	static const char *const argv[] = {
-		"/bin/sh", "-c",
-		"echo \"[$AWS_ACCESS_KEY_ID$AWS_SECRET_ACCESS_KEY] "
-		"token=$AWS_CONTAINER_AUTHORIZATION_TOKEN; $AWS_CONTAINER_CREDENTIALS_FULL_URI\"; "
-		"exec sleep 1000",
-		NULL};
-	static const char env[] = "AWS_ACCESS_KEY_ID=new";
-	struct chan_peer_frame f;
-	char field[200], token[100] = "";
-	const char *log;
-	int fd;
-	CHAN_PEER(p);
-	API_ANSWER(r);
-
-	NEED_WORLD;
-	REQUIRE(api_peer_start(&p, argv, snap_start) == 0);
-	log = chan_peer_log(&p, "credentials");
-	CHECK_CONTAINS(log, "[] token="); /* no keys in what will be dumped */
-	REQUIRE(sscanf(log, "[] token=%90[^;]", token) == 1);
-	fd = api_peer_connect(9001);
-	CHECK(api_peer_send(fd, "GET", "/2018-06-01/runtime/restore/next", "", NULL));
-	REQUIRE(expect(&p, CHAN_READY, 0, &f));
-	CHECK(send_frame(&p, CHAN_SNAPSHOT, 0, NULL, 0));
-	REQUIRE(expect(&p, CHAN_PARKED, 0, &f));
-	CHECK(f.head.len == 4 && f.body[0] == 0); /* it reseeds itself */
-	CHECK(api_peer_silent(fd));
-	CHECK(send_restore(&p, env, sizeof env));
-	CHECK(api_peer_read(fd, &r));
-	CHECK_EQ(r.status, 200);
-	CHECK_EQ(r.len, 0);
-	(void)snprintf(field, sizeof field, "Authorization: %s\r\n", token);
-	CHECK(api_peer_ask(fd, "GET", "/2021-04-23/credentials", field, NULL, &r));
-	CHECK_STREQ(r.body, "{\"AccessKeyId\":\"new\",\"SecretAccessKey\":\"secret\",\"Token\":\"\","
-			    "\"Expiration\":\"9999-12-31T23:59:59Z\"}");
-	CHECK(refused(fd, "GET", "/2021-04-23/credentials", "Authorization: other\r\n", NULL, 404, "NotFound"));
-	CHECK(refused(fd, "GET", "/2021-04-23/credentials", "", NULL, 404, "NotFound"));
-	REQUIRE(send_next(fd) && expect(&p, CHAN_RESTORED, 0, &f));
-	CHECK(send_frame(&p, CHAN_DRAW, 0, NULL, 0));
-	CHECK(expect(&p, CHAN_DRAWN, 0, &f) && f.head.len > 2);
-	CHECK(call_works(&p, 1, fd));
-	(void)close(fd);
-}
-
-TEST(a_restore_may_fail_be_lost_or_go_unasked)
-{
-	NEED_WORLD;
-	for (int k = 0; k < 4; k++) {
-		struct chan_peer_frame f;
-		int fd;
-		CHAN_PEER(p);
-		API_ANSWER(r);
-
-		REQUIRE(api_peer_start(&p, NULL, snap_start) == 0);
-		fd = api_peer_connect(9001);
-		CHECK(api_peer_send(fd, "GET", k == 3 ? NEXT : "/2018-06-01/runtime/restore/next", "", NULL));
-		REQUIRE(expect(&p, CHAN_READY, 0, &f));
-		CHECK(send_frame(&p, CHAN_SNAPSHOT, 0, NULL, 0));
-		REQUIRE(expect(&p, CHAN_PARKED, 0, &f));
-		CHECK_EQ(f.body[0], k == 3 ? CHAN_NOT_RESEEDED : 0);
-		if (k == 2) {
-			(void)close(fd);
-			(void)nanosleep(&(struct timespec){.tv_nsec = 50000000}, NULL);
-		}
-		CHECK(send_restore(&p, NULL, 0));
-		if (k == 2) { /* lost: told when it asks again */
-			fd = api_peer_connect(9001);
-			CHECK(api_peer_ask(fd, "GET", "/2018-06-01/runtime/restore/next", "", NULL, &r));
-			CHECK_EQ(r.status, 200);
-			REQUIRE(send_next(fd));
-		} else if (k < 2) {
-			CHECK(api_peer_read(fd, &r) && r.status == 200);
-			CHECK(api_peer_ask(fd, "POST",
-					   k ? "/2018-06-01/runtime/restore/error" : "/2018-06-01/runtime/init/error",
-					   "", "{\"errorMessage\":\"hook\"}", &r));
-			CHECK_EQ(r.status, 202);
-			CHECK(expect_error(&p, CHAN_INIT_ERROR, 0, "Runtime.AfterRestoreError", "hook", NULL));
-			CHECK(ends_with(&p, CLD_EXITED, 1));
-		}
-		if (k >= 2)
-			CHECK(expect(&p, CHAN_RESTORED, 0, &f) && call_works(&p, 1, fd));
-		(void)close(fd);
-	}
-}
-
-TEST(frames_out_of_place_end_the_server)
-{
-	static const uint16_t alone[] = {CHAN_RESTORE, CHAN_REPORT, CHAN_READY, 99};
-	static const uint16_t before[] = {CHAN_SNAPSHOT, CHAN_DRAW, CHAN_CALL};
-	static const char zero[512];
-
-	NEED_WORLD;
-	for (size_t i = 0; i < 4 + 3 + 2; i++) {
-		int fd = -1;
-		struct chan_peer_frame f;
-		CHAN_PEER(p);
-
-		if (i < 4) {
-			REQUIRE(api_peer_ready(&p, &fd));
-			if (alone[i] == CHAN_RESTORE)
-				CHECK(send_restore(&p, NULL, 0));
-			else
-				CHECK(send_frame(&p, alone[i], alone[i] == CHAN_REPORT, zero,
-						 alone[i] == CHAN_REPORT ? 48 : 8));
-		} else if (i < 7) { /* not READY yet */
-			REQUIRE(api_peer_start(&p, NULL, NULL) == 0);
-			if (before[i - 4] == CHAN_CALL)
-				CHECK_EQ(chan_peer_call(&p, 1, "1", 1), 0);
-			else
-				CHECK(send_frame(&p, before[i - 4], 0, NULL, 0));
-		} else {
-			REQUIRE(api_peer_ready(&p, &fd));
-			CHECK(i == 7 ? send_frame(&p, CHAN_SNAPSHOT, 0, NULL, 0) : give_event(&p, 1, fd, "1"));
-			if (i == 7)
-				CHECK(expect(&p, CHAN_PARKED, 0, &f));
-			CHECK_EQ(chan_peer_call(&p, 2, "1", 1), 0);
-		}
-		CHECK_CONTAINS(chan_peer_log(&p, "fsbox: the channel"), "fsbox: the channel: ");
-		if (!ends_with(&p, CLD_EXITED, 1))
-			tap_note("case %zu", i);
-		(void)close(fd);
-	}
-}
-
-TEST(a_filter_is_refused_with_the_reason)
-{
-	static const char filter[8];
-	int next = -1;
-	CHAN_PEER(p);
-
-	NEED_WORLD;
-	REQUIRE(api_peer_ready(&p, &next));
-	CHECK(send_frame(&p, CHAN_FILTER, 0, filter, sizeof filter));
-	CHECK(expect_error(&p, CHAN_INIT_ERROR, 0, "Runtime.InitError", NULL, NULL));
-	CHECK(ends_with(&p, CLD_EXITED, 1));
-	(void)close(next);
-}
-
-TEST(the_end_of_the_channel_is_an_end_with_status_0_and_half_a_frame_is_not)
-{
-	NEED_WORLD;
-	for (int k = 0; k < 3; k++) {
-		int next = -1;
-		CHAN_PEER(p);
-
-		REQUIRE(api_peer_ready(&p, &next));
-		if (k == 0)
-			CHECK(send_frame(&p, CHAN_SHUTDOWN, 0, NULL, 0));
-		if (k == 2)
-			CHECK_EQ(chan_peer_send(&p, "\1\0\0\0\1", 5), 0);
-		chan_peer_hang_up(&p);
-		CHECK(ends_with(&p, CLD_EXITED, k == 2));
-		(void)close(next);
-	}
 }

@@ -11,9 +11,9 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define NEXT      "/2018-06-01/runtime/invocation/next"
-#define ID        "11111111-2222-4333-8444-555555555555"
-#define RESPONSE  "/2018-06-01/runtime/invocation/" ID "/response"
+#define NEXT      API_NEXT
+#define ID        API_ID
+#define RESPONSE  API_CALL "/response"
 #define EXTENSION "/2020-01-01/extension"
 #define WAITS     "#!/bin/sh\nexec sleep 1000\n"
 #define NEED_WORLD                                                                      \
@@ -22,41 +22,6 @@
 			SKIP("needs root: a network namespace and an /opt of its own"); \
 		api_peer_remove_extensions();                                           \
 	} while (0)
-
-static bool expect(struct chan_peer *p, unsigned type, struct chan_peer_frame *f)
-{
-	return CHECK_EQ(chan_peer_next(p, f), 1) && CHECK_EQ(f->head.type, type);
-}
-
-static bool expect_error(struct chan_peer *p, unsigned type, const char *kind, const char *message)
-{
-	struct chan_peer_frame f;
-	struct chan_error e;
-	char got_kind[300], got_message[2000];
-
-	if (!expect(p, type, &f))
-		return false;
-	memcpy(&e, f.body, sizeof e);
-	(void)snprintf(got_kind, sizeof got_kind, "%.*s", (int)e.type_len, (const char *)f.body + sizeof e);
-	(void)snprintf(got_message, sizeof got_message, "%.*s", (int)e.message_len,
-		       (const char *)f.body + sizeof e + e.type_len);
-	return CHECK_STREQ(got_kind, kind) && CHECK_STREQ(got_message, message);
-}
-
-static bool send_frame(struct chan_peer *p, uint16_t type, uint64_t call, const void *body, size_t len)
-{
-	const struct chan_head h = {.len = (uint32_t)len, .type = type, .call = call};
-
-	return chan_peer_send(p, &h, sizeof h) == 0 && chan_peer_send(p, body, len) == 0;
-}
-
-static bool ends_with(struct chan_peer *p, int code, int status)
-{
-	struct chan_exit e = {0};
-	size_t rest;
-
-	return CHECK(chan_peer_exit(p, &e, &rest)) && CHECK_EQ(e.code, code) && CHECK_EQ(e.status, status);
-}
 
 /* One that is registered, with its connection and the field that names it. */
 struct ext {
@@ -135,13 +100,13 @@ TEST(the_runtime_waits_for_registrations_and_init_for_all_to_ask)
 	CHECK_CONTAINS(chan_peer_log(&p, "started"), "started");
 	CHECK(api_peer_send(fd, "GET", NEXT, "", NULL));
 	CHECK(api_peer_silent(p.out));
-	REQUIRE(ext_next(&x) && expect(&p, CHAN_READY, &f));
+	REQUIRE(ext_next(&x) && api_expect(&p, CHAN_READY, 0, &f));
 	CHECK(f.body[4] & CHAN_HAS_SHUTDOWN);
 	/* A call is over when both have asked for the next. */
 	REQUIRE(answer_call(&p, 1, fd) && ext_event(&x, "\"eventType\":\"INVOKE\",\"deadlineMs\":"));
-	REQUIRE(expect(&p, CHAN_DATA, &f));
+	REQUIRE(api_expect(&p, CHAN_DATA, 1, &f));
 	CHECK(api_peer_silent(p.out));
-	REQUIRE(ext_next(&x) && expect(&p, CHAN_DONE, &f));
+	REQUIRE(ext_next(&x) && api_expect(&p, CHAN_DONE, 1, &f));
 	CHECK(register_refused("late", "{\"events\":[]}", "Extension.RegistrationClosed"));
 	(void)close(fd);
 	(void)close(x.fd);
@@ -195,8 +160,9 @@ TEST(eleven_programs_are_too_many)
 		REQUIRE(api_peer_program(name, WAITS));
 	}
 	REQUIRE(api_peer_start(&p, NULL, NULL) == 0);
-	CHECK(expect_error(&p, CHAN_INIT_ERROR, "Extension.TooManyExtensions", "Extension limit (10) reached"));
-	CHECK(ends_with(&p, CLD_EXITED, 1));
+	CHECK(api_expect_error(&p, CHAN_INIT_ERROR, 0, "Extension.TooManyExtensions", "Extension limit (10) reached",
+			       NULL));
+	CHECK(api_ends_with(&p, CLD_EXITED, 1));
 }
 
 TEST(extensions_that_fail_end_the_init_or_the_call)
@@ -209,17 +175,17 @@ TEST(extensions_that_fail_end_the_init_or_the_call)
 		CHAN_PEER(p);
 
 		REQUIRE(api_peer_start(&p, NULL, NULL) == 0);
-		CHECK(expect_error(&p, CHAN_INIT_ERROR, "Extension.Crash",
-				   "extension 'one' has ended (exit status 4)"));
-		CHECK(ends_with(&p, CLD_EXITED, 1));
+		CHECK(api_expect_error(&p, CHAN_INIT_ERROR, 0, "Extension.Crash",
+				       "extension 'one' has ended (exit status 4)", NULL));
+		CHECK(api_ends_with(&p, CLD_EXITED, 1));
 	}
 	REQUIRE(api_peer_program("extensions/one", "#!/not/there\n"));
 	{
 		CHAN_PEER(p);
 
 		REQUIRE(api_peer_start(&p, NULL, NULL) == 0);
-		CHECK(expect_error(&p, CHAN_INIT_ERROR, "Extension.LaunchError",
-				   "extension 'one' cannot be executed: No such file or directory"));
+		CHECK(api_expect_error(&p, CHAN_INIT_ERROR, 0, "Extension.LaunchError",
+				       "extension 'one' cannot be executed: No such file or directory", NULL));
 	}
 	REQUIRE(api_peer_program("extensions/one", WAITS));
 	{
@@ -232,8 +198,8 @@ TEST(extensions_that_fail_end_the_init_or_the_call)
 		(void)snprintf(field, sizeof field, "%sLambda-Extension-Function-Error-Type: Extension.Own\r\n",
 			       x.field);
 		CHECK(api_peer_ask(x.fd, "POST", EXTENSION "/init/error", field, "{}", &r) && r.status == 202);
-		CHECK(expect_error(&p, CHAN_INIT_ERROR, "Extension.InitError",
-				   "extension 'one' reports: Extension.Own"));
+		CHECK(api_expect_error(&p, CHAN_INIT_ERROR, 0, "Extension.InitError",
+				       "extension 'one' reports: Extension.Own", NULL));
 		CHECK_CONTAINS(chan_peer_log(&p, "EXTENSION"),
 			       "Name: one\tState: InitError\tError Type: Extension.Own");
 		(void)close(x.fd);
@@ -250,19 +216,20 @@ TEST(extensions_that_fail_end_the_init_or_the_call)
 		REQUIRE(mkfifo("/opt/end", 0600) == 0 && api_peer_start(&p, NULL, NULL) == 0);
 		REQUIRE(enrol(&x, "one", "\"INVOKE\"") && ext_next(&x));
 		fd = runtime_next();
-		REQUIRE(expect(&p, CHAN_READY, &f));
+		REQUIRE(api_expect(&p, CHAN_READY, 0, &f));
 		if (answered) {
-			REQUIRE(answer_call(&p, 1, fd) && expect(&p, CHAN_DATA, &f));
+			REQUIRE(answer_call(&p, 1, fd) && api_expect(&p, CHAN_DATA, 1, &f));
 		} else {
 			REQUIRE(chan_peer_call(&p, 1, "1", 1) == 0 && CHECK(api_peer_read(fd, &r)));
 		}
 		pipe = open("/opt/end", O_WRONLY | O_CLOEXEC);
 		(void)close(pipe);
 		if (answered)
-			CHECK(expect(&p, CHAN_DONE, &f));
+			CHECK(api_expect(&p, CHAN_DONE, 1, &f));
 		else
-			CHECK(expect_error(&p, CHAN_ERROR, "Extension.Crash", "extension 'one' has ended (signal 9)"));
-		CHECK(ends_with(&p, CLD_EXITED, 1));
+			CHECK(api_expect_error(&p, CHAN_ERROR, 1, "Extension.Crash",
+					       "extension 'one' has ended (signal 9)", NULL));
+		CHECK(api_ends_with(&p, CLD_EXITED, 1));
 		(void)close(fd);
 		(void)close(x.fd);
 	}
@@ -285,10 +252,10 @@ TEST(extensions_hear_of_the_end_whether_they_wait_or_are_busy)
 		REQUIRE(mkfifo("/opt/end", 0600) == 0 && api_peer_start(&p, argv, NULL) == 0);
 		REQUIRE(enrol(&x, "one", "\"INVOKE\",\"SHUTDOWN\"") && ext_next(&x));
 		fd = runtime_next();
-		REQUIRE(expect(&p, CHAN_READY, &f));
+		REQUIRE(api_expect(&p, CHAN_READY, 0, &f));
 		if (busy)
-			REQUIRE(answer_call(&p, 1, fd) && expect(&p, CHAN_DATA, &f) && ext_event(&x, "INVOKE"));
-		CHECK(send_frame(&p, CHAN_SHUTDOWN, 0, NULL, 0));
+			REQUIRE(answer_call(&p, 1, fd) && api_expect(&p, CHAN_DATA, 1, &f) && ext_event(&x, "INVOKE"));
+		CHECK(api_send_frame(&p, CHAN_SHUTDOWN, 0, NULL, 0));
 		CHECK_CONTAINS(chan_peer_log(&p, "term"), "term");
 		if (busy)
 			REQUIRE(ext_next(&x));
@@ -404,7 +371,7 @@ TEST(records_come_by_http_to_one_who_was_late_and_end_with_the_report)
 	CHECK_CONTAINS(chan_peer_log(&p, "early"), "early"); /* the init has begun before there is a subscription */
 	REQUIRE(subscribe(&x, "\"platform\",\"function\"", where) && ext_next(&x));
 	fd = runtime_next();
-	REQUIRE(expect(&p, CHAN_READY, &f));
+	REQUIRE(api_expect(&p, CHAN_READY, 0, &f));
 	CHECK(f.body[4] & CHAN_WANTS_REPORTS);
 	REQUIRE(chan_peer_call(&p, 1, "1", 1) == 0 && ext_event(&x, "INVOKE"));
 	say = open("/opt/say", O_WRONLY | O_CLOEXEC);
@@ -414,8 +381,8 @@ TEST(records_come_by_http_to_one_who_was_late_and_end_with_the_report)
 	API_ANSWER(r);
 	CHECK(api_peer_read(fd, &r) && api_peer_ask(fd, "POST", RESPONSE, "", "2", &r) && r.status == 202);
 	CHECK(api_peer_send(fd, "GET", NEXT, "", NULL));
-	REQUIRE(ext_next(&x) && expect(&p, CHAN_DATA, &f) && expect(&p, CHAN_DONE, &f));
-	CHECK(send_frame(&p, CHAN_REPORT, 1, &report, sizeof report));
+	REQUIRE(ext_next(&x) && api_expect(&p, CHAN_DATA, 1, &f) && api_expect(&p, CHAN_DONE, 1, &f));
+	CHECK(api_send_frame(&p, CHAN_REPORT, 1, &report, sizeof report));
 	/* An answer that stays open, as some servers have it, is over when it is complete. */
 	CHECK(deliveries(listener, "platform.report", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", got,
 			 sizeof got));
@@ -454,7 +421,7 @@ TEST(records_come_by_tcp_as_lines_and_wait_for_a_listener)
 	REQUIRE(api_peer_start(&p, NULL, NULL) == 0 && enrol(&x, "inner", ""));
 	REQUIRE(subscribe(&x, "\"platform\"", where) && ext_next(&x));
 	fd = runtime_next();
-	REQUIRE(expect(&p, CHAN_READY, &f));
+	REQUIRE(api_expect(&p, CHAN_READY, 0, &f));
 	(void)nanosleep(&(struct timespec){.tv_nsec = 300000000}, NULL); /* some tries fail */
 	listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	REQUIRE(api_peer_listen_at(listener, port));
@@ -524,17 +491,17 @@ TEST(a_listener_that_never_answers_costs_no_time_and_its_own_records)
 	REQUIRE(api_peer_start(&p, argv, NULL) == 0 && enrol(&x, "one", "\"INVOKE\""));
 	REQUIRE(subscribe(&x, "\"platform\",\"function\"", where) && ext_next(&x));
 	fd = runtime_next();
-	REQUIRE(expect(&p, CHAN_READY, &f));
+	REQUIRE(api_expect(&p, CHAN_READY, 0, &f));
 	say = open("/opt/say", O_WRONLY | O_CLOEXEC);
 	(void)close(say);
 	for (size_t n = 0; n < 4000000 && CHECK(poll(&(struct pollfd){.fd = p.log, .events = POLLIN}, 1, 10000) > 0);) {
 		char data[65536];
-		ssize_t got = read(p.log, data, sizeof data);
+		ssize_t len = read(p.log, data, sizeof data);
 
-		n += got > 0 ? (size_t)got : 0;
+		n += len > 0 ? (size_t)len : 0;
 	}
 	REQUIRE(answer_call(&p, 1, fd) && ext_event(&x, "INVOKE") && ext_next(&x));
-	CHECK(expect(&p, CHAN_DATA, &f) && expect(&p, CHAN_DONE, &f));
+	CHECK(api_expect(&p, CHAN_DATA, 1, &f) && api_expect(&p, CHAN_DONE, 1, &f));
 	/* While it waits for the listener it does nothing: a loop that spins has some 100 ticks a second. */
 	before = ticks_of(&p);
 	(void)nanosleep(&(struct timespec){.tv_nsec = 500000000}, NULL);
@@ -547,7 +514,7 @@ TEST(a_listener_that_never_answers_costs_no_time_and_its_own_records)
 		CHECK_LT(strlen(got), 262144 + 512); /* no batch is larger than what it asked for */
 	}
 	REQUIRE(answer_call(&p, 2, fd) && ext_event(&x, "INVOKE") && ext_next(&x));
-	CHECK(expect(&p, CHAN_DATA, &f) && expect(&p, CHAN_DONE, &f));
+	CHECK(api_expect(&p, CHAN_DATA, 2, &f) && api_expect(&p, CHAN_DONE, 2, &f));
 	CHECK(deliveries(listener, "platform.logsDropped", ok, got, sizeof got));
 	CHECK_CONTAINS(got, "\"reason\":\"the subscriber is too slow\",\"droppedRecords\":");
 	(void)close(fd);
@@ -571,12 +538,13 @@ TEST(what_was_printed_comes_before_the_end_of_the_call)
 
 	NEED_WORLD;
 	REQUIRE(api_peer_program("extensions/one", WAITS) && api_peer_start(&p, argv, NULL) == 0);
-	REQUIRE(enrol(&x, "one", "") && ext_next(&x) && expect(&p, CHAN_READY, &f));
+	REQUIRE(enrol(&x, "one", "") && ext_next(&x) && api_expect(&p, CHAN_READY, 0, &f));
 	for (uint64_t n = 1; n <= 30; n++) {
 		char line[40];
 
 		(void)snprintf(line, sizeof line, "printed %d\n", (int)n);
-		REQUIRE(chan_peer_call(&p, n, "1", 1) == 0 && expect(&p, CHAN_DATA, &f) && expect(&p, CHAN_DONE, &f));
+		REQUIRE(chan_peer_call(&p, n, "1", 1) == 0 && api_expect(&p, CHAN_DATA, n, &f) &&
+			api_expect(&p, CHAN_DONE, n, &f));
 		REQUIRE(CHECK_CONTAINS(chan_peer_log(&p, NULL), line)); /* without waiting */
 	}
 	(void)close(x.fd);

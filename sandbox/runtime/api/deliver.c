@@ -1,5 +1,6 @@
-/* Records on their way, in batches, by HTTP or TCP. A reader that is slow or absent costs its own records, which are counted,
- * and nobody's time. A batch that found no listener, or whose connection broke, is tried again: it comes at least once. */
+/* Records on their way, in batches, by HTTP or TCP. A reader that is slow or absent costs its own records, which are
+ * counted, and nobody's time. A batch that found no listener, or whose connection broke, is tried again: it comes at
+ * least once. */
 #include "runtime/api/telemetry.h"
 
 #include <arpa/inet.h>

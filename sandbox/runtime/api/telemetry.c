@@ -183,7 +183,7 @@ static void write_through(int fd, const char *data, size_t len)
 	}
 }
 
-/* Takes what a child has written: to the host as it is, to subscribers by lines. The bytes taken; 0 when there were none. */
+/* Takes what a child has written: to the host as it is, to subscribers by lines. The bytes taken, 0 for none. */
 static size_t take_output(struct api *a, struct source *s, int which)
 {
 	struct bytes *line = &s->line[which];

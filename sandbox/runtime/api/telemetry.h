@@ -1,4 +1,5 @@
-/* Between the parts of the Telemetry API: subscribe.c takes subscriptions, telemetry.c makes records, deliver.c brings them.
+/* Between the parts of the Telemetry API: subscribe.c takes subscriptions, telemetry.c makes records, deliver.c brings
+ * them.
  *
  * A record is a line of JSON. A subscription's queue holds lines; a batch is taken off its front, at most max_items and
  * max_bytes of it, and stays in `out` until it is delivered. */
