@@ -23,6 +23,12 @@
 		api_peer_remove_extensions();                                           \
 	} while (0)
 
+/* A pipe for a program to wait at. Open in both directions, so that nobody waits for who is gone. */
+static int make_fifo(const char *path)
+{
+	return mkfifo(path, 0600) == 0 ? open(path, O_RDWR | O_CLOEXEC) : -1;
+}
+
 /* One that is registered, with its connection and the field that names it. */
 struct ext {
 	int fd;
@@ -210,10 +216,10 @@ TEST(extensions_that_fail_end_the_init_or_the_call)
 		struct ext x = {.fd = -1};
 		API_ANSWER(r);
 		CHAN_PEER(p);
-		int fd, pipe;
+		int fd, pipe = -1;
 
 		(void)unlink("/opt/end");
-		REQUIRE(mkfifo("/opt/end", 0600) == 0 && api_peer_start(&p, NULL, NULL) == 0);
+		REQUIRE((pipe = make_fifo("/opt/end")) >= 0 && api_peer_start(&p, NULL, NULL) == 0);
 		REQUIRE(enrol(&x, "one", "\"INVOKE\"") && ext_next(&x));
 		fd = runtime_next();
 		REQUIRE(api_expect(&p, CHAN_READY, 0, &f));
@@ -222,8 +228,7 @@ TEST(extensions_that_fail_end_the_init_or_the_call)
 		} else {
 			REQUIRE(chan_peer_call(&p, 1, "1", 1) == 0 && CHECK(api_peer_read(fd, &r)));
 		}
-		pipe = open("/opt/end", O_WRONLY | O_CLOEXEC);
-		(void)close(pipe);
+		CHECK(write(pipe, "x\n", 2) == 2);
 		if (answered)
 			CHECK(api_expect(&p, CHAN_DONE, 1, &f));
 		else
@@ -231,6 +236,7 @@ TEST(extensions_that_fail_end_the_init_or_the_call)
 					       "extension 'one' has ended (signal 9)", NULL));
 		CHECK(api_ends_with(&p, CLD_EXITED, 1));
 		(void)close(fd);
+		(void)close(pipe);
 		(void)close(x.fd);
 	}
 }
@@ -241,31 +247,33 @@ TEST(extensions_hear_of_the_end_whether_they_wait_or_are_busy)
 
 	NEED_WORLD;
 	/* The runtime is told by SIGTERM before, and prints; then it is the extension's turn. */
-	const char *const argv[] = {"/bin/sh", "-c", "trap 'echo term; exit' TERM; while :; do sleep 0.01; done", NULL};
+	const char *const argv[] = {"/bin/sh", "-c",
+				    "trap 'echo term; exit' TERM; echo up; while :; do sleep 0.01; done", NULL};
 	REQUIRE(api_peer_program("extensions/one", "#!/bin/sh\nread x </opt/end\n"));
 	for (int busy = 0; busy < 2; busy++) {
 		struct ext x = {.fd = -1};
 		CHAN_PEER(p);
-		int fd, pipe;
+		int fd, pipe = -1;
 
 		(void)unlink("/opt/end");
-		REQUIRE(mkfifo("/opt/end", 0600) == 0 && api_peer_start(&p, argv, NULL) == 0);
+		REQUIRE((pipe = make_fifo("/opt/end")) >= 0 && api_peer_start(&p, argv, NULL) == 0);
 		REQUIRE(enrol(&x, "one", "\"INVOKE\",\"SHUTDOWN\"") && ext_next(&x));
 		fd = runtime_next();
 		REQUIRE(api_expect(&p, CHAN_READY, 0, &f));
 		if (busy)
 			REQUIRE(answer_call(&p, 1, fd) && api_expect(&p, CHAN_DATA, 1, &f) && ext_event(&x, "INVOKE"));
+		CHECK_CONTAINS(chan_peer_log(&p, "up"), "up"); /* the trap is set */
 		CHECK(api_send_frame(&p, CHAN_SHUTDOWN, 0, NULL, 0));
 		CHECK_CONTAINS(chan_peer_log(&p, "term"), "term");
 		if (busy)
 			REQUIRE(ext_next(&x));
 		CHECK(ext_event(&x, "{\"eventType\":\"SHUTDOWN\",\"shutdownReason\":\"spindown\",\"deadlineMs\":"));
-		pipe = open("/opt/end", O_WRONLY | O_CLOEXEC);
-		(void)close(pipe);
+		CHECK(write(pipe, "x\n", 2) == 2);
 		while (chan_peer_next(&p, &f) == 1 && f.head.type != CHAN_EXIT)
 			;
 		CHECK_EQ(f.head.type, CHAN_EXIT);
 		(void)close(fd);
+		(void)close(pipe);
 		(void)close(x.fd);
 	}
 }
@@ -358,7 +366,7 @@ TEST(records_come_by_http_to_one_who_was_late_and_end_with_the_report)
 	struct ext x = {.fd = -1};
 	unsigned port = 0;
 	char where[120];
-	int listener, fd, say;
+	int listener, fd, say = -1;
 	CHAN_PEER(p);
 
 	NEED_WORLD;
@@ -366,7 +374,7 @@ TEST(records_come_by_http_to_one_who_was_late_and_end_with_the_report)
 	listener = api_peer_listen(&port);
 	(void)snprintf(where, sizeof where, "\"protocol\":\"HTTP\",\"URI\":\"http://sandbox.localdomain:%u/in\"", port);
 	REQUIRE(api_peer_program("extensions/a\"b", "#!/bin/sh\necho from extension\nexec sleep 1000\n"));
-	REQUIRE(mkfifo("/opt/say", 0600) == 0 && api_peer_start(&p, argv, NULL) == 0);
+	REQUIRE((say = make_fifo("/opt/say")) >= 0 && api_peer_start(&p, argv, NULL) == 0);
 	REQUIRE(enrol(&x, "a\"b", "\"INVOKE\",\"SHUTDOWN\""));
 	CHECK_CONTAINS(chan_peer_log(&p, "early"), "early"); /* the init has begun before there is a subscription */
 	REQUIRE(subscribe(&x, "\"platform\",\"function\"", where) && ext_next(&x));
@@ -374,9 +382,7 @@ TEST(records_come_by_http_to_one_who_was_late_and_end_with_the_report)
 	REQUIRE(api_expect(&p, CHAN_READY, 0, &f));
 	CHECK(f.body[4] & CHAN_WANTS_REPORTS);
 	REQUIRE(chan_peer_call(&p, 1, "1", 1) == 0 && ext_event(&x, "INVOKE"));
-	say = open("/opt/say", O_WRONLY | O_CLOEXEC);
 	CHECK(write(say, "so\n", 3) == 3);
-	(void)close(say);
 	CHECK_CONTAINS(chan_peer_log(&p, "said so"), "said so\n");
 	API_ANSWER(r);
 	CHECK(api_peer_read(fd, &r) && api_peer_ask(fd, "POST", RESPONSE, "", "2", &r) && r.status == 202);
@@ -399,6 +405,7 @@ TEST(records_come_by_http_to_one_who_was_late_and_end_with_the_report)
 	CHECK_CONTAINS(got, "\"metrics\":{\"durationMs\":1.500,\"billedDurationMs\":2,");
 	CHECK_LACKS(got, "from extension"); /* not asked for */
 	(void)close(fd);
+	(void)close(say);
 	(void)close(x.fd);
 	(void)close(listener);
 }
@@ -481,19 +488,18 @@ TEST(a_listener_that_never_answers_costs_no_time_and_its_own_records)
 	unsigned port = 0;
 	char where[120];
 	long before;
-	int listener, fd, say;
+	int listener, fd, say = -1;
 	CHAN_PEER(p);
 
 	NEED_WORLD;
 	listener = api_peer_listen(&port);
 	(void)snprintf(where, sizeof where, "\"protocol\":\"HTTP\",\"URI\":\"http://sandbox.localdomain:%u\"", port);
-	REQUIRE(api_peer_program("extensions/one", WAITS) && mkfifo("/opt/say", 0600) == 0);
+	REQUIRE(api_peer_program("extensions/one", WAITS) && (say = make_fifo("/opt/say")) >= 0);
 	REQUIRE(api_peer_start(&p, argv, NULL) == 0 && enrol(&x, "one", "\"INVOKE\""));
 	REQUIRE(subscribe(&x, "\"platform\",\"function\"", where) && ext_next(&x));
 	fd = runtime_next();
 	REQUIRE(api_expect(&p, CHAN_READY, 0, &f));
-	say = open("/opt/say", O_WRONLY | O_CLOEXEC);
-	(void)close(say);
+	CHECK(write(say, "x\n", 2) == 2);
 	for (size_t n = 0; n < 4000000 && CHECK(poll(&(struct pollfd){.fd = p.log, .events = POLLIN}, 1, 10000) > 0);) {
 		char data[65536];
 		ssize_t len = read(p.log, data, sizeof data);
@@ -518,6 +524,7 @@ TEST(a_listener_that_never_answers_costs_no_time_and_its_own_records)
 	CHECK(deliveries(listener, "platform.logsDropped", ok, got, sizeof got));
 	CHECK_CONTAINS(got, "\"reason\":\"the subscriber is too slow\",\"droppedRecords\":");
 	(void)close(fd);
+	(void)close(say);
 	(void)close(x.fd);
 	(void)close(listener);
 }
