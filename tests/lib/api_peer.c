@@ -339,6 +339,13 @@ bool api_ends_with(struct chan_peer *p, int code, int status)
 bool api_send_frame(struct chan_peer *p, uint16_t type, uint64_t call, const void *body, size_t len)
 {
 	const struct chan_head h = {.len = (uint32_t)len, .type = type, .call = call};
+	char frame[4096];
 
-	return chan_peer_send(p, &h, sizeof h) == 0 && chan_peer_send(p, body, len) == 0;
+	if (len > sizeof frame - sizeof h)
+		return false;
+	/* In one piece: a head that is refused ends the server before it has the body. */
+	memcpy(frame, &h, sizeof h);
+	if (len > 0)
+		memcpy(frame + sizeof h, body, len);
+	return chan_peer_send(p, frame, sizeof h + len) == 0;
 }
