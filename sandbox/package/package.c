@@ -349,7 +349,7 @@ static int execute(struct task *t, const char *const *argv, char complaint[COMPL
 
 static int unpack(const char *name, const char *const *argv, struct task *t, int aside, struct err *e)
 {
-	char complaint[COMPLAINT];
+	char complaint[COMPLAINT] = "";
 	AUTO_FD int tree = openat(aside, "tree", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	int status;
 
@@ -408,7 +408,7 @@ int package_open(const char *name, int fd, const char *unpacker, int (*confine)(
 	struct task t = {.archive = fd, .then = then, .confine = confine, .arg = arg};
 	const char *const argv[] = {unpacker, NULL};
 	AUTO_FD int store = FD_NONE;
-	char path[512], entry[NAME];
+	char path[512] = "", entry[NAME];
 	struct stat st;
 	int r = check_archive(name, fd, &st, e);
 

@@ -88,9 +88,10 @@ static size_t split(const char *entry, char *path, char *parts[MAX_DEPTH])
 			refuse(entry, "leads out of the package ('..')");
 		if (strlen(p) > 255)
 			refuse(entry, "has a name that is too long");
-		if (n == MAX_DEPTH)
+		if (n < MAX_DEPTH)
+			parts[n++] = p;
+		else
 			refuse(entry, "lies too deep");
-		parts[n++] = p;
 	}
 	return n;
 }
@@ -209,12 +210,12 @@ static void check_links(void)
 
 static void make_one(struct archive *a, struct archive_entry *e, int64_t *total)
 {
-	const char *entry = archive_entry_pathname(e);
+	const char *name = archive_entry_pathname(e), *entry = name ? name : "";
 	char path[MAX_PATH], *parts[MAX_DEPTH];
 	size_t n;
 	int parent;
 
-	if (!entry || !*entry)
+	if (!*entry)
 		end(1, "an entry has no name, or one that is not UTF-8");
 	n = split(entry, path, parts);
 	if (archive_entry_is_encrypted(e))

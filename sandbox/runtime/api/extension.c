@@ -139,11 +139,11 @@ static bool take_events(const struct conn *c, bool *ret_invoke, bool *ret_shutdo
 	if (*events.at != '[')
 		return false;
 	for (size_t i = 0; json_element(events, i, &v); i++) {
-		if (!json_text(v, text, sizeof text))
-			*ret_unknown = true;
-		else if (strcmp(text, "INVOKE") == 0)
+		const bool is_text = json_text(v, text, sizeof text);
+
+		if (is_text && strcmp(text, "INVOKE") == 0)
 			*ret_invoke = true;
-		else if (strcmp(text, "SHUTDOWN") == 0)
+		else if (is_text && strcmp(text, "SHUTDOWN") == 0)
 			*ret_shutdown = true;
 		else
 			*ret_unknown = true;

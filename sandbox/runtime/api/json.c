@@ -36,7 +36,7 @@ static const char *skip_string(const char *p, const char *end)
 			if (end - p < 5 || !is_hex(p + 1))
 				return NULL;
 			p += 4;
-		} else if (p >= end || !memchr("\"\\/bfnrt", *p, 8)) {
+		} else if (p >= end || *p == '\0' || !strchr("\"\\/bfnrt", *p)) {
 			return NULL;
 		}
 	}

@@ -94,13 +94,13 @@ static size_t watch_conns(struct api *a, struct pollfd *fds, struct conn **whose
 
 	for (size_t i = 0; i < MAX_CONNS; i++) {
 		struct conn *c = &a->conns[i];
-		short events = c->at == CONN_WAITING ? POLLRDHUP : c->at == CONN_WRITING ? 0 : POLLIN;
+		int events = c->at == CONN_WAITING ? POLLRDHUP : c->at == CONN_WRITING ? 0 : POLLIN;
 
 		if (c->fd < 0)
 			continue;
 		if (c->out.len > 0)
 			events |= POLLOUT;
-		fds[n] = (struct pollfd){.fd = c->fd, .events = events};
+		fds[n] = (struct pollfd){.fd = c->fd, .events = (short)events};
 		whose[n++] = c;
 	}
 	return n;

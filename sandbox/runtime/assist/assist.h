@@ -47,7 +47,7 @@ struct sock_filter;
 
 /* Installs @n instructions in all threads; a system call that they refuse with SIGSYS is named to the host by a FAULT
  * frame. 0 or -errno, -EBUSY when a thread has filters of its own. */
-int fault_install(const struct sock_filter *insns, size_t n);
+int fault_install(struct sock_filter *insns, size_t n);
 
 /* The number of the call that is running, for FAULT. */
 void fault_set_call(uint64_t number);

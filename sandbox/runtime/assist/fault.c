@@ -86,15 +86,14 @@ static int prepare_handler(void)
 	return 0;
 }
 
-int fault_install(const struct sock_filter *insns, size_t n)
+int fault_install(struct sock_filter *insns, size_t n)
 {
-	struct sock_fprog prog = {.len = (uint16_t)n};
+	struct sock_fprog prog = {.len = (uint16_t)n, .filter = insns};
 	int code = prepare_handler();
 	long tid;
 
 	if (code)
 		return -code;
-	memcpy(&prog.filter, &insns, sizeof insns); /* the kernel's header has no const */
 	tzset(); /* or the first strftime() under the filter would open the zone's file */
 	(void)prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); /* set in a cell already; otherwise the next call says EACCES */
 	tid = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &prog);
