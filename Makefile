@@ -55,7 +55,7 @@ endef
 $(if $(DEV),$(shell find $(B)/obj -name '*.warned' -exec sh -c 'for w; do rm -f "$$w" "$${w%.warned}"; done' sh {} + 2>/dev/null))
 
 # ---- Sources: a folder that is not there yet is empty ----
-LIB_SRC     := $(wildcard $(addsuffix /*.c,$(addprefix sandbox/,base sys json spec rootfs confine package cell) cgroup netns snapshot)) \
+LIB_SRC     := $(wildcard $(addsuffix /*.c,$(addprefix sandbox/,base sys json spec wire rootfs confine package cell) cgroup netns snapshot)) \
 	       $(wildcard sandbox/runtime/channel.c $(addprefix sandbox/runtime/api/,http.c json.c state.c logframe.c))
 CLI_SRC     := $(wildcard sandbox/cli/*.c)
 ASSIST_SRC  := $(filter-out %/library.c %/napi.c,$(wildcard sandbox/runtime/assist/*.c))
