@@ -65,14 +65,14 @@ static bool is_interface_name(const char *s)
 
 	if (!is_alpha(*s))
 		return false;
-	for (char before = '.'; *s; before = *s++) {
-		if (*s == '.'   ? before == '.' || before == '-'
-		    : *s == '-' ? before == '.' || before == '-'
-				: !is_alnum(*s))
+	for (const char *p = s + 1; *p; p++) {
+		if (*p == '.' && (!is_alnum(p[-1]) || !is_alnum(p[1])))
 			return false;
-		if ((*s == '.' || *s == '-') && !is_alnum(s[1]))
+		if (*p == '-' && (p[-1] == '.' || (!is_alnum(p[1]) && p[1] != '-')))
 			return false;
-		dots += *s == '.';
+		if (*p != '.' && *p != '-' && !is_alnum(*p))
+			return false;
+		dots += *p == '.';
 	}
 	return dots > 0;
 }
