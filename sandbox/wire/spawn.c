@@ -7,7 +7,7 @@
 
 #include <limits.h>
 
-#define IS_TEXT_OF(f) ((const char *)(f) + sizeof(struct spawn_function))
+_Static_assert(sizeof(struct spawn_function) == offsetof(struct spawn_function, texts), "texts follow at once");
 
 static int malformed(struct err *e, const char *what)
 {
@@ -18,12 +18,12 @@ static int malformed(struct err *e, const char *what)
 
 const char *spawn_text_of(const struct spawn_function *f, const struct spawn_text *t)
 {
-	return IS_TEXT_OF(f) + t->at;
+	return f->texts + t->at;
 }
 
 const char *spawn_list_next(const struct spawn_function *f, const struct spawn_list *l, size_t *at)
 {
-	const char *text = IS_TEXT_OF(f) + l->at + *at;
+	const char *text = f->texts + l->at + *at;
 
 	if (*at >= l->len)
 		return NULL;
@@ -35,12 +35,12 @@ static bool text_fits(const struct spawn_function *f, const struct spawn_text *t
 {
 	if (t->at >= f->texts_len || t->len >= f->texts_len - t->at)
 		return false;
-	return memchr(IS_TEXT_OF(f) + t->at, '\0', (size_t)t->len + 1) == IS_TEXT_OF(f) + t->at + t->len;
+	return memchr(f->texts + t->at, '\0', (size_t)t->len + 1) == f->texts + t->at + t->len;
 }
 
 static bool list_fits(const struct spawn_function *f, const struct spawn_list *l, uint32_t max)
 {
-	const char *p = IS_TEXT_OF(f) + l->at, *end = p + l->len;
+	const char *p = f->texts + l->at, *end = p + l->len;
 	uint32_t n = 0;
 
 	if (l->zero != 0 || l->n > max || (l->n == 0) != (l->len == 0))

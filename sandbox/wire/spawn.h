@@ -141,6 +141,7 @@ struct spawn_function {
 	uint32_t note_len;
 	uint32_t texts_len; /* what follows the structure; at most SPAWN_MAX_BYTES in all */
 	char note[SPAWN_MAX_FUNCTION_NOTE];
+	char texts[];
 };
 
 /* FUNCTION_NOTE: spawn keeps it for a fsboxd to come. */
