@@ -1,11 +1,13 @@
-/* What fsboxd and fsbox-spawn say to each other, over one pair of SOCK_SEQPACKET sockets: one structure, one datagram, its
- * descriptors beside it (SCM_RIGHTS). Pure layout: host byte order, because both ends are one build on one machine.
+/* What fsboxd and fsbox-spawn say to each other, over one pair of SOCK_SEQPACKET sockets: one structure, one
+ * datagram, its descriptors beside it (SCM_RIGHTS). Pure layout: host byte order, because both ends are one build
+ * on one machine.
  *
- * fsboxd has no privileges and asks; fsbox-spawn has them, makes cells and keeps them when fsboxd dies. Neither trusts
- * the other's bytes: spawn_check() sees lengths, ends of texts, enums, counts and numbers of descriptors on both sides.
- * What the descriptors are, and what is allowed, fsbox-spawn looks at itself.
+ * fsboxd has no privileges and asks; fsbox-spawn has them, makes cells and keeps them when fsboxd dies. Neither
+ * trusts the other's bytes: spawn_check() sees lengths, ends of texts, enums, counts and numbers of descriptors on
+ * both sides. What the descriptors are, and what is allowed, fsbox-spawn looks at itself.
  *
- * Functions and cells have numbers that fsboxd chooses: each greater than all before it (HELLO says which were the last).
+ * Functions and cells have numbers that fsboxd chooses: each greater than all before it (HELLO says which were the
+ * last).
  *
  *   FUNCTION ─► DONE       MAKE ─► MADE | FAILED       LIMITS, SETTLE ─► DONE      OPEN ─► OPENED
  *   END ─► ENDED           a cell whose PID 1 is gone: EXITED, once, after its MADE; it stays until its END
@@ -14,11 +16,12 @@
  *   END for a cell that is being built: FAILED (ERR_CANCELLED), then ENDED. After FAILED nothing is left of a cell and no
  *   END is needed; one that crossed it is answered all the same. Each END has exactly one ENDED.
  *
- * A new fsboxd hears first: HELLO, the FUNCTION datagrams of all functions that are known, with their present notes, ADOPT for
- * each cell, ADOPTED. It may ask from the beginning. Cells that were being built when the old one died, and those whose
- * END was under way, are not among them.
+ * A new fsboxd hears first: HELLO, the FUNCTION datagrams of all functions that are known, with their present
+ * notes, ADOPT for each cell, ADOPTED. It may ask from the beginning. Cells that were being built when the old one
+ * died, and those whose END was under way, are not among them.
  *
- * A datagram from fsboxd that is malformed, or a number that is not new, ends that fsboxd: there is no answer to it. */
+ * A datagram from fsboxd that is malformed, or a number that is not new, ends that fsboxd: there is no answer to
+ * it. */
 #pragma once
 
 #include "base/err.h"
@@ -112,11 +115,11 @@ enum spawn_runtime { /* found out; never "auto" */
 		     SPAWN_RUNTIME_CUSTOM,
 };
 
-/* Descriptors, in this order: the code, the root, the layers, the secrets, the filter. Code is a regular file opened for
- * reading, or a directory; root and layers are directories; directories may be O_PATH. A secret is a regular file (or memfd)
- * opened for reading, at most 65,536 bytes, read for each cell. The filter is a memfd sealed against writing,
- * shrinking and growing, with struct sock_filter from its beginning to its end.
- * The function's user has to be able to read code, root and layers: they need the rights for others (o+r, o+rx). */
+/* Descriptors, in this order: the code, the root, the layers, the secrets, the filter. Code is a regular file
+ * opened for reading, or a directory; root and layers are directories; directories may be O_PATH. A secret is a
+ * regular file (or memfd) opened for reading, at most 65,536 bytes, read for each cell. The filter is a memfd
+ * sealed against writing, shrinking and growing, with struct sock_filter from its beginning to its end. The
+ * function's user has to be able to read code, root and layers: they need the rights for others (o+r, o+rx). */
 struct spawn_function {
 	struct spawn_head head;
 	uint32_t function; /* its number, not 0 */
@@ -138,6 +141,7 @@ struct spawn_function {
 	uint32_t note_len;
 	uint32_t texts_len; /* what follows the structure; at most SPAWN_MAX_BYTES in all */
 	char note[SPAWN_MAX_FUNCTION_NOTE];
+	char texts[];
 };
 
 /* FUNCTION_NOTE: spawn keeps it for a fsboxd to come. */
@@ -241,11 +245,12 @@ struct spawn_exit {
 
 /* ---- OPEN ---- */
 
-/* Opens a path as the client that asks: by a child that becomes who connected. fsbox-spawn takes the ids from the client's
- * connection, which comes as the one descriptor and has to have been accepted from our own listening socket: a fsboxd
- * that was taken over can read only what somebody who talks to it may read. An ordinary user's fsbox-spawn opens for its own
- * uid alone. Regular files are opened for reading and directories O_PATH | O_DIRECTORY; no magic links
- * (openat2(2), RESOLVE_NO_MAGICLINKS), nothing in /proc. At most SPAWN_MAX_OPENS at once, others wait; 5 s each. */
+/* Opens a path as the client that asks: by a child that becomes who connected. fsbox-spawn takes the ids from the
+ * client's connection, which comes as the one descriptor and has to have been accepted from our own listening
+ * socket: a fsboxd that was taken over can read only what somebody who talks to it may read. An ordinary user's
+ * fsbox-spawn opens for its own uid alone. Regular files are opened for reading and directories O_PATH |
+ * O_DIRECTORY; no magic links (openat2(2), RESOLVE_NO_MAGICLINKS), nothing in /proc. At most SPAWN_MAX_OPENS at
+ * once, others wait; 5 s each. */
 enum { SPAWN_MAX_OPENS = 16, SPAWN_OPEN_MS = 5000 };
 struct spawn_open {
 	struct spawn_head head;
@@ -315,7 +320,8 @@ struct spawn_datagram {
 	size_t n_fds;
 };
 
-/* Is this a datagram for @side, whole and well-formed, with the right number of descriptors? ERR_BUG with EPROTO. Pure. */
+/* Is this a datagram for @side, whole and well-formed, with the right number of descriptors? ERR_BUG with EPROTO.
+ * Pure. */
 NODISCARD int spawn_check(const struct spawn_datagram *d, size_t len, enum spawn_side side, struct err *e);
 
 /* Receives one without waiting, checked. 1; 0 at end of file; -EAGAIN (*e untouched); -EPROTO and other errors. The
@@ -323,14 +329,15 @@ NODISCARD int spawn_check(const struct spawn_datagram *d, size_t len, enum spawn
 NODISCARD int spawn_receive(int fd, struct spawn_datagram *d, enum spawn_side side, struct err *e);
 void spawn_drop(struct spawn_datagram *d);
 
-/* Sends without waiting; @msg begins with a spawn_head, whose size says how much it is. The descriptors stay the caller's.
- * -EAGAIN: the other side reads too slowly; -EPIPE, -ECONNRESET: it is gone. */
+/* Sends without waiting; @msg begins with a spawn_head, whose size says how much it is. The descriptors stay the
+ * caller's. -EAGAIN: the other side reads too slowly; -EPIPE, -ECONNRESET: it is gone. */
 NODISCARD int spawn_send(int fd, const void *msg, const int *fds, size_t n_fds);
 
 /* ---- Building and reading a FUNCTION ---- */
 
-/* Empties @d and sets word and size. The others are filled by hand; texts come through these two, which return false when there
- * is no room (SPAWN_MAX_BYTES). A list is put together by adding all of its texts one after the other. */
+/* Empties @d and sets word and size. The others are filled by hand; texts come through these two, which return
+ * false when there is no room (SPAWN_MAX_BYTES). A list is put together by adding all of its texts one after the
+ * other. */
 void spawn_function_begin(struct spawn_datagram *d, uint32_t number);
 NODISCARD bool spawn_put_text(struct spawn_datagram *d, struct spawn_text *to, const char *text);
 NODISCARD bool spawn_put_list(struct spawn_datagram *d, struct spawn_list *to, const char *text);
