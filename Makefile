@@ -56,7 +56,7 @@ $(if $(DEV),$(shell find $(B)/obj -name '*.warned' -exec sh -c 'for w; do rm -f 
 
 # ---- Sources: a folder that is not there yet is empty ----
 LIB_SRC     := $(wildcard $(addsuffix /*.c,$(addprefix sandbox/,base sys json spec wire rootfs confine package cell) cgroup netns snapshot)) \
-	       $(wildcard $(addprefix sandbox/daemon/,server.c conn.c dispatch.c out.c) sandbox/runtime/channel.c $(addprefix sandbox/runtime/api/,http.c json.c state.c logframe.c))
+	       $(wildcard $(addprefix sandbox/daemon/,server.c conn.c dispatch.c out.c peers.c peers_json.c journal.c once.c siphash.c) sandbox/runtime/channel.c $(addprefix sandbox/runtime/api/,http.c json.c state.c logframe.c))
 CLI_SRC     := $(wildcard sandbox/cli/*.c)
 ASSIST_SRC  := $(filter-out %/library.c %/napi.c,$(wildcard sandbox/runtime/assist/*.c))
 NATIVE_SRC  := $(wildcard sandbox/runtime/native/*.c sandbox/runtime/channel.c) $(ASSIST_SRC)
@@ -88,7 +88,7 @@ all: $(B)/libfsbox.a $(PROGRAMS) $(EXAMPLE_SO)  ## build everything (default)
 
 # ---- What every object waits for: the libraries, and the same flags as last time ----
 $(B)/.libs: tools/deps.sh | $(B)/
-	$(Q)sh tools/deps.sh --check-libs $(LIBS) libarchive
+	$(Q)sh tools/deps.sh --check-libs $(LIBS) $(DAEMON_LIBS) libarchive
 	$(Q)touch $@
 $(B)/.flags: FORCE | $(B)/
 	$(Q)printf '%s\n' '$(subst ','\'',$(CC) $(CPP_ALL) $(C_ALL))' | cmp -s - $@ || \
@@ -228,7 +228,7 @@ criu:  ## fetch or collect a CRIU for snapshots into build/criu
 demo:  ## build and run the example functions
 	$(Q)sh contrib/demo.sh
 
-include tools/install.mk tools/runtimes.mk
+include tools/install.mk tools/runtimes.mk tools/daemon.mk
 clean:  ## remove build/
 	rm -rf build
 help:  ## this list

@@ -208,14 +208,14 @@ static bool is_object(const char *data, size_t len)
 	return i < len && data[i] == '{' && json_is_value(data, len);
 }
 
-/* The form that costs the reader least: JSON as it is, then text, then base64. */
-static void add_payload(struct wire_obj *o, const char *data, size_t len)
+/* The form that costs the reader least: JSON as it is when it is @whole, then text, then base64. */
+static void add_payload(struct wire_obj *o, const char *data, size_t len, bool whole)
 {
 	struct wire_obj p;
 
 	wire_obj_key(o, "payload");
 	wire_obj_begin(&p, o->b);
-	if (is_object(data, len)) {
+	if (whole && is_object(data, len)) {
 		wire_obj_raw(&p, "json", data, len);
 	} else if (!memchr(data, '\0', len) && str_is_utf8(data, len)) {
 		wire_obj_bytes(&p, "text", data, len);
@@ -245,7 +245,7 @@ static void add_body(struct wire_obj *o, const struct waiter *w, const char *dat
 
 	*ret_fd = w->answer_fd ? sealed_copy(data, len) : FD_NONE;
 	if (!fd_valid(*ret_fd)) {
-		add_payload(o, data, len);
+		add_payload(o, data, len, true);
 		return;
 	}
 	wire_obj_key(o, "payload");
@@ -305,7 +305,7 @@ static void add_failure(struct wire_obj *o, const struct invocation *v)
 	wire_obj_string(o, "errorType", v->error_type);
 	wire_obj_bytes(o, "errorMessage", message->data ? message->data : "", message->len);
 	if (v->error_document.len > 0)
-		add_payload(o, v->error_document.data, v->error_document.len);
+		add_payload(o, v->error_document.data, v->error_document.len, true);
 }
 
 static void answer_result(const struct invocation *v, const struct waiter *w)
@@ -324,6 +324,8 @@ static void answer_result(const struct invocation *v, const struct waiter *w)
 		add_failure(&o, v);
 	else if (!w->stream)
 		add_body(&o, w, v->answer.data ? v->answer.data : "", v->answer.len, &fd);
+	else if (w->streamed < v->answer.len)
+		add_payload(&o, v->answer.data + w->streamed, v->answer.len - w->streamed, false);
 	add_phases(&o, v);
 	add_usage(&o, v);
 	if (w->logs)
@@ -410,7 +412,7 @@ static bool part(struct invocation *v, struct waiter *w, const char *data, size_
 	wire_obj_begin(&o, &b);
 	wire_obj_string(&o, "kind", "data");
 	wire_obj_string(&o, "invocation", v->id);
-	add_payload(&o, data, whole);
+	add_payload(&o, data, whole, false);
 	wire_obj_end(&o);
 	sent = call_continue(w->call, &b, NULL, 0);
 	buf_done(&b);

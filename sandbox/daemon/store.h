@@ -37,14 +37,13 @@ struct sqlite3_stmt;
 struct store {
 	struct sqlite3 *db; /* NULL when not open: then all below fail with words */
 	struct sqlite3_stmt *put, *remove, *each;
-	bool read_only; /* what is there can be read; changes fail */
 	char file[160]; /* for messages: the end of the name */
 };
 
 /* Makes the file when there is none (its directory must be there), brings older tables up to date in one transaction.
  * Refused: a file that is no SQLite database or is damaged (ERR_SYSTEM, EBADMSG; hint: move it away), one that another
- * program made (ERR_EXISTS), a newer fsbox's (ERR_UNSUPPORTED), one in use (ERR_BUSY). On failure @s is as after
- * store_close(). */
+ * program made (ERR_EXISTS), a newer fsbox's (ERR_UNSUPPORTED), one in use (ERR_BUSY), one that cannot be written
+ * (ERR_DENIED). On failure @s is as after store_close(), and the daemon may go on without. */
 NODISCARD int store_open(struct store *s, const char *file, struct err *e);
 void store_close(struct store *s);
 
