@@ -22,7 +22,7 @@
 
 enum {
 	NAME_BYTES = SPEC_MAX_NAME + 1,
-	INVOCATION_BYTES = 129, /* chosen by clients: 1 to 128 of [A-Za-z0-9_.:-] */
+	INVOCATION_BYTES = 130, /* chosen by clients: 1 to 128 of [A-Za-z0-9_.:-]; and a mark */
 	LEASE_BYTES = 33,
 	UNIT_ID_BYTES = 16,
 	RESULTS_KEPT = 1024, /* of invocations whose clients chose the id */
@@ -70,6 +70,8 @@ struct daemon {
 	char boot_id[37];
 	uint64_t run; /* of fsbox-spawn */
 	bool privileged, limits;
+	char runtime_dir[512];
+	uint32_t reloaded; /* number in the store */
 	uint32_t n_cpus;
 	uint64_t started_ms;
 
@@ -103,6 +105,9 @@ struct daemon {
 /* Events as Subscribe tells them. @u, @v may be NULL. */
 void daemon_event(struct daemon *d, enum event_kind kind, const struct function *f, const struct unit *u,
 		  const char *invocation, const char *status, const char *detail);
+
+/* A line for the operator: "fsboxd: …". */
+void daemon_complain(const struct err *e);
 
 /* Of this uid; made when it is not there, NULL when memory is out. */
 struct account *account_of(struct daemon *d, uid_t uid);

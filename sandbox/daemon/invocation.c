@@ -156,7 +156,6 @@ static void be_over(struct invocation *v)
 	}
 	d->n_kept++;
 	if (v->refusal[0] && v->begin_ns == 0) { /* it never ran: the same id may be tried again */
-		once_forget(&d->once, v->owner, v->id);
 		free_invocation(v);
 		return;
 	}
@@ -335,8 +334,8 @@ static void run(struct invocation *v, struct unit *u)
 		return;
 	}
 	/* Said before the cell hears of it: whatever happens then, it is not run a second time. */
-	if (v->chosen && once_begin(&v->d->once, v->owner, v->id, clock_ns(CLOCK_BOOTTIME) / NS_PER_S) == ONCE_DONE) {
-		(void)err_set(&e, ERR_NOT_FOUND, 0, "this invocation has run before, and its result is not kept any more");
+	if (v->chosen && once_begin(&v->d->once, v->owner, v->id, clock_ns(CLOCK_BOOTTIME) / NS_PER_S) != ONCE_NEW) {
+		(void)err_set(&e, ERR_NOT_FOUND, 0, "it has begun before, and its result is not kept");
 		invocation_refuse(v, "NotFound", &e);
 		return;
 	}
@@ -575,6 +574,13 @@ void invocation_client_gone(struct daemon *d, struct call *c)
 	/* A lease that nobody will hear of is none. */
 	if (!v->waiters && (v->cancel_on_close || v->lease))
 		invocation_cancel(v);
+}
+
+void invocation_move(struct invocation *v, struct function *to)
+{
+	leave_queue(v);
+	v->f = to;
+	invocation_submit(v);
 }
 
 void invocation_refuse_all(struct function *f, const char *refusal, const struct err *why)

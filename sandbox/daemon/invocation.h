@@ -82,6 +82,8 @@ void invocation_cancel(struct invocation *v);
 void invocation_client_gone(struct daemon *d, struct call *c);
 /* What may go on in @f, and in others if room has become free. */
 void invocation_dispatch(struct daemon *d, struct function *f);
+/* From the queue of one function to another, which takes its place. */
+void invocation_move(struct invocation *v, struct function *to);
 /* Before a function goes: its queue is refused. */
 void invocation_refuse_all(struct function *f, const char *refusal, const struct err *why);
 /* Keeps provisioned cells at their number. */

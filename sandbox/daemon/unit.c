@@ -285,6 +285,13 @@ static void settle(void *arg)
 		set_frozen(u, true);
 }
 
+void unit_resize(struct unit *u, uint64_t memory_bytes)
+{
+	u->d->memory_bytes += memory_bytes - u->memory_bytes; /* unsigned: a smaller one wraps to the right sum */
+	u->f->account->memory_bytes += memory_bytes - u->memory_bytes;
+	u->memory_bytes = memory_bytes;
+}
+
 void unit_rest(struct unit *u)
 {
 	const uint64_t now = clock_mono_ns();

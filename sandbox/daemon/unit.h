@@ -77,6 +77,8 @@ void unit_leave(struct unit *u, const char *why);
 void unit_lease(struct unit *u, const char *token, uint64_t ns);
 /* cgroup.freeze by hand: an idle unit takes no call until it is resumed. ERR_UNSUPPORTED, ERR_BUSY. */
 NODISCARD int unit_pause(struct unit *u, bool paused, struct err *e);
+/* Its limit is another one now. */
+void unit_resize(struct unit *u, uint64_t memory_bytes);
 /* Is it free for a call of anybody? */
 bool unit_is_free(const struct unit *u);
 /* Lets its time as an idle one begin again. */
