@@ -200,7 +200,7 @@ static void send_more(struct conn *c)
 	const struct server_config *config = &c->s->config;
 
 	out_flush(c);
-	if (!c->open || !c->refused || c->queued > config->max_queued / 2 ||
+	if (!c->open || c->closing || !c->refused || c->queued > config->max_queued / 2 ||
 	    c->queued_bytes > config->max_queued_bytes / 2)
 		return;
 	c->refused = false;
@@ -212,11 +212,11 @@ static void conn_ready(void *arg, uint32_t events)
 {
 	struct conn *c = arg;
 
-	if (events & EPOLLOUT)
-		send_more(c);
 	if (events & (EPOLLHUP | EPOLLERR))
 		conn_died(c);
-	else if ((events & EPOLLIN) && !may_serve(c))
+	else if (events & EPOLLOUT)
+		send_more(c);
+	if ((events & EPOLLIN) && !may_serve(c))
 		(void)loop_set(c->s->loop, &c->watch, c->watch.events & ~(uint32_t)EPOLLIN);
 	conn_go(c);
 }

@@ -97,7 +97,7 @@ void out_message(struct conn *c, const struct out_text parts[static OUT_TEXTS], 
 	size_t total = 0;
 	ssize_t n = -EAGAIN;
 
-	if (c->dead) {
+	if (c->dead || c->closing) {
 		close_fds(fds, n_fds);
 		return;
 	}
