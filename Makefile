@@ -56,7 +56,7 @@ $(if $(DEV),$(shell find $(B)/obj -name '*.warned' -exec sh -c 'for w; do rm -f 
 
 # ---- Sources: a folder that is not there yet is empty ----
 LIB_SRC     := $(wildcard $(addsuffix /*.c,$(addprefix sandbox/,base sys json spec wire rootfs confine package cell) cgroup netns snapshot)) \
-	       $(wildcard $(addprefix sandbox/daemon/,server.c conn.c out.c service.c) sandbox/runtime/channel.c $(addprefix sandbox/runtime/api/,http.c json.c state.c logframe.c))
+	       $(wildcard $(addprefix sandbox/daemon/,server.c conn.c dispatch.c out.c) sandbox/runtime/channel.c $(addprefix sandbox/runtime/api/,http.c json.c state.c logframe.c))
 CLI_SRC     := $(wildcard sandbox/cli/*.c)
 SPAWN_SRC   := $(wildcard sandbox/spawn/*.c)
 ASSIST_SRC  := $(filter-out %/library.c %/napi.c,$(wildcard sandbox/runtime/assist/*.c))

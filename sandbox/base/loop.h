@@ -37,7 +37,7 @@ struct later {
 	bool queued;        /* private */
 };
 
-/* Zero-initialise to start. */
+/* Initialised by loop_open(), also when it fails. */
 struct loop {
 	/* private */
 	int epoll;
@@ -56,7 +56,8 @@ void loop_close(struct loop *l);
 /* Level-triggered. @w must not be added already. ERR_LIMIT for ENOSPC (epoll's max_user_watches), ERR_SYSTEM. */
 NODISCARD int loop_add(struct loop *l, struct watch *w, int fd, uint32_t events, void (*ready)(void *, uint32_t),
 		       void *arg, struct err *e);
-/* Changes what is waited for; no system call when that is what it was. -errno. */
+/* Changes what is waited for; no system call when that is what it was. What this batch holds already is told still.
+ * -errno. */
 int loop_set(struct loop *l, struct watch *w, uint32_t events);
 /* Nothing more is told of it, not even what this batch still holds. Idempotent. */
 void loop_remove(struct loop *l, struct watch *w);
@@ -77,6 +78,6 @@ void loop_forget(struct loop *l, struct later *x); /* idempotent */
 
 /* One turn: waits at most @timeout_ms (-1: without limit) for something to happen. 0, or a failure of epoll itself. */
 NODISCARD int loop_once(struct loop *l, int timeout_ms, struct err *e);
-/* Turns until loop_stop(). */
+/* Turns until loop_stop(), at once when that was called before. */
 NODISCARD int loop_run(struct loop *l, struct err *e);
 void loop_stop(struct loop *l);

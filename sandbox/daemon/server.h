@@ -57,6 +57,7 @@ struct server_config {
 	unsigned max_conns;         /* 4096, and at most 3/4 of RLIMIT_NOFILE; more wait in the listener's backlog */
 	unsigned max_conns_per_uid; /* 256; more are closed at once */
 	unsigned max_fds_per_uid;   /* 1024 in messages that are not served yet; who exceeds it is closed */
+	size_t max_bytes_per_uid;   /* 256 MiB in buffers of messages; who exceeds it is closed */
 	size_t max_message_bytes;   /* WIRE_DEFAULT_BYTES, at most WIRE_LIMIT_BYTES */
 	size_t max_queued_bytes;    /* 1 MiB of answers for each connection until call_continue() refuses */
 	size_t max_queued;          /* 1024 answers likewise */

@@ -71,7 +71,7 @@ struct wire_rx {
 	uint64_t base;         /* stream position of data[0] */
 	struct wire_rx_fd *fds;
 	size_t n_fds, fds_cap;
-	bool broken, eof;
+	bool broken;
 };
 
 struct wire_message {
@@ -86,10 +86,17 @@ NODISCARD ssize_t wire_rx_recv(struct wire_rx *rx, int sock);
 NODISCARD int wire_rx_feed(struct wire_rx *rx, const void *data, size_t len, const int *fds, size_t n_fds);
 
 /* The next whole message. Its descriptors are put to @fds, room for WIRE_MAX_FDS, and are the caller's. 1; 0: there is none
- * yet; -EMFILE: it has too many descriptors. */
+ * yet; -EMSGSIZE, -EMFILE: the stream is broken. */
 NODISCARD int wire_rx_next(struct wire_rx *rx, struct wire_message *m, int *fds, size_t *ret_n_fds);
 /* Is a whole message there? Looks at each byte once. */
 bool wire_rx_ready(struct wire_rx *rx);
 /* Bytes of a message that is not whole. At the end of the stream: it was cut. */
-size_t wire_rx_partial(const struct wire_rx *rx);
+size_t wire_rx_partial(struct wire_rx *rx);
+/* The last read filled the buffer: the socket may hold more. */
+static inline bool wire_rx_full(const struct wire_rx *rx)
+{
+	return rx->cap > 0 && rx->len == rx->cap;
+}
+/* Gives back what taken messages needed. Texts of messages are gone with it. */
+void wire_rx_trim(struct wire_rx *rx);
 void wire_rx_done(struct wire_rx *rx); /* closes what nobody took */
