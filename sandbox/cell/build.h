@@ -49,6 +49,7 @@ struct cell_host {
 	uint32_t range_first, n_ranges; /* span of outside ids, privileged only */
 	int target_fd; /* the code, opened and checked by the face (facts.code); FD_NONE: by its name. Not closed here */
 	bool clone_beside;   /* CLONE_INTO_CGROUP does not work from here: the child enters by itself */
+	int self;            /* pidfd of this process, by which a child sees that we have died */
 	unsigned char *born; /* shared with children, one byte a slot: set by the first instruction of a cell's child */
 	const char
 		*target_path; /* where the code is, when that is not what the spec's target names; or NULL. Borrowed */

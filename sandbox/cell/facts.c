@@ -3,6 +3,7 @@
 
 #include "base/fd.h"
 #include "base/str.h"
+#include "sys/sys.h"
 
 #include <fcntl.h>
 #include <linux/capability.h>
@@ -275,7 +276,7 @@ int cell_host_open(const struct cell_spec *spec, const char *runtime_dir, struct
 	struct err swept = {0};
 	int r;
 
-	*h = (struct cell_host){.slots = FD_NONE, .target_fd = FD_NONE, .limits = !spec->no_limits};
+	*h = (struct cell_host){.self = FD_NONE, .slots = FD_NONE, .target_fd = FD_NONE, .limits = !spec->no_limits};
 	h->facts.euid = geteuid();
 	h->facts.egid = getegid();
 	h->facts.code = (struct spec_code){
@@ -292,10 +293,17 @@ int cell_host_open(const struct cell_spec *spec, const char *runtime_dir, struct
 	if (r < 0)
 		return r;
 	h->slots = r;
+	h->self = sys_pidfd_open(getpid());
+	if (h->self < 0) {
+		r = err_sys(e, h->self, "opening a pidfd of our own");
+		fd_closep(&h->slots);
+		return r;
+	}
 	h->born = mmap(NULL, CELL_MAX_SLOTS, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (h->born == MAP_FAILED) {
 		r = err_sys(e, errno, "making a page that children share");
 		h->born = NULL;
+		fd_closep(&h->self);
 		fd_closep(&h->slots);
 		return r;
 	}
@@ -332,6 +340,7 @@ void cell_host_close(struct cell_host *h)
 	if (h->limits)
 		cg_parent_leave(&h->cg, &h->cg_parent);
 	fd_closep(&h->slots);
+	fd_closep(&h->self);
 	if (h->born)
 		(void)munmap(h->born, CELL_MAX_SLOTS);
 	h->born = NULL;

@@ -200,8 +200,8 @@ static bool cell_ok(const struct spawn_datagram *d)
 
 static bool open_ok(const struct spawn_open *o)
 {
-	return o->directory <= 2 && o->path_len > 0 && o->path_len < SPAWN_MAX_PATH && o->path[0] == '/' &&
-	       memchr(o->path, '\0', sizeof o->path) == o->path + o->path_len;
+	return o->number != 0 && o->directory <= 2 && o->path_len > 0 && o->path_len < SPAWN_MAX_PATH &&
+	       o->path[0] == '/' && memchr(o->path, '\0', sizeof o->path) == o->path + o->path_len;
 }
 
 static bool opened_ok(const struct spawn_datagram *d)

@@ -248,13 +248,12 @@ struct spawn_exit {
 /* Opens a path as the client that asks: by a child that becomes who connected. fsbox-spawn takes the ids from the
  * client's connection, which comes as the one descriptor and has to have been accepted from our own listening
  * socket: a fsboxd that was taken over can read only what somebody who talks to it may read. An ordinary user's
- * fsbox-spawn opens for its own uid alone. Regular files are opened for reading and directories O_PATH |
- * O_DIRECTORY; no magic links (openat2(2), RESOLVE_NO_MAGICLINKS), nothing in /proc. At most SPAWN_MAX_OPENS at
- * once, others wait; 5 s each. */
+ * fsbox-spawn opens for its own uid alone. Files and directories are opened for reading; no magic links
+ * (openat2(2), RESOLVE_NO_MAGICLINKS), nothing of /proc. At most SPAWN_MAX_OPENS at once, others wait; 5 s each. */
 enum { SPAWN_MAX_OPENS = 16, SPAWN_OPEN_MS = 5000 };
 struct spawn_open {
 	struct spawn_head head;
-	uint64_t number;    /* fsboxd's own; comes back */
+	uint64_t number;    /* fsboxd's own, not 0; comes back */
 	uint32_t directory; /* 0: a regular file; 1: a directory; 2: either */
 	uint32_t path_len;
 	char path[SPAWN_MAX_PATH]; /* absolute */
