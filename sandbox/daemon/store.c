@@ -38,11 +38,31 @@ static int damaged(const struct store *s, struct err *e, const char *doing, cons
 	return err_hint(e, r, "move it away: a new one is made, and functions are deployed again");
 }
 
+/* SQLite's idea of errno is what the last call of all left behind, which need not be the one that failed: only what says
+ * something of the disk or of our limits is taken. 0: nothing. */
+static int system_code(const struct store *s)
+{
+	int code = s->db ? sqlite3_system_errno(s->db) : 0;
+
+	switch (code) {
+	case ENOSPC:
+	case EDQUOT:
+	case EROFS:
+	case EACCES:
+	case EIO:
+	case EMFILE:
+	case ENFILE:
+		return code;
+	default:
+		return 0;
+	}
+}
+
 /* The kinds that SQLite's codes have here. What its text says beyond that is kept. */
 static int fail(const struct store *s, int code, struct err *e, const char *doing)
 {
 	const char *text = s->db ? sqlite3_errmsg(s->db) : sqlite3_errstr(code);
-	int sys = s->db ? sqlite3_system_errno(s->db) : 0;
+	int sys = system_code(s);
 	int r;
 
 	switch (code & 0xff) {
