@@ -16,8 +16,8 @@ enum {
 	MAX_ID = 4096, /* ids are checked long before; what is longer is an error of ours */
 };
 
-/* `stamp` is the last word to be written: 0 for an empty place, else the order of beginning << 2 | state. The order comes from
- * a counter, so that a clock that jumps cannot make the newest the oldest. */
+/* `stamp` is the last word to be written: 0 for an empty place, else the order of beginning << 2 | state. The order comes
+ * from a counter, so that a clock that jumps cannot make the newest the oldest. */
 struct slot {
 	uint64_t hash[2];
 	uint64_t begun_s;

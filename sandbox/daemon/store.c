@@ -12,12 +12,12 @@
 
 #define APPLICATION 0x66736278 /* "fsbx"; stands in the first migration as well */
 
-/* migrations[N] brings tables of version N to N + 1, and writes that number. Each is one transaction. What has been released
- * is never changed: a new version is a new line. AUTOINCREMENT: a number that was given is not given again, though its
- * function be gone. Groups are gid_t as the machine has them: the file belongs to it. */
+/* migrations[N] brings tables of version N to N + 1, and writes that number. Each is one transaction. What has been
+ * released is never changed: a new version is a new line. AUTOINCREMENT: a number that was given is not given again, though
+ * its function be gone. Groups are gid_t as the machine has them: the file belongs to it. */
 static const char *const migrations[] = {
 	"CREATE TABLE function ("
-	" number INTEGER PRIMARY KEY AUTOINCREMENT,"
+	" number INTEGER PRIMARY KEY AUTOINCREMENT CHECK (number BETWEEN 1 AND 4294967295),"
 	" owner INTEGER NOT NULL, gid INTEGER NOT NULL, groups BLOB NOT NULL,"
 	" name TEXT NOT NULL, digest TEXT NOT NULL, spec TEXT NOT NULL, path TEXT NOT NULL,"
 	" provisioned INTEGER NOT NULL, reserved INTEGER NOT NULL, max_cells INTEGER NOT NULL,"
@@ -38,11 +38,31 @@ static int damaged(const struct store *s, struct err *e, const char *doing, cons
 	return err_hint(e, r, "move it away: a new one is made, and functions are deployed again");
 }
 
+/* SQLite's idea of errno is what the last call of all left behind, which need not be the one that failed: only what says
+ * something of the disk or of our limits is taken. 0: nothing. */
+static int system_code(const struct store *s)
+{
+	int code = s->db ? sqlite3_system_errno(s->db) : 0;
+
+	switch (code) {
+	case ENOSPC:
+	case EDQUOT:
+	case EROFS:
+	case EACCES:
+	case EIO:
+	case EMFILE:
+	case ENFILE:
+		return code;
+	default:
+		return 0;
+	}
+}
+
 /* The kinds that SQLite's codes have here. What its text says beyond that is kept. */
 static int fail(const struct store *s, int code, struct err *e, const char *doing)
 {
 	const char *text = s->db ? sqlite3_errmsg(s->db) : sqlite3_errstr(code);
-	int sys = s->db ? sqlite3_system_errno(s->db) : 0;
+	int sys = system_code(s);
 	int r;
 
 	switch (code & 0xff) {
@@ -57,6 +77,10 @@ static int fail(const struct store *s, int code, struct err *e, const char *doin
 	case SQLITE_TOOBIG:
 		r = err_set(e, ERR_LIMIT, E2BIG, "kept functions: %s: a field is larger than %d bytes", doing,
 			    STORE_MAX_TEXT);
+		break;
+	case SQLITE_CONSTRAINT: /* the only one that a caller can break, after 4,294,967,295 deployments */
+		r = err_set(e, ERR_LIMIT, EOVERFLOW, "kept functions: %s: all numbers have been given out", doing);
+		(void)err_hint(e, r, "move the file away and deploy again: numbers begin anew");
 		break;
 	case SQLITE_READONLY:
 	case SQLITE_PERM:
@@ -313,7 +337,6 @@ static int bind_all(struct sqlite3_stmt *st, const struct stored *f)
 
 int store_put(struct store *s, const struct stored *f, uint32_t *ret_number, struct err *e)
 {
-	int64_t number;
 	int r;
 
 	if (!s->db)
@@ -323,18 +346,7 @@ int store_put(struct store *s, const struct stored *f, uint32_t *ret_number, str
 	r = run(s, s->put, bind_all(s->put, f), e, "keeping a function");
 	if (r < 0)
 		return r;
-	number = sqlite3_last_insert_rowid(s->db);
-	if (number < 1 || number > UINT32_MAX) { /* after 4,294,967,295 deployments */
-		bool existed;
-		struct err second = {0};
-
-		r = err_set(e, ERR_LIMIT, EOVERFLOW, "kept functions: all numbers have been given out");
-		(void)err_where(e, r, "%s", s->file);
-		(void)err_hint(e, r, "move the file away and deploy again: numbers begin anew");
-		(void)!store_remove(s, f->owner, f->name, &existed, &second);
-		return r;
-	}
-	*ret_number = (uint32_t)number;
+	*ret_number = (uint32_t)sqlite3_last_insert_rowid(s->db);
 	return 0;
 }
 
