@@ -9,3 +9,8 @@ $(B)/libdaemon.a: $(call obj,$(DAEMON_SRC))
 $(B)/tests/unit/test_daemon_%: $(B)/obj/tests/unit/test_daemon_%.o $(B)/tests/libtest.a $(B)/libdaemon.a $(B)/libfsbox.a
 	@echo "  LD      $@"
 	$(Q)mkdir -p $(@D) && $(CC) -pie $(LD_ALL) -o $@ $^ $(LIB_LDLIBS) $(DAEMON_LDLIBS)
+
+# Dynamic: SQLite is not linked in, so that it is the distribution that keeps it up to date.
+$(B)/fsboxd: $(B)/obj/sandbox/daemon/main.o $(B)/libdaemon.a $(B)/libfsbox.a
+	@echo "  LD      $@"
+	$(Q)$(CC) -pie $(LD_ALL) -o $@ $^ $(LIB_LDLIBS) $(DAEMON_LDLIBS)

@@ -148,7 +148,7 @@ static void drop(struct invocation *v)
 	invocation_refuse(v, "Cancelled", &e); /* nobody is attached: only forgotten */
 }
 
-void invoke_call(struct daemon *d, struct call *c)
+void method_invoke(struct daemon *d, struct call *c)
 {
 	const char *id = wire_get_string(c->params, "invocation"), *trace = wire_get_string(c->params, "traceId"), *wrong;
 	struct unit *u;
@@ -193,7 +193,7 @@ void invoke_call(struct daemon *d, struct call *c)
 
 /* ---- Leases ---- */
 
-void acquire_call(struct daemon *d, struct call *c)
+void method_acquire(struct daemon *d, struct call *c)
 {
 	const char *name = wire_get_string(c->params, "function"), *token = wire_get_string(c->params, "requestToken");
 	struct function *f = function_find(d, call_peer(c)->uid, name);
@@ -224,7 +224,7 @@ void acquire_call(struct daemon *d, struct call *c)
 	invocation_submit(v);
 }
 
-void release_call(struct daemon *d, struct call *c)
+void method_release(struct daemon *d, struct call *c)
 {
 	struct unit *u = leased_unit(d, c, wire_get_string(c->params, "lease"));
 	const struct json *reuse = wire_get(c->params, "reuse");
@@ -238,7 +238,7 @@ void release_call(struct daemon *d, struct call *c)
 		d->on_room(d, u->f);
 }
 
-void cancel_call(struct daemon *d, struct call *c)
+void method_cancel(struct daemon *d, struct call *c)
 {
 	struct invocation *v = invocation_find(d, call_peer(c)->uid, wire_get_string(c->params, "invocation"));
 	const bool there = v && v->state != INVOCATION_OVER;
@@ -343,7 +343,7 @@ void cell_client_gone(struct daemon *d, struct call *c)
 	answer_done(c);
 }
 
-void cell_call(struct daemon *d, struct call *c)
+void method_about_cell(struct daemon *d, struct call *c)
 {
 	struct unit *u = named_unit(d, c);
 	const int method = c->method->id;
@@ -372,7 +372,7 @@ void cell_call(struct daemon *d, struct call *c)
 			answer_done(c);
 		return;
 	case M_KILL:
-		(void)link_number(d->link, SPAWN_KILL, u->number);
+		(void)!link_number(d->link, SPAWN_KILL, u->number);
 		break;
 	case M_REMOVE:
 		if (u->invocation)

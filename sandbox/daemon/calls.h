@@ -3,12 +3,12 @@
 
 #include "daemon/answers.h"
 
-void invoke_call(struct daemon *d, struct call *c);
-void acquire_call(struct daemon *d, struct call *c);
-void release_call(struct daemon *d, struct call *c);
-void cancel_call(struct daemon *d, struct call *c);
+void method_invoke(struct daemon *d, struct call *c);
+void method_acquire(struct daemon *d, struct call *c);
+void method_release(struct daemon *d, struct call *c);
+void method_cancel(struct daemon *d, struct call *c);
 /* Pause, Resume, Update, Kill, Remove, Inspect. */
-void cell_call(struct daemon *d, struct call *c);
+void method_about_cell(struct daemon *d, struct call *c);
 /* The answer to Update. */
 void cell_done(struct daemon *d, const struct spawn_done *m);
 void cell_client_gone(struct daemon *d, struct call *c);

@@ -239,6 +239,11 @@ int conn_pidfd(struct conn *c)
 	return c->pidfd;
 }
 
+int conn_fd(const struct conn *c)
+{
+	return c->fd;
+}
+
 void conn_set_data(struct conn *c, void *data)
 {
 	c->data = data;

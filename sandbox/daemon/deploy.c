@@ -270,7 +270,7 @@ static int read_call(struct deployment *p, const struct peer *peer, struct err *
 	return r == 0 ? list_files(p, params, e) : r;
 }
 
-void deploy_call(struct daemon *d, struct call *c)
+void method_deploy(struct daemon *d, struct call *c)
 {
 	const struct peer *peer = call_peer(c);
 	struct deployment *p;
@@ -633,7 +633,7 @@ void deploy_forget(struct function *f, const char *why)
 	function_release(f);
 }
 
-void undeploy_call(struct daemon *d, struct call *c)
+void method_undeploy(struct daemon *d, struct call *c)
 {
 	const uid_t owner = call_peer(c)->uid;
 	const char *name = wire_get_string(c->params, "name");
@@ -715,7 +715,7 @@ void deploy_known(struct daemon *d, const struct spawn_function *m)
 	}
 	policy_unload(&base, &(struct filter){0});
 	if (!s.found) {
-		(void)link_number(d->link, SPAWN_FORGET, m->function);
+		(void)!link_number(d->link, SPAWN_FORGET, m->function);
 		return;
 	}
 	s.found->number = m->function;

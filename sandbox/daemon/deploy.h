@@ -10,8 +10,8 @@
 #include "daemon/answers.h"
 
 /* The calls. */
-void deploy_call(struct daemon *d, struct call *c);
-void undeploy_call(struct daemon *d, struct call *c);
+void method_deploy(struct daemon *d, struct call *c);
+void method_undeploy(struct daemon *d, struct call *c);
 /* Its client is gone: what is under way goes on without it. */
 void deploy_client_gone(struct daemon *d, struct call *c);
 

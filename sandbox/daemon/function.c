@@ -85,7 +85,7 @@ void function_forget(struct function *f)
 	f->provisioned = 0;
 	loop_disarm(&f->d->loop, &f->again);
 	if (f->defined)
-		(void)link_number(f->d->link, SPAWN_FORGET, f->number);
+		(void)!link_number(f->d->link, SPAWN_FORGET, f->number);
 }
 
 void function_release(struct function *f)

@@ -101,5 +101,7 @@ const struct peer *call_peer(const struct call *c);
 const struct peer *conn_peer(const struct conn *c);
 /* SO_PEERPIDFD (Linux 6.5): opened when first asked for, kept with the connection; FD_NONE where there is none. */
 int conn_pidfd(struct conn *c);
+/* The connection itself, for handing on as whose it is; not to be read or written. */
+int conn_fd(const struct conn *c);
 void conn_set_data(struct conn *c, void *data);
 void *conn_data(const struct conn *c);

@@ -378,7 +378,7 @@ static void stats(struct daemon *d, struct call *c)
 	on_stats_time(s);
 }
 
-void stream_call(struct daemon *d, struct call *c)
+void method_with_more(struct daemon *d, struct call *c)
 {
 	switch (c->method->id) {
 	case M_FUNCTIONS:
@@ -409,7 +409,7 @@ void stream_client_gone(struct daemon *d, struct call *c)
 
 /* ---- About the daemon ---- */
 
-void describe_call(struct daemon *d, struct call *c)
+void method_describe(struct daemon *d, struct call *c)
 {
 	const struct rights *r = call_rights(d, c);
 	struct buf b = {0};
@@ -442,7 +442,7 @@ static uint64_t least(uint64_t a, uint64_t b)
 	return a < b ? a : b;
 }
 
-void capacity_call(struct daemon *d, struct call *c)
+void method_capacity(struct daemon *d, struct call *c)
 {
 	const struct rights *r = call_rights(d, c);
 	const struct account *a = account_of(d, call_peer(c)->uid);

@@ -3,12 +3,12 @@
 
 #include "daemon/calls.h"
 
-void stream_call(struct daemon *d, struct call *c);
+void method_with_more(struct daemon *d, struct call *c);
 void stream_client_gone(struct daemon *d, struct call *c);
 /* Its client has taken what waited. */
 void stream_drained(struct daemon *d, struct call *c);
 /* For daemon.on_event and on_log. */
 void streams_wake(struct daemon *d);
 
-void describe_call(struct daemon *d, struct call *c);
-void capacity_call(struct daemon *d, struct call *c);
+void method_describe(struct daemon *d, struct call *c);
+void method_capacity(struct daemon *d, struct call *c);

@@ -265,7 +265,7 @@ static void send_note(const struct unit *u)
 	m.cell = u->number;
 	m.note_len = sizeof note;
 	memcpy(m.note, &note, sizeof note);
-	(void)link_send(u->d->link, &m, NULL, 0);
+	(void)!link_send(u->d->link, &m, NULL, 0);
 }
 
 static void set_frozen(struct unit *u, bool frozen)
@@ -298,7 +298,7 @@ void unit_rest(struct unit *u)
 
 	u->idle_ns = now;
 	/* A lease that nobody uses goes with the idle time. */
-	(void)loop_arm(&u->d->loop, &u->timer, now + (u->leased ? u->lease_ns : u->d->config.keep_ns));
+	(void)!loop_arm(&u->d->loop, &u->timer, now + (u->leased ? u->lease_ns : u->d->config.keep_ns));
 	loop_later(&u->d->loop, &u->settle, settle, u);
 }
 
@@ -361,7 +361,7 @@ void unit_end(struct unit *u, const char *why)
 	u->invocation = NULL;
 	mark_busy(u, false);
 	/* A cell that is being built is ended as well: FAILED, then ENDED. */
-	(void)link_number(u->d->link, SPAWN_END, u->number);
+	(void)!link_number(u->d->link, SPAWN_END, u->number);
 }
 
 /* What was printed before comes first. */
@@ -412,7 +412,7 @@ static void finish_init(struct unit *u, enum session_event ev)
 		return;
 	}
 	set_state(u, UNIT_IDLE);
-	(void)link_number(u->d->link, SPAWN_SETTLE, u->number);
+	(void)!link_number(u->d->link, SPAWN_SETTLE, u->number);
 	send_note(u);
 	daemon_event(u->d, EV_READY, u->f, u, NULL, NULL, NULL);
 	unit_rest(u);
@@ -691,7 +691,7 @@ void unit_adopt(struct daemon *d, const struct spawn_cell *m, int *fds, size_t n
 		d->last_unit = m->cell;
 	u = f && read_note(m, &note) && !d->slots[note.slot] ? make_unit(f, m->cell) : NULL;
 	if (!u) {
-		(void)link_number(d->link, SPAWN_END, m->cell);
+		(void)!link_number(d->link, SPAWN_END, m->cell);
 		return;
 	}
 	d->slots[u->slot] = NULL;
@@ -718,8 +718,7 @@ void unit_adopt(struct daemon *d, const struct spawn_cell *m, int *fds, size_t n
 	u->paused = note.flags & NOTE_PAUSED;
 	u->leased = note.lease[0];
 	u->lease_ns = note.lease_ns;
-	note.lease[sizeof note.lease - 1] = '\0';
-	(void)snprintf(u->lease, sizeof u->lease, "%s", note.lease);
+	memcpy(u->lease, note.lease, sizeof u->lease - 1);
 	list_free(u);
 	set_frozen(u, u->paused || !d->config.no_freeze); /* it may have been on the way there */
 	if (!u->paused)
