@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 
 # gencli: begin bash
-_fsbox_commands='run snapshot check help'
+_fsbox_commands='run snapshot check help serve deploy invoke undeploy functions ps inspect logs events stats top pause resume kill rm'
 
 _fsbox_options() { # COMMAND
 	case $1 in
@@ -10,6 +10,21 @@ _fsbox_options() { # COMMAND
 	snapshot) echo --help --json --max-age --max-size --mem -m --timeout -t --env -e --layer --tmp --tmp-dir --rootfs --runtime --handler --name --net --policy --pids --cgroup-parent --no-init-boost --secret --keep-seeds --no-limits ;;
 	check) echo --help --json ;;
 	help) echo --help ;;
+	serve) echo --help --socket --user --group --state --policy-file --keep --max-cells --memory --cgroup-parent ;;
+	deploy) echo --help --json --socket --provisioned --reserved --max-cells --replace --env-file --spec --mem -m --timeout -t --env -e --layer --tmp --tmp-dir --rootfs --runtime --handler --name --net --policy --pids --cgroup-parent --no-init-boost --secret --keep-seeds --no-limits ;;
+	invoke) echo --help --json --socket --event --invocation --deadline --logs --stream --trace-id ;;
+	undeploy) echo --help --json --socket ;;
+	functions) echo --help --json --socket ;;
+	ps) echo --help --json --socket ;;
+	inspect) echo --help --json --socket ;;
+	logs) echo --help --json --socket --follow -f --since ;;
+	events) echo --help --json --socket --since ;;
+	stats) echo --help --json --socket ;;
+	top) echo --help --json --socket --interval -d ;;
+	pause) echo --help --json --socket ;;
+	resume) echo --help --json --socket ;;
+	kill) echo --help --json --socket ;;
+	rm) echo --help --json --socket ;;
 	esac
 }
 
@@ -53,6 +68,56 @@ _fsbox_value() { # COMMAND OPTION: the kind of its value, then fixed words
 	"snapshot --pids") echo word ;;
 	"snapshot --cgroup-parent") echo word ;;
 	"snapshot --secret") echo event ;;
+	"serve --socket") echo file ;;
+	"serve --user") echo word ;;
+	"serve --group") echo word ;;
+	"serve --state") echo dir ;;
+	"serve --policy-file") echo file ;;
+	"serve --keep") echo word ;;
+	"serve --max-cells") echo word ;;
+	"serve --memory") echo word ;;
+	"serve --cgroup-parent") echo word ;;
+	"deploy --socket") echo file ;;
+	"deploy --provisioned") echo word ;;
+	"deploy --reserved") echo word ;;
+	"deploy --max-cells") echo word ;;
+	"deploy --env-file") echo file ;;
+	"deploy --spec") echo file ;;
+	"deploy --mem" | "deploy -m") echo word ;;
+	"deploy --timeout" | "deploy -t") echo word ;;
+	"deploy --env" | "deploy -e") echo word ;;
+	"deploy --layer") echo word ;;
+	"deploy --tmp") echo word ;;
+	"deploy --tmp-dir") echo dir ;;
+	"deploy --rootfs") echo dir ;;
+	"deploy --runtime") echo word ;;
+	"deploy --handler") echo word ;;
+	"deploy --name") echo word ;;
+	"deploy --net") echo word none loopback host ;;
+	"deploy --policy") echo file default none strict custom node python ;;
+	"deploy --pids") echo word ;;
+	"deploy --cgroup-parent") echo word ;;
+	"deploy --secret") echo event ;;
+	"invoke --socket") echo file ;;
+	"invoke --event") echo event ;;
+	"invoke --invocation") echo word ;;
+	"invoke --deadline") echo word ;;
+	"invoke --trace-id") echo word ;;
+	"undeploy --socket") echo file ;;
+	"functions --socket") echo file ;;
+	"ps --socket") echo file ;;
+	"inspect --socket") echo file ;;
+	"logs --socket") echo file ;;
+	"logs --since") echo word ;;
+	"events --socket") echo file ;;
+	"events --since") echo word ;;
+	"stats --socket") echo file ;;
+	"top --socket") echo file ;;
+	"top --interval" | "top -d") echo word ;;
+	"pause --socket") echo file ;;
+	"resume --socket") echo file ;;
+	"kill --socket") echo file ;;
+	"rm --socket") echo file ;;
 	esac
 }
 # gencli: end
@@ -81,7 +146,7 @@ _fsbox() {
 	*)
 		case $command in
 		help) mapfile -t COMPREPLY < <(compgen -W "$_fsbox_commands" -- "$cur") ;;
-		run) mapfile -t COMPREPLY < <(compgen -f -X '!*.so' -- "$cur"; compgen -d -- "$cur") ;;
+		run | deploy) mapfile -t COMPREPLY < <(compgen -f -X '!*.so' -- "$cur"; compgen -d -- "$cur") ;;
 		esac
 		;;
 	esac

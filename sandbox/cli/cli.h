@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/opt.h"
+#include "base/str.h"
 #include "cell/cell.h"
 
 /* `fsbox run`'s exit statuses that are not a function's: design's table. */
@@ -12,12 +13,15 @@ struct command {
 	const char *operands; /* "[options] TARGET [options]" */
 	const char *summary;  /* one line */
 	const char *details;  /* paragraphs for help and the man page, or NULL */
-	const struct opt_table *tables[2];
+	const struct opt_table *tables[3];
 	size_t n_tables;
+	enum { GROUP_ALONE, GROUP_DAEMON } group; /* under which heading help lists it */
 	int (*main)(int argc, char **argv);
 };
 
 extern const struct command cmd_run, cmd_check, cmd_snapshot, cmd_help;
+extern const struct command cmd_deploy, cmd_events, cmd_functions, cmd_inspect, cmd_invoke, cmd_kill, cmd_logs,
+	cmd_pause, cmd_ps, cmd_resume, cmd_rm, cmd_serve, cmd_stats, cmd_top, cmd_undeploy;
 extern const struct command *const commands[]; /* NULL-terminated */
 
 /* "fsbox: message" and the hint, on stderr. */
@@ -41,10 +45,25 @@ int cli_exit_of(const struct err *e);
 
 /* Directory of init and native: beside the executable (build tree) or in PREFIX/libexec/fsbox. */
 NODISCARD int cli_find_runtime(char *buf, size_t size, struct err *e);
+/* Directory of fsbox-spawn and fsboxd: the executable's own (build tree) or PREFIX/libexec/fsbox. */
+NODISCARD int cli_find_programs(char *buf, size_t size, struct err *e);
 
 /* Writes all of it to a descriptor of ours that may block, unless @signal_fd becomes readable first: -ECANCELED then, so
  * that a reader who stalls cannot keep fsbox from ending. Never leaves the descriptor's flags changed: others share it. */
 NODISCARD int cli_write(int fd, const void *data, size_t len, int signal_fd);
+
+/* ---- answer.c: events and answers of calls ---- */
+
+/* Reads an event whole; @arg is what --event was given. @fd is borrowed, *ret_data the caller's to free. */
+NODISCARD int cli_read_event(int fd, const char *arg, char **ret_data, size_t *ret_len, struct err *e);
+/* The answer, or the error document, to stdout: -errno as cli_write() has it, -ENOMEM. */
+NODISCARD int cli_print_answer(const struct call_result *r, bool newline, int signal_fd);
+/* What such a write means: an answer that cannot be delivered is a failure of fsbox; a reader who has gone (EPIPE) wanted
+ * no more of it. */
+NODISCARD int cli_explain_write(int r, struct err *e);
+/* The call with its numbers as a JSON object. @more: members for its end, each behind a comma, or NULL. */
+void cli_document_call(struct buf *b, const char *id, const struct call_result *r, const char *more);
+void cli_add_base64(struct buf *b, const unsigned char *p, size_t len);
 
 /* ---- snapshots.c: cold starts that are restores ---- */
 
@@ -87,5 +106,7 @@ struct run_log {
 	uint64_t lost; /* bytes that stderr did not take */
 };
 void log_init(struct run_log *log, bool json);
+/* The fields of a REPORT line, each with a tab behind it; no newline. */
+void log_report_fields(struct buf *b, const char *id, const struct call_result *r);
 /* Writes what is pending, waiting as long as stderr takes or until a signal. */
 void log_finish(struct run_log *log, int signal_fd);

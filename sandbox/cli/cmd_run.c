@@ -178,18 +178,12 @@ static int read_args(struct run_args *a, int argc, char **argv, struct err *e)
 	return a->n_events > 0 ? 0 : set_event(a, NULL, "{}", e);
 }
 
-/* Reads an event whole. @fd is borrowed. */
 static int read_event(int fd, struct event *ev, struct err *e)
 {
-	int r = fd_read_all(fd, SPEC_MAX_PAYLOAD, &ev->owned, &ev->len);
+	int r = cli_read_event(fd, ev->arg, &ev->owned, &ev->len, e);
 
-	if (r == -EFBIG)
-		return err_set(e, ERR_SPEC, EFBIG, "--event '%s': over %d bytes, the most that a call takes", ev->arg,
-			       SPEC_MAX_PAYLOAD);
-	if (r < 0)
-		return err_set(e, ERR_SPEC, -r, "--event '%s': %s", ev->arg, strerrordesc_np(-r));
-	ev->data = ev->owned;
-	return 0;
+	ev->data = r < 0 ? ev->data : ev->owned;
+	return r;
 }
 
 /* A regular file is read when its turn comes; here only whether that will work. What can keep us waiting, stdin or a
@@ -250,101 +244,7 @@ static int load_event(struct event *ev, struct err *e)
 		      : read_event(fd, ev, e);
 }
 
-/* ---- answers ---- */
-
-static void error_document(struct buf *b, const struct call_result *r)
-{
-	if (r->error_document.len > 0) {
-		buf_add(b, r->error_document.data, r->error_document.len);
-		return;
-	}
-	buf_puts(b, "{\"errorMessage\":");
-	json_add_string(b, r->error_message.data ? r->error_message.data : "", r->error_message.len);
-	buf_puts(b, ",\"errorType\":");
-	json_add_string(b, r->error_type, strlen(r->error_type));
-	buf_puts(b, r->reported ? ",\"stackTrace\":[]}" : "}");
-}
-
-static int print_answer(const struct call_result *r, bool newline, int signal_fd)
-{
-	const struct buf *answer = &r->response;
-	struct buf b = {0};
-	int w;
-
-	if (r->status == CALL_SUCCESS && !newline)
-		return cli_write(STDOUT_FILENO, answer->data, answer->len, signal_fd);
-	if (r->status == CALL_SUCCESS)
-		buf_add(&b, answer->data ? answer->data : "", answer->len);
-	else
-		error_document(&b, r);
-	buf_puts(&b, "\n");
-	w = b.failed ? -ENOMEM : cli_write(STDOUT_FILENO, b.data, b.len, signal_fd);
-	buf_done(&b);
-	return w;
-}
-
-static void add_base64(struct buf *b, const unsigned char *p, size_t len)
-{
-	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-	for (size_t i = 0; i < len; i += 3) {
-		size_t left = len - i < 3 ? len - i : 3;
-		uint32_t v = (uint32_t)p[i] << 16 | (left > 1 ? (uint32_t)p[i + 1] << 8 : 0) |
-			     (left > 2 ? (uint32_t)p[i + 2] : 0);
-		char quad[4] = {digits[v >> 18], digits[v >> 12 & 63], digits[v >> 6 & 63], digits[v & 63]};
-
-		for (size_t k = left + 1; k < sizeof quad; k++)
-			quad[k] = '=';
-
-		buf_add(b, quad, sizeof quad);
-	}
-}
-
-static void document_call(struct buf *b, const struct call_result *r)
-{
-	buf_printf(b, "{\"requestId\":\"%s\",\"status\":\"%s\"", r->request_id, call_status_name(r->status));
-	if (r->status == CALL_SUCCESS) {
-		const char *answer = r->response.data ? r->response.data : "";
-
-		if (json_is_value(answer, r->response.len)) {
-			buf_puts(b, ",\"response\":");
-			buf_add(b, answer, r->response.len);
-		} else {
-			buf_puts(b, ",\"responseBase64\":\"");
-			add_base64(b, (const unsigned char *)answer, r->response.len);
-			buf_puts(b, "\"");
-		}
-	} else {
-		buf_puts(b, ",\"errorType\":");
-		json_add_string(b, r->error_type, strlen(r->error_type));
-		buf_puts(b, ",\"errorMessage\":");
-		json_add_string(b, r->error_message.data ? r->error_message.data : "", r->error_message.len);
-		if (r->error_document.len > 0 && json_is_value(r->error_document.data, r->error_document.len)) {
-			buf_puts(b, ",\"errorDocument\":");
-			buf_add(b, r->error_document.data, r->error_document.len);
-		}
-	}
-	buf_printf(b, ",\"metrics\":{\"durationMs\":%.3f,\"billedDurationMs\":%llu,\"memorySizeMB\":%llu",
-		   (double)r->duration_ns / 1e6, (unsigned long long)r->billed_ms, (unsigned long long)r->memory_mb);
-	if (r->has_memory)
-		buf_printf(b, ",\"maxMemoryUsedMB\":%llu", (unsigned long long)r->max_memory_mb);
-	if (r->has_init)
-		buf_printf(b, ",\"initDurationMs\":%.3f", (double)r->init_ns / 1e6);
-	if (r->has_restore)
-		buf_printf(b, ",\"restoreDurationMs\":%.3f,\"billedRestoreDurationMs\":%llu",
-			   (double)r->restore_ns / 1e6, (unsigned long long)r->billed_restore_ms);
-	buf_puts(b, "}}");
-}
-
 /* ---- running ---- */
-
-/* An answer that cannot be delivered is a failure of fsbox; a reader who has gone (EPIPE) wanted no more of it. */
-static int explain_write(int r, struct err *e)
-{
-	if (r == -ECANCELED)
-		return err_set(e, ERR_CANCELLED, ECANCELED, "interrupted while writing the answer");
-	return r < 0 && r != -EPIPE ? err_sys(e, r, "writing to stdout") : 0;
-}
 
 static int run_event(struct invoker *inv, struct run_args *a, size_t i, struct buf *document, int *status,
 		     struct err *e)
@@ -361,9 +261,9 @@ static int run_event(struct invoker *inv, struct run_args *a, size_t i, struct b
 			*status = result.exit_status;
 		if (a->json) {
 			buf_puts(document, i > 0 ? "," : "");
-			document_call(document, &result);
+			cli_document_call(document, result.request_id, &result, NULL);
 		} else {
-			r = explain_write(print_answer(&result, newline, inv->signal_fd), e);
+			r = cli_explain_write(cli_print_answer(&result, newline, inv->signal_fd), e);
 		}
 	}
 	call_result_done(&result);
@@ -381,7 +281,7 @@ static int run_events(struct invoker *inv, struct run_args *a, int *status, stru
 		r = run_event(inv, a, i, &document, status, e);
 	buf_puts(&document, "]}\n");
 	if (a->json && !document.failed && r != -ECANCELED) {
-		int w = explain_write(cli_write(STDOUT_FILENO, document.data, document.len, inv->signal_fd), e);
+		int w = cli_explain_write(cli_write(STDOUT_FILENO, document.data, document.len, inv->signal_fd), e);
 
 		r = r < 0 ? r : w;
 	}

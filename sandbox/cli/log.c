@@ -288,14 +288,10 @@ static void report_json(struct run_log *log, const struct call_result *r)
 	buf_puts(&log->pending, "}}}\n");
 }
 
-static void report_text(struct run_log *log, const struct call_result *r)
+void log_report_fields(struct buf *b, const char *id, const struct call_result *r)
 {
-	struct buf *b = &log->pending;
-
-	buf_printf(b, "END RequestId: %s\n", r->request_id);
-	buf_printf(b, "REPORT RequestId: %s\tDuration: %.2f ms\tBilled Duration: %llu ms\tMemory Size: %llu MB\t",
-		   r->request_id, ms(r->duration_ns), (unsigned long long)r->billed_ms,
-		   (unsigned long long)r->memory_mb);
+	buf_printf(b, "REPORT RequestId: %s\tDuration: %.2f ms\tBilled Duration: %llu ms\tMemory Size: %llu MB\t", id,
+		   ms(r->duration_ns), (unsigned long long)r->billed_ms, (unsigned long long)r->memory_mb);
 	if (r->has_memory)
 		buf_printf(b, "Max Memory Used: %llu MB\t", (unsigned long long)r->max_memory_mb);
 	if (r->has_init)
@@ -307,7 +303,13 @@ static void report_text(struct run_log *log, const struct call_result *r)
 		buf_puts(b, "Status: timeout\t");
 	else if (r->status != CALL_SUCCESS && r->ended_cell)
 		buf_printf(b, "Status: error\tError Type: %s\t", r->error_type);
-	buf_puts(b, "\n");
+}
+
+static void report_text(struct run_log *log, const struct call_result *r)
+{
+	buf_printf(&log->pending, "END RequestId: %s\n", r->request_id);
+	log_report_fields(&log->pending, r->request_id, r);
+	buf_puts(&log->pending, "\n");
 }
 
 static void on_end(void *arg, const struct call_result *r)

@@ -6,7 +6,12 @@
 #include <stdio.h>
 #include <sys/resource.h>
 
-const struct command *const commands[] = {&cmd_run, &cmd_snapshot, &cmd_check, &cmd_help, NULL};
+/* In the order in which help lists them. */
+const struct command *const commands[] = {
+	&cmd_run,      &cmd_snapshot,  &cmd_check,  &cmd_help,    &cmd_serve, &cmd_deploy, &cmd_invoke,
+	&cmd_undeploy, &cmd_functions, &cmd_ps,     &cmd_inspect, &cmd_logs,  &cmd_events, &cmd_stats,
+	&cmd_top,      &cmd_pause,     &cmd_resume, &cmd_kill,    &cmd_rm,    NULL,
+};
 
 /* Messages quote what the user gave: control bytes of it must not reach the terminal. */
 static void print_clean(const char *s)
@@ -62,10 +67,20 @@ void cli_print_help(const struct command *cmd)
 
 static void print_overview(void)
 {
-	(void)printf("fsbox runs functions in cells: isolated, limited, measured.\n\n");
-	for (size_t i = 0; commands[i]; i++)
-		(void)printf("  fsbox %-7s %-32s %s\n", commands[i]->name, commands[i]->operands, commands[i]->summary);
-	(void)printf("\n  fsbox --version\n\nExample: fsbox run --mem 512 handler.so --event '{\"name\":\"ada\"}'\n");
+	static const char *const headings[] = {
+		[GROUP_ALONE] = "without a daemon",
+		[GROUP_DAEMON] = "the daemon and its clients",
+	};
+
+	(void)printf("fsbox runs functions in cells: isolated, limited, measured.\n");
+	for (size_t g = 0; g < ARRAY_LEN(headings); g++) {
+		(void)printf("\n%s:\n", headings[g]);
+		for (size_t i = 0; commands[i]; i++)
+			if (commands[i]->group == g)
+				(void)printf("  fsbox %-9s  %s\n", commands[i]->name, commands[i]->summary);
+	}
+	(void)printf("\n  fsbox help COMMAND    operands, options and exit statuses of one\n  fsbox --version\n\n"
+		     "Example: fsbox run --mem 512 handler.so --event '{\"name\":\"ada\"}'\n");
 }
 
 static int help_main(int argc, char **argv)
@@ -136,7 +151,7 @@ int main(int argc, char **argv)
 	}
 	cmd = find_command(argv[1]);
 	if (!cmd) {
-		(void)fprintf(stderr, "fsbox: no command '%s'; the commands are run, snapshot, check, help\n", argv[1]);
+		(void)fprintf(stderr, "fsbox: no command '%s'\nfsbox: hint: fsbox help lists them\n", argv[1]);
 		return EXIT_USAGE;
 	}
 	/* As the first word only: elsewhere it may be an option's value. */
