@@ -170,7 +170,7 @@ void add_cell(struct wire_obj *o, const struct unit *u)
 void add_event(struct wire_obj *o, const struct entry *e)
 {
 	static const char *const kinds[] = {"deployed", "undeployed", "started", "ready",
-					    "ended",	"called",     "paused",	 "resumed"};
+					    "ended",    "called",     "paused",  "resumed"};
 
 	wire_obj_int(o, "cursor", (int64_t)e->cursor);
 	wire_obj_int(o, "timeMs", e->time_ms);
@@ -380,8 +380,7 @@ static void answer_refusal(const struct invocation *v, const struct waiter *w)
 		wire_obj_int(&o, "free", 0);
 	} else if (is(v, "DeadlineExceeded")) {
 		wire_obj_string(&o, "phase", v->phase);
-		wire_obj_int(&o, "ranMs",
-			     v->begin_ns ? (int64_t)((v->end_ns - v->begin_ns) / NS_PER_MS) : 0);
+		wire_obj_int(&o, "ranMs", v->begin_ns ? (int64_t)((v->end_ns - v->begin_ns) / NS_PER_MS) : 0);
 	}
 	send_error(w->call, name, &o, &b);
 }

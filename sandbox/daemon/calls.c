@@ -58,7 +58,8 @@ static bool map_event(struct invocation *v, int fd)
 static const char *take_event(struct invocation *v, struct call *c)
 {
 	const struct json *event = wire_get(c->params, "event"), *json = wire_get(event, "json"),
-			  *text = wire_get(event, "text"), *base64 = wire_get(event, "base64"), *fd = wire_get(event, "fd");
+			  *text = wire_get(event, "text"), *base64 = wire_get(event, "base64"),
+			  *fd = wire_get(event, "fd");
 	size_t len;
 
 	if (!event) {
@@ -150,7 +151,8 @@ static void drop(struct invocation *v)
 
 void method_invoke(struct daemon *d, struct call *c)
 {
-	const char *id = wire_get_string(c->params, "invocation"), *trace = wire_get_string(c->params, "traceId"), *wrong;
+	const char *id = wire_get_string(c->params, "invocation"), *trace = wire_get_string(c->params, "traceId"),
+		   *wrong;
 	struct unit *u;
 	struct function *f;
 	struct invocation *v;

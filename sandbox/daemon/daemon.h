@@ -89,8 +89,8 @@ struct daemon {
 
 	uint32_t last_function;
 	uint64_t last_unit;
-	/* By slot, the number of the unit that runs a call; in a file that outlives this process, so that the next one knows
-	 * which cells are in the middle of something. */
+	/* By slot, the number of the unit that runs a call; in a file that outlives this process, so that the next
+	 * one knows which cells are in the middle of something. */
 	uint64_t *busy;
 	struct unit *slots[CELL_MAX_SLOTS];
 

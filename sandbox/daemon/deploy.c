@@ -186,16 +186,17 @@ static int list_files(struct deployment *p, const struct json *params, struct er
 	if (n_layer_fds > 0 && n_layer_fds != s->n_layers)
 		return refuse(e, ERR_SPEC, "layerFds", "as many as the spec has layers, or none");
 	if (s->target)
-		add_file(p, &p->job.target, s->target, p->call ? call_take_fd(p->call, wire_get_int(params, "codeFd", -1)) : FD_NONE,
-			 false, false);
+		add_file(p, &p->job.target, s->target,
+			 p->call ? call_take_fd(p->call, wire_get_int(params, "codeFd", -1)) : FD_NONE, false, false);
 	else if (wire_get(params, "codeFd"))
 		return refuse(e, ERR_SPEC, "codeFd", "the spec has no target that it could be");
 	if (s->rootfs)
-		add_file(p, &s->rootfs, s->rootfs, p->call ? call_take_fd(p->call, wire_get_int(params, "rootfsFd", -1)) : FD_NONE,
-			 true, false);
+		add_file(p, &s->rootfs, s->rootfs,
+			 p->call ? call_take_fd(p->call, wire_get_int(params, "rootfsFd", -1)) : FD_NONE, true, false);
 	for (size_t i = 0; i < s->n_layers; i++)
 		add_file(p, &s->layers[i], s->layers[i],
-			 i < n_layer_fds ? call_take_fd(p->call, json_integer_get(json_at(layers, i))) : FD_NONE, false, false);
+			 i < n_layer_fds ? call_take_fd(p->call, json_integer_get(json_at(layers, i))) : FD_NONE, false,
+			 false);
 	for (size_t i = 0; i < s->n_secrets; i++)
 		add_file(p, &s->secrets[i].file, s->secrets[i].file, FD_NONE, false, true);
 	if (!filter_builtin(s->policy, &ignored))
@@ -352,8 +353,8 @@ void deploy_opened(struct daemon *d, const struct spawn_opened *m, int *fd)
 	f = &p->job.files[p->n_open];
 	p->open_number = 0;
 	if (m->code != 0) {
-		(void)err_set(&e, m->code == ENOENT || m->code == ENOTDIR ? ERR_NOT_FOUND : ERR_DENIED, m->code, "'%s': %s",
-			      f->path, strerrordesc_np(m->code) ?: "?");
+		(void)err_set(&e, m->code == ENOENT || m->code == ENOTDIR ? ERR_NOT_FOUND : ERR_DENIED, m->code,
+			      "'%s': %s", f->path, strerrordesc_np(m->code) ?: "?");
 		give_up(p, &e);
 		return;
 	}
@@ -378,8 +379,8 @@ static int start_child(struct deployment *p, struct err *e)
 		return err_sys(e, errno, "a socket pair");
 	p->sock = sv[0];
 	theirs = sv[1];
-	r = p->pid = sys_clone3(&(struct clone_args){
-		.flags = CLONE_PIDFD, .pidfd = (uintptr_t)&p->pidfd, .exit_signal = SIGCHLD});
+	r = p->pid = sys_clone3(
+		&(struct clone_args){.flags = CLONE_PIDFD, .pidfd = (uintptr_t)&p->pidfd, .exit_signal = SIGCHLD});
 	if (r == 0)
 		prepare_main(&p->job, theirs);
 	if (r < 0)
@@ -421,8 +422,10 @@ static int receive_prepared(struct deployment *p, struct err *e)
 		char space[CMSG_SPACE((1 + SPEC_MAX_LAYERS) * sizeof(int))];
 	} control;
 	struct iovec iov = {p->prepared, sizeof *p->prepared};
-	struct msghdr msg = {
-		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.space, .msg_controllen = sizeof control.space};
+	struct msghdr msg = {.msg_iov = &iov,
+			     .msg_iovlen = 1,
+			     .msg_control = control.space,
+			     .msg_controllen = sizeof control.space};
 	ssize_t n = recvmsg(p->sock, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 	const struct cmsghdr *cmsg = n > 0 ? CMSG_FIRSTHDR(&msg) : NULL;
 	struct cell_code *code = &p->f->code;
@@ -432,14 +435,16 @@ static int receive_prepared(struct deployment *p, struct err *e)
 		const size_t fds = (cmsg->cmsg_len - CMSG_LEN(0)) / sizeof(int);
 
 		for (size_t i = 0; i < fds && code->n_packages < ARRAY_LEN(code->packages); i++)
-			memcpy(&code->packages[code->n_packages++].lock, CMSG_DATA(cmsg) + i * sizeof(int), sizeof(int));
+			memcpy(&code->packages[code->n_packages++].lock, CMSG_DATA(cmsg) + i * sizeof(int),
+			       sizeof(int));
 	}
 	if (n < (ssize_t)offsetof(struct prepared, filter))
-		return err_set(e, ERR_SYSTEM, ETIMEDOUT, "the look at the function's files ended early, or took over %d s",
-			       PREPARE_SECONDS);
+		return err_set(e, ERR_SYSTEM, ETIMEDOUT,
+			       "the look at the function's files ended early, or took over %d s", PREPARE_SECONDS);
 	if (got->err.kind != ERR_NONE)
 		return err_adopt(e, &got->err);
-	if (got->n_filter > ARRAY_LEN(got->filter) || (size_t)n < offsetof(struct prepared, filter) + got->n_filter * sizeof got->filter[0] ||
+	if (got->n_filter > ARRAY_LEN(got->filter) ||
+	    (size_t)n < offsetof(struct prepared, filter) + got->n_filter * sizeof got->filter[0] ||
 	    !memchr(got->digest, '\0', sizeof got->digest) || got->runtime < SPAWN_RUNTIME_NATIVE ||
 	    got->runtime > SPAWN_RUNTIME_CUSTOM)
 		return err_set(e, ERR_BUG, EPROTO, "the look at the files gave nonsense");

@@ -19,8 +19,8 @@ void deploy_client_gone(struct daemon *d, struct call *c);
 void deploy_opened(struct daemon *d, const struct spawn_opened *m, int *fd);
 void deploy_done(struct daemon *d, const struct spawn_done *m);
 
-/* At the start, when it is known what fsbox-spawn has: takes over the functions that it knows from before, and deploys those
- * of the store that it does not know, as far as everybody may open their files. */
+/* At the start, when it is known what fsbox-spawn has: takes over the functions that it knows from before, and deploys
+ * those of the store that it does not know, as far as everybody may open their files. */
 void deploy_known(struct daemon *d, const struct spawn_function *m);
 void deploy_stored(struct daemon *d);
 /* Ends a function; its idle cells leave, what waits is refused. */

@@ -105,8 +105,7 @@ void function_release(struct function *f)
 
 const char *shortage_name(enum shortage s)
 {
-	static const char *const names[] = {"",          "cells",       "memory", "cells of this user",
-					    "memory of this user", "cpu"};
+	static const char *const names[] = {"", "cells", "memory", "cells of this user", "memory of this user", "cpu"};
 
 	return names[s];
 }

@@ -15,9 +15,10 @@ struct function {
 	size_t n_groups;
 	struct account *account;
 	char name[NAME_BYTES];
-	char digest[DIGEST_BYTES]; /* of the spec and of what its files are: two deployments with the same one are the same */
-	char *spec_text;           /* as it was deployed, for who asks */
-	char *path;                /* where the code was, "" when it came as a descriptor without a name */
+	char digest
+		[DIGEST_BYTES]; /* of the spec and of what its files are: two deployments with the same one are the same */
+	char *spec_text;        /* as it was deployed, for who asks */
+	char *path;             /* where the code was, "" when it came as a descriptor without a name */
 	struct cell_spec spec;
 	enum spec_runtime runtime;
 	struct filter filter; /* to be added by the runtime after init */
@@ -54,7 +55,14 @@ void function_forget(struct function *f);
 void function_release(struct function *f);
 
 /* What keeps a function from having one more cell. */
-enum shortage { SHORT_OF_NOTHING, SHORT_OF_CELLS, SHORT_OF_MEMORY, SHORT_OF_OWN_CELLS, SHORT_OF_OWN_MEMORY, SHORT_OF_CPU };
+enum shortage {
+	SHORT_OF_NOTHING,
+	SHORT_OF_CELLS,
+	SHORT_OF_MEMORY,
+	SHORT_OF_OWN_CELLS,
+	SHORT_OF_OWN_MEMORY,
+	SHORT_OF_CPU
+};
 const char *shortage_name(enum shortage s); /* "cells", "memory", … as CapacityExhausted.resource */
 /* Budgets, what others have reserved, the owner's rights. */
 enum shortage function_may_start(const struct function *f);

@@ -278,7 +278,8 @@ static void finish(struct invocation *v, struct unit *u, struct outcome *out)
 		v->begin_ns = v->end_ns;
 	measure(v, u);
 	if (was_clients_deadline(v, out)) {
-		(void)err_set(&v->why, ERR_DEADLINE, ETIMEDOUT, "the call did not end in the time that its client gave it");
+		(void)err_set(&v->why, ERR_DEADLINE, ETIMEDOUT,
+			      "the call did not end in the time that its client gave it");
 		v->refusal = "DeadlineExceeded";
 		v->phase = "run";
 	}
@@ -344,8 +345,10 @@ static void run(struct invocation *v, struct unit *u)
 	v->u = u;
 	loop_disarm(&v->d->loop, &v->timer);
 	if (unit_call(u, v, v->request_id, v->trace_id, call_deadline(v, now),
-		      v->event_map ? v->event_map : v->event_text.data ? v->event_text.data : "", v->event_len,
-		      &e) < 0) {
+		      v->event_map         ? v->event_map
+		      : v->event_text.data ? v->event_text.data
+					   : "",
+		      v->event_len, &e) < 0) {
 		unit_end(u, "the call could not be sent");
 		invocation_refuse(v, "SystemFailure", &e);
 		return;
@@ -468,7 +471,8 @@ void invocation_submit(struct invocation *v)
 	enqueue(v);
 }
 
-/* Whose turn it is: of those that could go on, the call of who has least at work, and of these the one that waits longest. */
+/* Whose turn it is: of those that could go on, the call of who has least at work, and of these the one that waits
+ * longest. */
 static struct function *next_to_run(struct daemon *d)
 {
 	struct function *best = NULL;

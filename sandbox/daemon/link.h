@@ -8,7 +8,8 @@ struct link;
 
 struct link_ops {
 	void (*hello)(void *arg, const struct spawn_hello *m);
-	void (*function)(void *arg, const struct spawn_function *m); /* known from before; its descriptors are not kept */
+	void (*function)(void *arg,
+			 const struct spawn_function *m); /* known from before; its descriptors are not kept */
 	void (*adopt)(void *arg, const struct spawn_cell *m, int *fds, size_t n_fds); /* taken ones become FD_NONE */
 	void (*adopted)(void *arg);
 	void (*made)(void *arg, const struct spawn_cell *m, int *fds, size_t n_fds);
@@ -21,7 +22,8 @@ struct link_ops {
 };
 
 /* @fd: taken over. */
-NODISCARD int link_open(struct link **ret, struct loop *l, int fd, const struct link_ops *ops, void *arg, struct err *e);
+NODISCARD int link_open(struct link **ret, struct loop *l, int fd, const struct link_ops *ops, void *arg,
+			struct err *e);
 void link_close(struct link *k);
 
 /* @msg begins with a spawn_head; both are copied, the descriptors duplicated when they have to wait. False: memory or

@@ -13,7 +13,14 @@
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 
-enum { EXIT_USAGE = 2, LOG_BYTES = 8 << 20, LOG_ENTRIES = 65536, ANSWERS = 16384, ANSWER_BYTES = 8 << 20, DRAIN_MS = 5000 };
+enum {
+	EXIT_USAGE = 2,
+	LOG_BYTES = 8 << 20,
+	LOG_ENTRIES = 65536,
+	ANSWERS = 16384,
+	ANSWER_BYTES = 8 << 20,
+	DRAIN_MS = 5000
+};
 
 static struct daemon the_daemon;
 static struct watch signals;
@@ -253,8 +260,10 @@ static void on_drained(void *arg, struct call *c)
 
 static int open_server(struct daemon *d, struct err *e)
 {
-	static const struct server_ops ops = {
-		.call = on_call, .gone = on_client_gone, .allowed = on_allowed, .drained = on_drained};
+	static const struct server_ops ops = {.call = on_call,
+					      .gone = on_client_gone,
+					      .allowed = on_allowed,
+					      .drained = on_drained};
 	static const struct wire_interface *const interfaces[] = {&sandbox_interface, NULL};
 	const struct server_config config = {
 		.ops = &ops,

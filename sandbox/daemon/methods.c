@@ -36,16 +36,46 @@ static bool is_printable(const char *s, size_t len)
 	return true;
 }
 
-#define NAME(n, f, d)  {.name = n, .type = WIRE_STRING, .flags = f, .max_len = SPEC_MAX_NAME, .valid = is_name, .doc = d}
-#define ID(n, f, d)    {.name = n, .type = WIRE_STRING, .flags = f, .max_len = MAX_ID, .valid = is_id, .doc = d}
-#define TEXT(n, f, d)  {.name = n, .type = WIRE_STRING, .flags = f, .doc = d}
-#define INT(n, f, d)   {.name = n, .type = WIRE_INT, .flags = f, .doc = d}
-#define UPTO(n, lo, hi, d) {.name = n, .type = WIRE_INT, .flags = WIRE_OPTIONAL, .min = lo, .max = hi, .doc = d}
-#define BOOL(n, f, d)  {.name = n, .type = WIRE_BOOL, .flags = f, .doc = d}
-#define OBJ(n, f, d)   {.name = n, .type = WIRE_OBJECT, .flags = f, .doc = d}
-#define FD(n, f, d)    {.name = n, .type = WIRE_FD, .flags = f, .doc = d}
-#define ENUM(n, f, e, d) {.name = n, .type = WIRE_ENUM, .flags = f, .of_enum = e, .doc = d}
-#define STRUCT(n, f, s, d) {.name = n, .type = WIRE_STRUCT, .flags = f, .of_struct = s, .doc = d}
+#define NAME(n, f, d)                                                                                            \
+	{                                                                                                        \
+		.name = n, .type = WIRE_STRING, .flags = f, .max_len = SPEC_MAX_NAME, .valid = is_name, .doc = d \
+	}
+#define ID(n, f, d)                                                                                     \
+	{                                                                                               \
+		.name = n, .type = WIRE_STRING, .flags = f, .max_len = MAX_ID, .valid = is_id, .doc = d \
+	}
+#define TEXT(n, f, d)                                                \
+	{                                                            \
+		.name = n, .type = WIRE_STRING, .flags = f, .doc = d \
+	}
+#define INT(n, f, d)                                              \
+	{                                                         \
+		.name = n, .type = WIRE_INT, .flags = f, .doc = d \
+	}
+#define BOUNDED(n, lo, hi, d)                                                                          \
+	{                                                                                           \
+		.name = n, .type = WIRE_INT, .flags = WIRE_OPTIONAL, .min = lo, .max = hi, .doc = d \
+	}
+#define BOOL(n, f, d)                                              \
+	{                                                          \
+		.name = n, .type = WIRE_BOOL, .flags = f, .doc = d \
+	}
+#define OBJ(n, f, d)                                                 \
+	{                                                            \
+		.name = n, .type = WIRE_OBJECT, .flags = f, .doc = d \
+	}
+#define FD(n, f, d)                                              \
+	{                                                        \
+		.name = n, .type = WIRE_FD, .flags = f, .doc = d \
+	}
+#define ENUM(n, f, e, d)                                                         \
+	{                                                                        \
+		.name = n, .type = WIRE_ENUM, .flags = f, .of_enum = e, .doc = d \
+	}
+#define STRUCT(n, f, s, d)                                                           \
+	{                                                                            \
+		.name = n, .type = WIRE_STRUCT, .flags = f, .of_struct = s, .doc = d \
+	}
 #define OPT WIRE_OPTIONAL
 
 /* ---- Types ---- */
@@ -148,9 +178,9 @@ static const struct wire_method methods[] = {
 	 "same spec with the same files again changes nothing: created is false.", WIRE_FIELDS(
 		NAME("name", 0, NULL), OBJ("spec", 0, NULL), FD("codeFd", OPT, "spec.target, opened for reading"),
 		FD("layerFds", OPT | WIRE_ARRAY, "spec.layer, directories or zip archives"), FD("rootfsFd", OPT, "spec.rootfs"),
-		UPTO("provisioned", 0, MAX_CELLS, "so many cells are kept past their init"),
-		UPTO("reserved", 0, MAX_CELLS, "so many cells it may always have, and no more"),
-		UPTO("maxCells", 0, MAX_CELLS, "0: as many as there is room for"),
+		BOUNDED("provisioned", 0, MAX_CELLS, "so many cells are kept past their init"),
+		BOUNDED("reserved", 0, MAX_CELLS, "so many cells it may always have, and no more"),
+		BOUNDED("maxCells", 0, MAX_CELLS, "0: as many as there is room for"),
 		BOOL("replace", OPT, "take the place of what has this name; otherwise AlreadyExists")), WIRE_FIELDS(
 		TEXT("digest", 0, NULL), BOOL("created", 0, NULL)),
 	 0, 16, M_DEPLOY},
@@ -161,8 +191,8 @@ static const struct wire_method methods[] = {
 	 WIRE_MORE | WIRE_NEEDS_MORE, 0, M_FUNCTIONS},
 	{"Acquire", "Takes a cell for the caller's calls alone, started if need be.", WIRE_FIELDS(
 		NAME("function", 0, NULL), ID("requestToken", OPT, "the same one again within 60 s: the same lease"),
-		UPTO("waitMs", 0, MAX_WAIT_MS, "default 60,000"),
-		UPTO("leaseMs", 1, MAX_LEASE_MS, "the lease ends when it was not used for so long; default 60,000")), WIRE_FIELDS(
+		BOUNDED("waitMs", 0, MAX_WAIT_MS, "default 60,000"),
+		BOUNDED("leaseMs", 1, MAX_LEASE_MS, "the lease ends when it was not used for so long; default 60,000")), WIRE_FIELDS(
 		TEXT("cell", 0, NULL), TEXT("lease", 0, "for Invoke and Release; who has it has the cell"),
 		ENUM("startKind", 0, &kinds, NULL), STRUCT("phases", 0, &phases, NULL)), 0, 0, M_ACQUIRE},
 	{"Release", "Gives a leased cell back.", WIRE_FIELDS(
@@ -175,7 +205,7 @@ static const struct wire_method methods[] = {
 		ID("invocation", OPT, "chosen by the client: the function runs at most once for it. The same one again attaches to\n"
 				      "the running call, or gets its result for 60 s after the end; after that NotFound"),
 		STRUCT("event", OPT, &payload, "default: the JSON object {}"),
-		UPTO("deadlineMs", 1, MAX_WAIT_MS + 60000, "for all of it, waiting included. Default: the function's timeout and 60 s of waiting"),
+		BOUNDED("deadlineMs", 1, MAX_WAIT_MS + 60000, "for all of it, waiting included. Default: the function's timeout and 60 s of waiting"),
 		{.name = "traceId", .type = WIRE_STRING, .flags = OPT, .max_len = MAX_TRACE, .valid = is_printable},
 		BOOL("cancelOnClose", OPT, "end the call when nobody waits for it any more"),
 		BOOL("logs", OPT, "the answer has the last 4 KiB of what the function wrote"),
@@ -191,8 +221,8 @@ static const struct wire_method methods[] = {
 	 WIRE_FIELDS(ID("cell", 0, NULL)), NULL, 0, 0, M_PAUSE},
 	{"Resume", NULL, WIRE_FIELDS(ID("cell", 0, NULL)), NULL, 0, 0, M_RESUME},
 	{"Update", "Changes the limits of a cell that is there.", WIRE_FIELDS(
-		ID("cell", 0, NULL), UPTO("memoryMb", SPEC_MIN_MEMORY_MB, WIRE_INT_MAX >> 20, "its CPU share follows"),
-		UPTO("pids", SPEC_MIN_PIDS, SPEC_MAX_PIDS, NULL)), NULL, 0, 0, M_UPDATE},
+		ID("cell", 0, NULL), BOUNDED("memoryMb", SPEC_MIN_MEMORY_MB, WIRE_INT_MAX >> 20, "its CPU share follows"),
+		BOUNDED("pids", SPEC_MIN_PIDS, SPEC_MAX_PIDS, NULL)), NULL, 0, 0, M_UPDATE},
 	{"Kill", "Ends every process of a cell. A call that runs ends as a crash.", WIRE_FIELDS(ID("cell", 0, NULL)),
 	 WIRE_FIELDS(BOOL("existed", 0, NULL)), 0, 0, M_KILL},
 	{"Remove", "Ends a cell in good order, or cancels its call.", WIRE_FIELDS(ID("cell", 0, NULL)),
@@ -202,15 +232,15 @@ static const struct wire_method methods[] = {
 		NAME("function", OPT, "only of this one")), WIRE_FIELDS(STRUCT("cell", OPT, &cell, NULL)),
 	 WIRE_MORE | WIRE_NEEDS_MORE, 0, M_LIST},
 	{"Stats", "Figures of the daemon and the caller's functions: once, or with more again and again.", WIRE_FIELDS(
-		UPTO("everyMs", 100, 3600000, "default 1,000"), NAME("function", OPT, NULL)),
+		BOUNDED("everyMs", 100, 3600000, "default 1,000"), NAME("function", OPT, NULL)),
 	 WIRE_FIELDS(OBJ("stats", 0, NULL)), WIRE_MORE, 0, M_STATS},
 	{"Logs", "What functions wrote. Only what is kept: the newest 8 MiB of all functions together.", WIRE_FIELDS(
-		NAME("function", OPT, NULL), ID("cell", OPT, NULL), UPTO("since", 0, WIRE_INT_MAX, "only what has a greater cursor"),
+		NAME("function", OPT, NULL), ID("cell", OPT, NULL), BOUNDED("since", 0, WIRE_INT_MAX, "only what has a greater cursor"),
 		BOOL("follow", OPT, "go on with what comes")), WIRE_FIELDS(STRUCT("chunk", OPT, &chunk, NULL)),
 	 WIRE_MORE | WIRE_NEEDS_MORE, 0, M_LOGS},
 	{"Subscribe", "Without since: first the cells that are there, as events with the cursor 0, then what happens. With it: what\n"
 		      "happened after that cursor, or Lost when it is not kept any more.", WIRE_FIELDS(
-		UPTO("since", 0, WIRE_INT_MAX, NULL)), WIRE_FIELDS(STRUCT("event", 0, &event, NULL)),
+		BOUNDED("since", 0, WIRE_INT_MAX, NULL)), WIRE_FIELDS(STRUCT("event", 0, &event, NULL)),
 	 WIRE_MORE | WIRE_NEEDS_MORE, 0, M_SUBSCRIBE},
 	{.name = NULL},
 };

@@ -91,7 +91,7 @@ static int read_max_queued(struct reader *r, const struct json *v, const struct 
 static int read_memory(struct reader *r, const struct json *v, const struct json_path *here, void *out)
 {
 	struct rights *rights = out;
-	int64_t n;
+	int64_t n = 0;
 	int rc = read_number(r, v, here, INT64_MAX >> 20, &n);
 
 	if (rc == 0)

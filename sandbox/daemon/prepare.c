@@ -42,8 +42,9 @@ static int name_files(struct prepare_job *job, struct err *e)
 		struct prepare_file *f = &job->files[i];
 
 		if (!fd_valid(f->fd))
-			f->fd = open(f->path, (f->directory_only ? O_PATH | O_DIRECTORY : O_RDONLY | O_NONBLOCK | O_NOCTTY) |
-						      O_CLOEXEC);
+			f->fd = open(f->path,
+				     (f->directory_only ? O_PATH | O_DIRECTORY : O_RDONLY | O_NONBLOCK | O_NOCTTY) |
+					     O_CLOEXEC);
 		if (!fd_valid(f->fd))
 			return err_set(e, errno == ENOENT ? ERR_NOT_FOUND : ERR_DENIED, errno, "'%s': %s", f->path,
 				       strerrordesc_np(errno));
@@ -171,7 +172,8 @@ static int put_fds(const struct prepare_job *job, const struct cell_code *code, 
 	for (size_t i = 0; i < s->n_secrets; i++) {
 		d->fds[d->n_fds] = open(s->secrets[i].file, O_RDONLY | O_CLOEXEC);
 		if (d->fds[d->n_fds++] < 0)
-			return err_set(e, ERR_SPEC, errno, "secret '%s': %s", s->secrets[i].name, strerrordesc_np(errno));
+			return err_set(e, ERR_SPEC, errno, "secret '%s': %s", s->secrets[i].name,
+				       strerrordesc_np(errno));
 	}
 	if (base->len > 0) {
 		r = d->fds[d->n_fds++] = seal_filter(base, e);
@@ -184,15 +186,17 @@ static int put_fds(const struct prepare_job *job, const struct cell_code *code, 
 static int fill(const struct prepare_job *job, const struct cell_code *code, const struct filter *base,
 		struct spawn_datagram *d, struct err *e)
 {
-	static const uint32_t nets[] = {
-		[SPEC_NET_LOOPBACK] = SPAWN_NET_LOOPBACK, [SPEC_NET_NONE] = SPAWN_NET_NONE, [SPEC_NET_HOST] = SPAWN_NET_HOST};
+	static const uint32_t nets[] = {[SPEC_NET_LOOPBACK] = SPAWN_NET_LOOPBACK,
+					[SPEC_NET_NONE] = SPAWN_NET_NONE,
+					[SPEC_NET_HOST] = SPAWN_NET_HOST};
 	struct spawn_function *f = &d->function;
 	const struct cell_spec *s = job->spec;
 	const struct spec_code *what = &code->what;
 
 	spawn_function_begin(d, 1);
-	f->flags = (fd_valid(code->fd) ? (uint32_t)SPAWN_HAS_CODE : 0U) | (what->dir ? (uint32_t)SPAWN_CODE_IS_DIR : 0U) |
-		   (s->rootfs ? (uint32_t)SPAWN_HAS_ROOTFS : 0U) | (base->len > 0 ? (uint32_t)SPAWN_HAS_FILTER : 0U) |
+	f->flags = (fd_valid(code->fd) ? (uint32_t)SPAWN_HAS_CODE : 0U) |
+		   (what->dir ? (uint32_t)SPAWN_CODE_IS_DIR : 0U) | (s->rootfs ? (uint32_t)SPAWN_HAS_ROOTFS : 0U) |
+		   (base->len > 0 ? (uint32_t)SPAWN_HAS_FILTER : 0U) |
 		   (what->handler ? (uint32_t)SPAWN_HAS_HANDLER : 0U) |
 		   (what->interpreter ? (uint32_t)SPAWN_HAS_INTERPRETER : 0U) |
 		   (what->image ? (uint32_t)SPAWN_HAS_IMAGE : 0U) | (s->no_limits ? (uint32_t)SPAWN_NO_LIMITS : 0U) |
@@ -234,7 +238,8 @@ static int send_prepared(int to, const struct prepared *p, const struct cell_cod
 	return sendmsg(to, &msg, MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
-static int look(struct prepare_job *job, struct prepared *p, struct cell_code *code, struct spawn_datagram *d, struct err *e)
+static int look(struct prepare_job *job, struct prepared *p, struct cell_code *code, struct spawn_datagram *d,
+		struct err *e)
 {
 	struct filter base = {0}, after = {0};
 	int r = name_files(job, e);

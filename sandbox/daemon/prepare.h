@@ -5,7 +5,7 @@
 
 enum {
 	PREPARE_MAX_FILES = 3 + SPEC_MAX_LAYERS + SPEC_MAX_SECRETS, /* target, root, policy, layers, secrets */
-	PREPARE_SECONDS = 150, /* more than unpacking may take */
+	PREPARE_SECONDS = 150,                                      /* more than unpacking may take */
 };
 
 /* A file that the spec names. */
@@ -32,8 +32,8 @@ struct prepared {
 	struct err err; /* ERR_NONE, or all there is */
 	char digest[33];
 	uint32_t runtime;
-	uint32_t n_locks;             /* descriptors beside it: packages in use */
-	uint32_t n_filter;            /* instructions of the filter that comes after init; 0: none */
+	uint32_t n_locks;  /* descriptors beside it: packages in use */
+	uint32_t n_filter; /* instructions of the filter that comes after init; 0: none */
 	struct sock_filter filter[4096];
 };
 

@@ -401,7 +401,8 @@ static void finish_init(struct unit *u, enum session_event ev)
 	u->ready_ns = clock_mono_ns();
 	outcome_of_init(&out, ev, &u->session, u->f->spec.policy);
 	session_drain_output(&u->session);
-	if (out.status == CALL_SUCCESS && u->f->filter.len > 0 && session_add_filter(&u->session, &u->f->filter, &e) < 0) {
+	if (out.status == CALL_SUCCESS && u->f->filter.len > 0 &&
+	    session_add_filter(&u->session, &u->f->filter, &e) < 0) {
 		out.status = CALL_ERROR;
 		(void)snprintf(out.type, sizeof out.type, "Runtime.InitError");
 		buf_puts(&out.message, e.msg);
@@ -568,7 +569,7 @@ void unit_report(struct unit *u, const struct chan_report *report)
 static void take_fds(struct unit *u, const struct spawn_cell *m, int *fds, size_t n_fds)
 {
 	struct cell *c = &u->cell;
-	int *const to[] = {&c->in,	     &c->out,	 &c->std_out,  &c->std_err,  &c->pidfd,	      &c->cg.v2,
+	int *const to[] = {&c->in,     &c->out,      &c->std_out,  &c->std_err,  &c->pidfd,       &c->cg.v2,
 			   &u->freeze, &c->cg.v1[0], &c->cg.v1[1], &c->cg.v1[2], &c->cg.oom_event};
 	size_t n = 0;
 

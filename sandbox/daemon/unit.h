@@ -26,7 +26,7 @@ struct unit {
 	struct unit *free_next, **free_at; /* its function's free ones; NULL when it is none */
 	struct function *f;
 	uint64_t number;
-	int slot; /* in daemon.busy */
+	int slot;               /* in daemon.busy */
 	char id[UNIT_ID_BYTES]; /* 12 hex digits; "" until it is made */
 	enum unit_state state;
 	struct cell cell; /* holds its descriptors and group; we are not its parent */
@@ -40,7 +40,8 @@ struct unit {
 	bool frozen, paused, leased, adopted, used;
 	char lease[LEASE_BYTES];
 	uint64_t lease_ns, lease_until_ns;
-	uint64_t asked_ns, made_ns, ready_ns, idle_ns, thaw_ns; /* CLOCK_MONOTONIC; thaw_ns: how long the last one took */
+	uint64_t asked_ns, made_ns, ready_ns, idle_ns,
+		thaw_ns; /* CLOCK_MONOTONIC; thaw_ns: how long the last one took */
 	uint64_t call_begin_ns, call_deadline_ns;
 	int64_t created_ms;
 	uint64_t memory_bytes;
