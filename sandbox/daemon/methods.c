@@ -52,7 +52,7 @@ static bool is_printable(const char *s, size_t len)
 	{                                                         \
 		.name = n, .type = WIRE_INT, .flags = f, .doc = d \
 	}
-#define BOUNDED(n, lo, hi, d)                                                                          \
+#define BOUNDED(n, lo, hi, d)                                                                       \
 	{                                                                                           \
 		.name = n, .type = WIRE_INT, .flags = WIRE_OPTIONAL, .min = lo, .max = hi, .doc = d \
 	}
