@@ -342,5 +342,16 @@ TEST(another_owners_losses_are_not_mine)
 	CHECK_EQ(journal_lost(&j, start, &mine), 0);
 	CHECK_EQ(journal_lost(&j, start, &nobody), 0);
 	CHECK_GT(journal_lost(&j, start, NULL), 0);
+
+	/* Cursors of others in between are not counted as mine. */
+	journal_done(&j);
+	journal_init(&j, 10, 0);
+	start = journal_first(&j);
+	for (int i = 0; i < 30; i++) {
+		(void)add(&j, 1, "f", NULL);
+		(void)add(&j, 2, "f", NULL);
+	}
+	CHECK_EQ(journal_lost(&j, start - 1, &mine), 24); /* 6 are there */
+	CHECK_EQ(journal_lost(&j, start - 1, NULL), 50);
 	CHECK(!journal_next(&j, 0, &nobody));
 }

@@ -339,6 +339,28 @@ TEST(damage_anywhere_is_refused_or_survived)
 	stores_done(&t);
 }
 
+/* The index as well, which nothing would read until a function is replaced. */
+TEST(a_page_that_is_lost_is_found_when_it_is_opened)
+{
+	static const char zeros[4096];
+	size_t len;
+
+	stores_setup(&t);
+	for (uid_t i = 1; i <= 40; i++)
+		CHECK_EQ(stores_put(&t, i, "f", "{}"), i);
+	store_close(&t.s);
+	AUTO_FREE char *data = bytes_of(t.file, &len);
+	for (off_t at = 4096; at < (off_t)len; at += 4096) {
+		AUTO_FD int fd = open(t.file, O_RDWR | O_TRUNC | O_CLOEXEC);
+
+		REQUIRE(fd >= 0 && fd_write_all(fd, data, len) == 0);
+		CHECK_EQ(pwrite(fd, zeros, sizeof zeros, at), 4096);
+		fd_closep(&fd);
+		check_refused(ERR_SYSTEM, EBADMSG, "the file is damaged");
+	}
+	stores_done(&t);
+}
+
 TEST(rows_that_cannot_be_right_are_left_out_and_named)
 {
 	static const char *const wrong[] = {
