@@ -329,3 +329,13 @@ uint64_t journal_lost(const struct journal *j, uint64_t after, const struct jour
 	/* What a daemon before this one had after that, nobody knows. */
 	return lost == 0 && (after < j->start - 1 || after > journal_last(j)) ? 1 : lost;
 }
+
+uint64_t journal_since(const struct journal *j, const struct journal_filter *f)
+{
+	uint64_t since = j->start - 1;
+
+	for (size_t i = 0; i < j->n_lanes; i++)
+		if ((!f || !f->one_owner || &j->lanes[i] == lane_find(j, f->owner)) && j->lanes[i].gone > since)
+			since = j->lanes[i].gone;
+	return since;
+}
