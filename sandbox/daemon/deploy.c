@@ -655,10 +655,10 @@ void method_undeploy(struct daemon *d, struct call *c)
 
 /* ---- From before ---- */
 
+/* While the store is being read nothing else may be done with it: what is found is gone on with afterwards. */
 struct search {
 	struct daemon *d;
-	const struct note *note; /* or NULL */
-	const struct spawn_function *m;
+	const char *digest; /* that of the note, or NULL */
 	struct function *found;
 };
 
@@ -692,17 +692,15 @@ static int match(const struct stored *row, void *arg)
 {
 	struct search *s = arg;
 
-	if (row->owner != s->note->owner || strcmp(row->name, s->note->name) != 0 ||
-	    strcmp(row->digest, s->note->digest) != 0)
-		return 0;
-	s->found = from_row(s->d, row);
+	if (strcmp(row->digest, s->digest) == 0)
+		s->found = from_row(s->d, row);
 	return 1;
 }
 
 void deploy_known(struct daemon *d, const struct spawn_function *m)
 {
 	struct note note = {0};
-	struct search s = {.d = d, .note = &note};
+	struct search s = {.d = d, .digest = note.digest};
 	struct filter base = {0};
 	struct err e = {0};
 
@@ -712,7 +710,7 @@ void deploy_known(struct daemon *d, const struct spawn_function *m)
 	if (m->function > d->last_function)
 		d->last_function = m->function;
 	if (!(m->flags & SPAWN_FORGOTTEN) && note.magic == NOTE_MAGIC)
-		(void)!store_each(&d->store, match, &s, &e);
+		(void)!store_find(&d->store, note.owner, note.name, match, &s, &e);
 	/* A policy from a file cannot be opened again by us. */
 	if (s.found && policy_load(s.found->spec.policy, &base, &s.found->filter, &e) < 0) {
 		function_free(s.found);
@@ -729,42 +727,42 @@ void deploy_known(struct daemon *d, const struct spawn_function *m)
 	function_add(s.found);
 }
 
-/* One after the other: there may be hundreds. */
-static int reload(const struct stored *row, void *arg)
+static int next_stored(const struct stored *row, void *arg)
 {
 	struct search *s = arg;
-	struct deployment *p;
-	struct function *f;
+
+	s->d->reloaded = row->number;
+	if (!function_find(s->d, row->owner, row->name))
+		s->found = from_row(s->d, row);
+	return s->found != NULL;
+}
+
+static void reload(struct daemon *d, struct function *f)
+{
+	struct deployment *p = begin(d, f);
 	struct err e = {0};
 
-	if (row->number <= s->d->reloaded)
-		return 0;
-	s->d->reloaded = row->number;
-	if (function_find(s->d, row->owner, row->name))
-		return 0;
-	f = from_row(s->d, row);
-	p = begin(s->d, f);
 	if (!p)
-		return 0;
+		return;
 	p->reload = true;
 	p->job.spec_text = f->spec_text;
 	p->job.expected_digest = f->digest;
-	if (check_spec(s->d, f, function_rights(f), &e) < 0 || list_files(p, NULL, &e) < 0) {
-		daemon_event(s->d, EV_UNDEPLOYED, f, NULL, NULL, err_kind_name(e.kind), e.msg);
-		free_deployment(p);
-		return 0;
-	}
-	go_on(p);
-	return 1;
+	if (check_spec(d, f, function_rights(f), &e) < 0 || list_files(p, NULL, &e) < 0)
+		give_up(p, &e);
+	else
+		go_on(p);
 }
 
+/* Some at a time: there may be hundreds. */
 static void reload_next(struct daemon *d)
 {
 	struct search s = {.d = d};
 	struct err e = {0};
 
-	if (store_each(&d->store, reload, &s, &e) < 0)
+	if (store_from(&d->store, d->reloaded, next_stored, &s, &e) < 0)
 		daemon_complain(&e);
+	if (s.found)
+		reload(d, s.found);
 }
 
 void deploy_stored(struct daemon *d)
