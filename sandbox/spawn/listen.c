@@ -1,5 +1,5 @@
-/* The socket on which clients knock. It is fsboxd that listens; here it is made and kept, so that between two fsboxd clients
- * only wait. */
+/* The socket on which clients knock. It is fsboxd that listens; here it is made and kept, so that between two
+ * fsboxd clients only wait. */
 #include "spawn/spawn.h"
 
 #include "base/str.h"
@@ -14,7 +14,8 @@
 
 enum { BACKLOG = 4096, LISTEN_FDS_START = 3 };
 
-/* Which file is it? Who connected to us is told apart from other sockets by it (open.c). The kernel asks for CAP_NET_ADMIN. */
+/* Which file is it? Who connected to us is told apart from other sockets by it (open.c). The kernel asks for
+ * CAP_NET_ADMIN. */
 static void note_inode(struct spawn *s)
 {
 	AUTO_FD int file = ioctl(s->listener, SIOCUNIXFILE);

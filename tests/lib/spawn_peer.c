@@ -51,14 +51,14 @@ static _Noreturn void play(const char *control)
 	char text[4096], byte;
 	union {
 		struct cmsghdr align;
-		char space[CMSG_SPACE(sizeof(int))];
+		char space[CMSG_SPACE(2 * sizeof(int))];
 	} rights = {0};
 	struct iovec iov = {text, sizeof text};
 	struct msghdr msg = {.msg_iov = &iov,
 			     .msg_iovlen = 1,
 			     .msg_control = rights.space,
 			     .msg_controllen = sizeof rights.space};
-	const int pair = SPAWN_FD_PAIR;
+	const int ours[] = {SPAWN_FD_PAIR, SPAWN_FD_LISTEN};
 	int fd;
 
 	describe_player(text, sizeof text);
@@ -69,8 +69,8 @@ static _Noreturn void play(const char *control)
 	iov.iov_len = strlen(text) + 1;
 	rights.align.cmsg_level = SOL_SOCKET;
 	rights.align.cmsg_type = SCM_RIGHTS;
-	rights.align.cmsg_len = CMSG_LEN(sizeof pair);
-	memcpy(CMSG_DATA(&rights.align), &pair, sizeof pair);
+	rights.align.cmsg_len = CMSG_LEN(sizeof ours);
+	memcpy(CMSG_DATA(&rights.align), ours, sizeof ours);
 	if (sendmsg(fd, &msg, 0) < 0)
 		_exit(4);
 	(void)!read(fd, &byte, 1); /* until the test lets go */
@@ -154,7 +154,7 @@ bool peer_accept(struct spawn_peer *p)
 	socklen_t len = sizeof who;
 	union {
 		struct cmsghdr align;
-		char space[CMSG_SPACE(sizeof(int))];
+		char space[CMSG_SPACE(2 * sizeof(int))];
 	} rights;
 	struct iovec iov = {p->status, sizeof p->status - 1};
 	struct msghdr msg = {.msg_iov = &iov,
@@ -167,12 +167,14 @@ bool peer_accept(struct spawn_peer *p)
 		return false;
 	fd_closep(&p->link);
 	fd_closep(&p->pair);
+	fd_closep(&p->listener);
 	p->link = accept4(p->control, NULL, NULL, SOCK_CLOEXEC);
 	n = recvmsg(p->link, &msg, MSG_CMSG_CLOEXEC);
 	if (!CHECK_GT(n, 0) || !CHECK(CMSG_FIRSTHDR(&msg)))
 		return false;
 	p->status[n] = '\0';
 	memcpy(&p->pair, CMSG_DATA(CMSG_FIRSTHDR(&msg)), sizeof p->pair);
+	memcpy(&p->listener, CMSG_DATA(CMSG_FIRSTHDR(&msg)) + sizeof(int), sizeof p->listener);
 	(void)getsockopt(p->link, SOL_SOCKET, SO_PEERCRED, &who, &len);
 	p->daemon = who.pid;
 	return true;
@@ -182,6 +184,7 @@ void peer_kill_daemon(struct spawn_peer *p)
 {
 	CHECK_EQ(kill(p->daemon, SIGKILL), 0);
 	fd_closep(&p->pair);
+	fd_closep(&p->listener);
 	fd_closep(&p->link);
 }
 
@@ -222,6 +225,7 @@ void peer_done(struct spawn_peer *p)
 		spawn_drop(p->d);
 	free(p->d);
 	fd_closep(&p->pair);
+	fd_closep(&p->listener);
 	fd_closep(&p->link);
 	fd_closep(&p->control);
 	if (p->dir[0])

@@ -1,6 +1,6 @@
 /* fsbox-spawn with the running test in fsboxd's place.
  *
- * What fsbox-spawn starts as fsboxd is this same program, which then only sends its descriptor 3 to the test and
+ * What fsbox-spawn starts as fsboxd is this same program, which then only sends its descriptors 3 and 4 to the test and
  * stays until it is killed. The test speaks on that descriptor: everything is checked as a fsboxd would
  * (wire/spawn.h). Whatever does not come as expected within PEER_WAIT_MS is a failed check of the running test. */
 #pragma once
@@ -16,14 +16,15 @@ struct spawn_peer {
 	int control;  /* where that one knocks */
 	int link;     /* to it */
 	int pair;     /* its descriptor 3, ours as well */
+	int listener; /* and 4 */
 	char dir[64]; /* holds control, socket, state */
 	char socket[96];
 	char status[8192];        /* of the player, as /proc has it, then its descriptors and RLIMIT_NOFILE */
 	struct spawn_datagram *d; /* the last that came */
 };
-#define SPAWN_PEER(name)        \
-	__attribute__((cleanup( \
-		peer_done))) struct spawn_peer name = {.pid = -1, .daemon = -1, .control = -1, .link = -1, .pair = -1}
+#define SPAWN_PEER(name)                                               \
+	__attribute__((cleanup(peer_done))) struct spawn_peer name = { \
+		.pid = -1, .daemon = -1, .control = -1, .link = -1, .pair = -1, .listener = -1}
 
 struct peer_options {
 	uid_t uid;                /* fsbox-spawn itself; 0: root */
