@@ -1,7 +1,7 @@
-/* What clients send: a stream cut into messages with descriptors, calls read and checked. Whatever the pieces are, the same
- * messages come out, with the same descriptors when each came with its message; no descriptor is lost; and what is refused
- * says where. Input: the size of pieces, then the stream; a byte 0x01 in it stands for a descriptor that comes with the byte
- * before it. */
+/* What clients send: a stream cut into messages with descriptors, calls read and checked. Whatever the pieces are, the
+ * same messages come out, with the same descriptors when each came with its message; no descriptor is lost; and what is
+ * refused says where. Input: the size of pieces, then the stream; a byte 0x01 in it stands for a descriptor that comes
+ * with the byte before it. */
 #include "base/fd.h"
 #include "base/mem.h"
 #include "wire/message.h"
