@@ -188,17 +188,15 @@ void loop_forget(struct loop *l, struct later *x)
  * it, and the mark is an entry like others. */
 static void tell_laters(struct loop *l)
 {
-	struct later mark = {0};
-
 	if (!l->first)
 		return;
-	loop_later(l, &mark, NULL, NULL);
+	loop_later(l, &l->mark, NULL, NULL);
 	for (struct later *x; (x = l->first) != NULL;) {
 		l->first = x->next;
 		if (!l->first)
 			l->last = &l->first;
 		x->queued = false;
-		if (x == &mark)
+		if (x == &l->mark)
 			return;
 		x->fn(x->arg); /* may free it */
 	}

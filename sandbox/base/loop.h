@@ -47,7 +47,7 @@ struct loop {
 		struct timer *t;
 	} * heap;
 	size_t n_timers, timers_cap;
-	struct later *first, **last;
+	struct later *first, **last, mark;
 	struct epoll_event *batch; /* being told, NULL between batches */
 	int batch_at, batch_len;
 };
