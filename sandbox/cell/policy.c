@@ -1,6 +1,6 @@
 /* From --policy to filters. The built-in ones were compiled with fsbox; a file is compiled at every start, which takes less
  * than half a millisecond and can never be out of date. */
-#include "cli/cli.h"
+#include "cell/policy.h"
 
 #include "base/fd.h"
 
