@@ -55,9 +55,10 @@ endef
 $(if $(DEV),$(shell find $(B)/obj -name '*.warned' -exec sh -c 'for w; do rm -f "$$w" "$${w%.warned}"; done' sh {} + 2>/dev/null))
 
 # ---- Sources: a folder that is not there yet is empty ----
-LIB_SRC     := $(wildcard $(addsuffix /*.c,$(addprefix sandbox/,base sys json spec rootfs confine package cell) cgroup netns snapshot)) \
-	       $(wildcard sandbox/runtime/channel.c $(addprefix sandbox/runtime/api/,http.c json.c state.c logframe.c))
+LIB_SRC     := $(wildcard $(addsuffix /*.c,$(addprefix sandbox/,base sys json spec wire rootfs confine package cell) cgroup netns snapshot)) \
+	       $(wildcard $(addprefix sandbox/daemon/,server.c conn.c dispatch.c out.c peers.c peers_json.c journal.c once.c siphash.c) sandbox/runtime/channel.c $(addprefix sandbox/runtime/api/,http.c json.c state.c logframe.c))
 CLI_SRC     := $(wildcard sandbox/cli/*.c)
+SPAWN_SRC   := $(wildcard sandbox/spawn/*.c)
 ASSIST_SRC  := $(filter-out %/library.c %/napi.c,$(wildcard sandbox/runtime/assist/*.c))
 NATIVE_SRC  := $(wildcard sandbox/runtime/native/*.c sandbox/runtime/channel.c) $(ASSIST_SRC)
 API_SRC     := $(wildcard sandbox/runtime/api/*.c sandbox/runtime/channel.c)
@@ -76,7 +77,7 @@ POLICYC  ?= $(B)/tools/policyc
 PYTHON_SRC := $(shell find sandbox/runtime/python -name '*.py' 2>/dev/null)
 NODE_SRC   := $(shell find sandbox/runtime/node -name '*.cjs' -o -name '*.js' 2>/dev/null)
 RUNTIME  := $(if $(INIT_SRC),$(B)/runtime/init) $(if $(NATIVE_SRC),$(B)/runtime/native $(B)/runtime/assist.so $(B)/runtime/api $(B)/runtime/unpack $(B)/runtime/probe.so) $(if $(PYTHON_SRC),$(B)/runtime/python/.made) $(if $(NODE_SRC),$(B)/runtime/node/.made)
-PROGRAMS := $(if $(CLI_SRC),$(B)/fsbox) $(RUNTIME)
+PROGRAMS := $(if $(CLI_SRC),$(B)/fsbox) $(if $(SPAWN_SRC),$(B)/fsbox-spawn $(B)/fsboxd) $(RUNTIME)
 EXAMPLE_SO  := $(patsubst contrib/examples/%.c,$(B)/examples/%.so,$(EXAMPLES)) \
 	$(if $(shell command -v $(CXX)),$(patsubst contrib/examples/%.cpp,$(B)/examples/%-cpp.so,$(wildcard contrib/examples/*.cpp)))
 FUNCTION_SO := $(patsubst tests/functions/%.c,$(B)/tests/functions/%.so,$(FUNCTIONS))
@@ -88,7 +89,7 @@ all: $(B)/libfsbox.a $(PROGRAMS) $(EXAMPLE_SO)  ## build everything (default)
 
 # ---- What every object waits for: the libraries, and the same flags as last time ----
 $(B)/.libs: tools/deps.sh | $(B)/
-	$(Q)sh tools/deps.sh --check-libs $(LIBS) libarchive
+	$(Q)sh tools/deps.sh --check-libs $(LIBS) $(DAEMON_LIBS) libarchive
 	$(Q)touch $@
 $(B)/.flags: FORCE | $(B)/
 	$(Q)printf '%s\n' '$(subst ','\'',$(CC) $(CPP_ALL) $(C_ALL))' | cmp -s - $@ || \
@@ -117,9 +118,11 @@ $(B)/gen/policies.c: $(POLICYC) $(POLICY_JSON) | $(B)/gen/
 	$(Q)$(POLICYC) -o $@ $(POLICY_JSON)
 
 # libnl's parser of addresses, which nothing calls, draws in getaddrinfo(3); the linker's warning of it says nothing here.
-$(B)/fsbox: $(call obj,$(CLI_SRC)) $(B)/libfsbox.a
+$(B)/fsbox-spawn: $(call obj,$(SPAWN_SRC))
+$(B)/fsbox: $(call obj,$(CLI_SRC))
+$(B)/fsbox $(B)/fsbox-spawn: $(B)/libfsbox.a
 	@echo "  LD      $@"
-	$(Q)$(CC) $(if $(LINK_STATIC),-static-pie,-pie) $(LD_ALL) -o $@ $^ $(LIB_LDLIBS) 2>$@.log || { cat $@.log >&2; exit 1; }
+	$(Q)$(CC) $(if $(LINK_STATIC),-static-pie,-pie) $(LD_ALL) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIB_LDLIBS) 2>$@.log || { cat $@.log >&2; exit 1; }
 	$(Q)sed '/in function/{N;/in statically linked applications/d}' $@.log >&2
 
 # The cell's PID 1 has no libc and no relocations to apply: its start is nearly free.
@@ -228,7 +231,7 @@ criu:  ## fetch or collect a CRIU for snapshots into build/criu
 demo:  ## build and run the example functions
 	$(Q)sh contrib/demo.sh
 
-include tools/install.mk tools/runtimes.mk
+include tools/install.mk tools/runtimes.mk tools/daemon.mk
 clean:  ## remove build/
 	rm -rf build
 help:  ## this list

@@ -134,6 +134,11 @@ NODISCARD int cg_begin_boost(struct cgroup *cg, struct err *e);
  * when more is in use, ERR_LIMIT when there are more processes and threads: the caller ends the cell. */
 NODISCARD int cg_end_extra(struct cgroup *cg, struct err *e);
 
+/* Other limits for a group that is in use; a boost or extra that it has stays. The share is for the caller to compute.
+ * ERR_BUSY, and nothing has changed, when more is in use than @memory_bytes: nobody is killed for a limit that comes
+ * later. 0 keeps a value. Fewer @pids than there are only refuse new ones. */
+NODISCARD int cg_update(struct cgroup *cg, uint64_t memory_bytes, uint32_t pids, struct err *e);
+
 struct cg_usage {
 	uint64_t memory_peak_bytes; /* before Linux 5.19 v2 does not count it: then the present usage */
 	uint64_t memory_bytes;
@@ -160,6 +165,9 @@ NODISCARD int cg_freeze(const struct cgroup *cg, bool frozen, int timeout_ms, st
 /* Removes the group in every hierarchy, children first (a cell may have been given a delegated sub-tree); waits up to
  * 2 s for the last exiting process. Idempotent: afterwards @cg is no group. On ERR_BUSY it still is, for a second try. */
 NODISCARD int cg_remove(struct cgroup *cg, struct err *e);
+/* The same without waiting: -EAGAIN, with *e untouched, while somebody is still in it. After waitid(2) for the last process
+ * that lasts an instant, which nothing announces on v1. */
+NODISCARD int cg_try_remove(struct cgroup *cg, struct err *e);
 
 /* Closes descriptors; leaves the group in place. */
 void cg_close(struct cgroup *cg);

@@ -81,6 +81,8 @@ NODISCARD int cg_put(const struct cgroup *cg, unsigned h, const char *file, cons
 		     struct err *e);
 
 /* limits.c */
+/* The quota as limits and boost have it now. */
+NODISCARD int cg_put_cpu(const struct cgroup *cg, struct err *e);
 NODISCARD int cg_limits_write(const struct cgroup *cg, struct err *e);
 
 /* stat.c: parsers of the kernel's texts. False, and *ret untouched, when the thing is not there. */

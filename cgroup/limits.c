@@ -110,7 +110,7 @@ static int put_quota_v1(const struct cgroup *cg, struct err *e)
 	return cg_fail(cg, CG_V1_CPU, file, -r, "writing", e);
 }
 
-static int put_cpu(const struct cgroup *cg, struct err *e)
+int cg_put_cpu(const struct cgroup *cg, struct err *e)
 {
 	return cg->mode == CG_V2 ? put_cpu_v2(cg, e) : put_quota_v1(cg, e);
 }
@@ -232,7 +232,7 @@ static int set_boost(struct cgroup *cg, bool boost, struct err *e)
 		return 0;
 	cg->limits.boost = boost;
 	/* From one CPU on the share is the boost: nothing to write. */
-	int r = cg->limits.cpu.quota_us < cg->limits.cpu.period_us ? put_cpu(cg, e) : 0;
+	int r = cg->limits.cpu.quota_us < cg->limits.cpu.period_us ? cg_put_cpu(cg, e) : 0;
 
 	if (r < 0)
 		cg->limits.boost = was;

@@ -313,7 +313,21 @@ static int remove_failed(const struct cgroup *cg, unsigned h, int r, struct err 
 	return err_hint(e, r, "process %s is still in it", first);
 }
 
-int cg_remove(struct cgroup *cg, struct err *e)
+/* With the groups below it, but without waiting. */
+static int remove_now(struct cgroup *cg, unsigned h)
+{
+	struct cg_walk w = {.visit = remove_child};
+	int r = rmdir_in(cg, h);
+
+	if (r != -EBUSY)
+		return r;
+	r = cg_walk(cg_dirfd(cg, h), 0, &w);
+	if (r == 0)
+		r = w.seen > 0 ? rmdir_in(cg, h) : -EBUSY;
+	return r == -EBUSY ? -EAGAIN : r;
+}
+
+static int remove_all(struct cgroup *cg, bool wait, struct err *e)
 {
 	uint64_t deadline = 0; /* asked for only when somebody is still in there */
 	int first = 0;
@@ -330,19 +344,31 @@ int cg_remove(struct cgroup *cg, struct err *e)
 
 		if (!fd_valid(*slot))
 			continue;
-		r = rmdir_in(cg, h);
+		r = wait ? rmdir_in(cg, h) : remove_now(cg, h);
 		if (r == -EBUSY) {
 			deadline = deadline ? deadline : clock_mono_ns() + REMOVE_PATIENCE_NS;
 			r = remove_in(cg, h, deadline);
 		}
-		if (r < 0)
-			first = first < 0 ? first : remove_failed(cg, h, r, e);
-		else
+		if (r == 0)
 			fd_closep(slot);
+		else if (r == -EAGAIN && !wait)
+			first = first < 0 ? first : r;
+		else if (first == 0 || first == -EAGAIN)
+			first = remove_failed(cg, h, r, e);
 	}
 	if (first == 0)
 		cg_close(cg);
 	return first;
+}
+
+int cg_remove(struct cgroup *cg, struct err *e)
+{
+	return remove_all(cg, true, e);
+}
+
+int cg_try_remove(struct cgroup *cg, struct err *e)
+{
+	return remove_all(cg, false, e);
 }
 
 int cg_sweep(struct cg_host *host, const char *parent, const char *name, struct err *e)

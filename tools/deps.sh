@@ -20,6 +20,7 @@ package_of_lib() {
 	libnl-3.0) echo libnl-3-dev ;;
 	jansson) echo libjansson-dev ;;
 	libcrypto) echo libssl-dev ;;
+	sqlite3) echo libsqlite3-dev ;;
 	libarchive) echo libarchive-dev ;;
 	*) echo "$1-dev" ;;
 	esac
@@ -50,7 +51,7 @@ list() {
 	for group in "$@"; do
 		case $group in
 		build)
-			echo gcc make pkgconf libc6-dev libseccomp-dev libnl-3-dev libjansson-dev libssl-dev libarchive-dev
+			echo gcc make pkgconf libc6-dev libseccomp-dev libnl-3-dev libjansson-dev libssl-dev libarchive-dev libsqlite3-dev
 			;;
 		test)
 			# binutils: nm, readelf · util-linux to iproute2, e2fsprogs, jq, python3: what the system tests look with · nodejs: what they run ·
@@ -126,7 +127,7 @@ fi
 
 if ! command -v dpkg-query >/dev/null 2>&1; then
 	command -v cc >/dev/null 2>&1 && command -v make >/dev/null 2>&1 &&
-		check_libs libseccomp libnl-3.0 jansson libcrypto libarchive && exit 0
+		check_libs libseccomp libnl-3.0 jansson libcrypto sqlite3 libarchive && exit 0
 	# shellcheck disable=SC2046 # the names are words
 	say "this is no Debian system; install what these Debian packages hold:" $(list "$@")
 	exit 1

@@ -7,9 +7,6 @@
 #include <string.h>
 #include <sys/socket.h>
 
-/* A child that has not executed by then hangs in the kernel (a dead network file system under a bind, say). */
-enum { EXEC_WAIT_MS = 10000 };
-
 int barrier_make(int *ret_host, int *ret_child, struct err *e)
 {
 	int sv[2];
@@ -49,7 +46,7 @@ static ssize_t send_with(int fd, const void *data, size_t len, const int *fds, i
 }
 
 /* *ret_n is the number of descriptors that came, at most BARRIER_MAX_FDS: the space bounds it. */
-static ssize_t receive_with(int fd, void *data, size_t len, int *fds, int *ret_n)
+static ssize_t receive_with(int fd, int flags, void *data, size_t len, int *fds, int *ret_n)
 {
 	struct iovec iov = {data, len};
 	union rights control = {0};
@@ -61,7 +58,7 @@ static ssize_t receive_with(int fd, void *data, size_t len, int *fds, int *ret_n
 	ssize_t got;
 
 	do
-		got = recvmsg(fd, &msg, MSG_CMSG_CLOEXEC);
+		got = recvmsg(fd, &msg, MSG_CMSG_CLOEXEC | flags);
 	while (got < 0 && errno == EINTR);
 	*ret_n = 0;
 	cmsg = got < 0 ? NULL : CMSG_FIRSTHDR(&msg);
@@ -86,7 +83,7 @@ int barrier_wait(int fd, int *fds)
 {
 	uint32_t go = 0;
 	int n;
-	ssize_t got = receive_with(fd, &go, sizeof go, fds, &n);
+	ssize_t got = receive_with(fd, 0, &go, sizeof go, fds, &n);
 
 	if (got < 0)
 		return -errno;
@@ -120,29 +117,21 @@ int barrier_send_bytes(int fd, struct barrier_msg *m)
 	return send(fd, m, BARRIER_MSG_SIZE(m->len), MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
-/* One message of the child into @from; 0 at end of file, 1 when there was one. A descriptor that came beside it is
- * *ret_fd. */
-static int receive(int fd, struct barrier_msg *from, int *ret_fd, struct err *e)
+/* One message of the child into @from: 1; 0 at end of file; -EAGAIN, and *e untouched, when there is none. A descriptor
+ * that came beside it is *ret_fd. */
+static int take(int fd, struct barrier_msg *from, int *ret_fd, struct err *e)
 {
 	int fds[BARRIER_MAX_FDS], n_fds = 0;
-	struct pollfd p = {.fd = fd, .events = POLLIN};
-	ssize_t n;
+	ssize_t n = receive_with(fd, MSG_DONTWAIT, from, sizeof *from, fds, &n_fds);
 
-	do
-		n = poll(&p, 1, EXEC_WAIT_MS);
-	while (n < 0 && errno == EINTR);
-	if (n <= 0)
-		return err_set(e, ERR_SYSTEM, n < 0 ? errno : ETIMEDOUT, "the child did not execute within %d s",
-			       EXEC_WAIT_MS / 1000);
-	n = receive_with(fd, from, sizeof *from, fds, &n_fds);
 	if (n < 0 && errno == ECONNRESET) /* it closed without reading our word; what it said lies behind this error */
-		n = receive_with(fd, from, sizeof *from, fds, &n_fds);
+		n = receive_with(fd, MSG_DONTWAIT, from, sizeof *from, fds, &n_fds);
 	if (n_fds == 1 && ret_fd && !fd_valid(*ret_fd))
 		*ret_fd = fds[--n_fds];
 	while (n_fds > 0)
 		fd_closep(&fds[--n_fds]);
 	if (n < 0)
-		return err_sys(e, errno, "reading the child's barrier");
+		return errno == EAGAIN ? -EAGAIN : err_sys(e, errno, "reading the child's barrier");
 	if (n == 0)
 		return 0;
 	if ((size_t)n < BARRIER_MSG_SIZE(0) || from->len > BARRIER_BYTES || (size_t)n != BARRIER_MSG_SIZE(from->len))
@@ -152,11 +141,13 @@ static int receive(int fd, struct barrier_msg *from, int *ret_fd, struct err *e)
 	return 1;
 }
 
-int barrier_expect_parked(int fd, int *ret_worker, struct err *e)
+int barrier_take_parked(int fd, int *ret_worker, struct err *e)
 {
 	struct barrier_msg from = {0};
-	int r = receive(fd, &from, ret_worker, e);
+	int r = take(fd, &from, ret_worker, e);
 
+	if (r == -EAGAIN && e->kind == ERR_NONE)
+		return 1;
 	if (r == 0)
 		return err_set(e, ERR_SYSTEM, ECHILD, "the child died before it was prepared");
 	if (r > 0 && from.word != BARRIER_PARKED)
@@ -164,27 +155,54 @@ int barrier_expect_parked(int fd, int *ret_worker, struct err *e)
 	return r < 0 ? r : 0;
 }
 
-int barrier_expect_exec(int fd, uint64_t *ret_exec_ns, struct buf *ret_bytes, struct err *e)
+int barrier_take_exec(int fd, uint64_t *ret_exec_ns, struct buf *ret_bytes, struct err *e)
 {
-	uint64_t announced = 0;
-
 	for (;;) {
 		struct barrier_msg from = {0};
-		int r = receive(fd, &from, NULL, e);
+		int r = take(fd, &from, NULL, e);
 
+		if (r == -EAGAIN && e->kind == ERR_NONE)
+			return 1;
 		if (r < 0)
 			return r;
 		if (r == 0)
 			break;
 		if (from.word == BARRIER_EXEC)
-			announced = from.exec_ns;
+			*ret_exec_ns = from.exec_ns;
 		else if (from.word == BARRIER_BYTES_OF_WORKER && ret_bytes)
 			buf_add(ret_bytes, from.bytes, from.len);
 	}
 	/* End of file: exec (in a clone init, a moment later) closed the child's end, or the child is gone. Only the first
 	 * comes after its word. */
-	if (announced == 0)
-		return err_set(e, ERR_SYSTEM, ECHILD, "the child died before it could execute");
-	*ret_exec_ns = announced;
-	return 0;
+	return *ret_exec_ns ? 0 : err_set(e, ERR_SYSTEM, ECHILD, "the child died before it could execute");
+}
+
+int barrier_late(struct err *e)
+{
+	return err_set(e, ERR_SYSTEM, ETIMEDOUT, "the child did not execute within %d s", CELL_ARRIVAL_MS / 1000);
+}
+
+int barrier_sleep(int fd, uint64_t deadline_ns, struct err *e)
+{
+	const uint64_t now = clock_mono_ns();
+	struct pollfd p = {.fd = fd, .events = POLLIN};
+	int n = now < deadline_ns ? poll(&p, 1, (int)((deadline_ns - now) / NS_PER_MS) + 1) : 0;
+
+	if (n < 0 && errno != EINTR)
+		return err_sys(e, errno, "waiting for the child");
+	return n == 0 ? barrier_late(e) : 0;
+}
+
+int barrier_expect_exec(int fd, uint64_t *ret_exec_ns, struct buf *ret_bytes, struct err *e)
+{
+	const uint64_t deadline = clock_mono_ns() + CELL_ARRIVAL_MS * NS_PER_MS;
+	int r;
+
+	*ret_exec_ns = 0;
+	while ((r = barrier_take_exec(fd, ret_exec_ns, ret_bytes, e)) == 1) {
+		r = barrier_sleep(fd, deadline, e);
+		if (r < 0)
+			return r;
+	}
+	return r;
 }

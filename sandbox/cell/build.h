@@ -19,7 +19,12 @@
 
 #include <signal.h>
 
-enum { CELL_MAX_SLOTS = 4096, CELL_TRACE_MARKS = 256 };
+enum {
+	CELL_MAX_SLOTS = 4096,
+	CELL_TRACE_MARKS = 256,
+	/* A child that has not executed by then hangs in the kernel (a dead network file system under a bind, say). */
+	CELL_ARRIVAL_MS = 10000,
+};
 
 /* When each stage began and ended, written by both sides of the clone into one shared page. */
 struct cell_trace {
@@ -43,7 +48,9 @@ struct cell_host {
 	int slots;                      /* descriptor of the table of cells, see slots.c */
 	uint32_t range_first, n_ranges; /* span of outside ids, privileged only */
 	int target_fd; /* the code, opened and checked by the face (facts.code); FD_NONE: by its name. Not closed here */
-	bool clone_beside; /* CLONE_INTO_CGROUP does not work from here: the child enters by itself */
+	bool clone_beside;   /* CLONE_INTO_CGROUP does not work from here: the child enters by itself */
+	int self;            /* pidfd of this process, by which a child sees that we have died */
+	unsigned char *born; /* shared with children, one byte a slot: set by the first instruction of a cell's child */
 	const char
 		*target_path; /* where the code is, when that is not what the spec's target names; or NULL. Borrowed */
 	struct cell_trace *trace;         /* NULL unless wanted */
@@ -58,6 +65,9 @@ struct cell_host {
 NODISCARD int cell_host_open(const struct cell_spec *spec, const char *runtime_dir, struct cell_host *ret,
 			     struct err *e);
 void cell_host_close(struct cell_host *h);
+/* The same host for the cells of another function: @ret borrows everything of @h and is not closed. What is the
+ * function's (limits, target_fd, target_path, facts.code) is for the caller to set. */
+void cell_host_view(const struct cell_host *h, struct cell_host *ret);
 
 struct cell {
 	struct cell_host *host;
@@ -90,13 +100,19 @@ struct cell {
 	uint64_t exec_ns; /* CLOCK_MONOTONIC when the cell's PID 1 was executed */
 	bool reaped;
 	siginfo_t exit; /* valid when reaped */
-	const char *failed_stage;
+	/* private */
+	size_t at;    /* index of the stage to be entered next */
+	bool entered; /* it has been, and is not done */
+	int mark;     /* in the trace */
+	bool died_at_birth;
+	bool no_wait; /* undo answers -EAGAIN instead of waiting */
 };
 
 /* Initialises without touching the host. @spec, @host and @filter must outlive the cell. */
 void cell_init(struct cell *c, struct cell_host *host, const struct cell_spec *spec, const struct filter *filter);
 
-/* To be dumped after init, or restored from @from, which must outlive the cell. Between cell_init() and cell_build(). */
+/* To be dumped after init, or restored from @from, which must outlive the cell. Between cell_init() and
+ * cell_build(). */
 void cell_publish(struct cell *c);
 void cell_restore_from(struct cell *c, const struct snap *from, int signal_fd);
 
@@ -104,10 +120,26 @@ void cell_restore_from(struct cell *c, const struct snap *from, int signal_fd);
  * the stage. */
 NODISCARD int cell_build(struct cell *c, struct err *e);
 
-/* The same in two steps for a cell that is restored: after the first it is complete but for its runtime, with a worker that
+/* In two steps for a cell that is restored: after the first it is complete but for its runtime, with a worker that
  * waits; the second restores. */
 NODISCARD int cell_prepare(struct cell *c, struct err *e);
 NODISCARD int cell_resume(struct cell *c, struct err *e);
+
+/* The same for a process that has other things to do: nothing here waits, but for restores (PLAN_RESTORED), whose
+ * worker is waited for in cell_resume(); fsbox-spawn does not offer them yet.
+ *
+ * cell_begin() goes as far as letting the child run. cell_finish() takes its word: 0 when it has executed, 1 when
+ * there is none yet: watch c->barrier for reading and ask again. The time that this may take, CELL_ARRIVAL_MS, is
+ * the caller's to watch: cell_late() is the error then. After a failure of any of the three nothing is undone yet:
+ * cell_kill(), and when c->pidfd, if there is one, is readable, cell_try_release(). Then cell_retry() says whether
+ * to begin again. */
+NODISCARD int cell_begin(struct cell *c, struct err *e);
+NODISCARD int cell_finish(struct cell *c, struct err *e);
+int cell_late(struct cell *c, struct err *e);
+/* The cell has failed and is released. True when its child died before its first instruction, which some kernels
+ * do to everybody that clone3 puts into a group (see stages.c): the host's cells enter by themselves from now on,
+ * and this one is initialised anew, for one more cell_begin(). */
+NODISCARD bool cell_retry(struct cell *c);
 
 /* Ends every process of the cell now. Idempotent. */
 void cell_kill(struct cell *c);
@@ -117,6 +149,10 @@ bool cell_has_exited(struct cell *c, bool block);
 
 /* Ends and removes everything. Idempotent. A failure to remove something is reported, the rest is removed still. */
 int cell_release(struct cell *c, struct err *e);
+/* The same without waiting: -EAGAIN, with *e untouched, while PID 1 is not gone (watch c->pidfd), or while the
+ * kernel has not taken the last process out of the group, which takes an instant more (ask again in a millisecond;
+ * cell_release() gives it two seconds). Then call it again. */
+NODISCARD int cell_try_release(struct cell *c, struct err *e);
 
 /* Opens a mark; -1, which trace_end() ignores, without trace or room. @t may be NULL. */
 int trace_begin(struct cell_trace *t, const char *stage, bool inside);

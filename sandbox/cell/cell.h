@@ -3,7 +3,9 @@
  *   build.h    cell_host, cell: from plan to release, by stages
  *   code.h     the function's code, opened and looked at
  *   session.h  the conversation with the runtime of one cell
+ *   outcome.h  what the end of an init, a restore or a call means, in Lambda's words
  *   invoke.h   calls with Lambda's rules, over one cell at a time
+ *   policy.h   from the name of a policy to its filters
  *   publish.h  snapshots: making one, and the first word to its clones
  *
  * Each layer uses only those above it in this list. Nothing in this folder prints. */
@@ -12,5 +14,7 @@
 #include "cell/build.h"
 #include "cell/code.h"
 #include "cell/invoke.h"
+#include "cell/outcome.h"
+#include "cell/policy.h"
 #include "cell/publish.h"
 #include "cell/session.h"

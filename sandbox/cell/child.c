@@ -9,10 +9,12 @@
 
 #include <fcntl.h>
 #include <grp.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -67,17 +69,21 @@ static int child_ids(struct child *ch, struct err *e)
 	return child_follow_host(ch, e);
 }
 
-/* A change of ids clears it, hence after each. The host cannot have died unseen: it has just released us, and if it dies
- * from now on this ends the cell; if it died in between, its end of the barrier is closed. */
+/* A change of ids clears it, hence after each. The host cannot have died unseen: if it dies from now on this ends the cell.
+ * If it died before, its pidfd is readable; its end of the barrier tells only when no other child, born meanwhile, has a
+ * copy. A host that is dying this very moment has told its children already and is not counted as dead yet: both
+ * happen under the list of processes' lock (exit_notify()), which getpriority(2) of a group takes, too. */
 int child_follow_host(const struct child *ch, struct err *e)
 {
+	struct pollfd host = {.fd = ch->cell->host->self, .events = POLLIN};
 	char probe;
 	ssize_t left;
 
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
 		return err_sys(e, errno, "setting the parent death signal");
+	(void)syscall(SYS_getpriority, PRIO_PGRP, 0);
 	left = recv(ch->barrier, &probe, sizeof probe, MSG_DONTWAIT | MSG_PEEK);
-	return left == 0 ? err_sys(e, EPIPE, "following the host") : 0;
+	return left == 0 || poll(&host, 1, 0) == 1 ? err_sys(e, EPIPE, "following the host") : 0;
 }
 
 static int child_mounts(struct child *ch, struct err *e)

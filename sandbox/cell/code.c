@@ -295,9 +295,10 @@ static int open_layers(struct cell_spec *spec, const char *runtime_dir, struct c
 
 /* ---- The whole ---- */
 
-static int open_target(struct cell_spec *spec, const char *runtime_dir, struct cell_code *code, struct err *e)
+static int open_target(struct cell_spec *spec, const char *opened, const char *runtime_dir, struct cell_code *code,
+		       struct err *e)
 {
-	AUTO_FD int fd = open(spec->target, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	AUTO_FD int fd = open(opened, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	unsigned char head[CODE_HEAD];
 	struct code_look look = {0};
 	int r;
@@ -306,7 +307,7 @@ static int open_target(struct cell_spec *spec, const char *runtime_dir, struct c
 		return errno == ENOENT || errno == ENOTDIR
 			       ? err_set(e, ERR_NOT_FOUND, errno, "'%s': %s", spec->target, strerrordesc_np(errno))
 			       : err_sys(e, errno, "'%s'", spec->target);
-	code->path = spec->target;
+	code->path = opened;
 	r = open_package(spec, runtime_dir, &fd, &code->path, code, e);
 	if (r >= 0)
 		r = look_at(spec, fd, head, &look, e);
@@ -323,6 +324,12 @@ static int open_target(struct cell_spec *spec, const char *runtime_dir, struct c
 
 int code_open(struct cell_spec *spec, const char *runtime_dir, struct cell_code *ret, struct err *e)
 {
+	return code_open_by(spec, spec->target, runtime_dir, ret, e);
+}
+
+int code_open_by(struct cell_spec *spec, const char *target_opened, const char *runtime_dir, struct cell_code *ret,
+		 struct err *e)
+{
 	int r;
 
 	*ret = (struct cell_code){.fd = FD_NONE};
@@ -332,7 +339,7 @@ int code_open(struct cell_spec *spec, const char *runtime_dir, struct cell_code 
 	if (r == 1)
 		r = check_runtime(runtime_dir, ret->what.runtime, e);
 	else if (r == 0)
-		r = open_target(spec, runtime_dir, ret, e);
+		r = open_target(spec, target_opened, runtime_dir, ret, e);
 	if (r < 0)
 		code_close(ret);
 	return r;

@@ -21,6 +21,10 @@ struct cell_code {
  * one: the target is nothing that can be run. ERR_DENIED: it cannot be opened. ERR_UNSUPPORTED: this build has no such
  * runtime. */
 NODISCARD int code_open(struct cell_spec *spec, const char *runtime_dir, struct cell_code *ret, struct err *e);
+/* The same for a target that is opened by another name (of a descriptor, say); what the spec calls it says what it is taken
+ * for, and stands in messages. */
+NODISCARD int code_open_by(struct cell_spec *spec, const char *target_opened, const char *runtime_dir,
+			   struct cell_code *ret, struct err *e);
 void code_close(struct cell_code *c);
 
 /* Can this host run code of a runtime? What stands for it (a path) goes to @buf. ERR_NOT_FOUND, ERR_UNSUPPORTED. */

@@ -3,10 +3,12 @@
 
 #include "base/fd.h"
 #include "base/str.h"
+#include "sys/sys.h"
 
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
@@ -151,6 +153,24 @@ static int check_state_dir(const char *path, struct err *e)
 	return 0;
 }
 
+/* Root's state stands one directory deeper than /run/fsbox: there is the daemon's socket, too, for those who may use it. */
+#define ROOT_DIR "/run/fsbox"
+static int open_to_all(const char *path, struct err *e)
+{
+	struct stat st;
+
+	if (mkdir(path, 0755) < 0 && errno != EEXIST)
+		return err_sys(e, errno, "making '%s'", path);
+	if (lstat(path, &st) < 0)
+		return err_sys(e, errno, "looking at '%s'", path);
+	if (!S_ISDIR(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & 022))
+		return err_set(e, ERR_DENIED, EACCES, "'%s' is not a directory that root alone can write", path);
+	/* A narrow umask when it was made, or an older fsbox. */
+	if ((st.st_mode & 0755) != 0755 && chmod(path, 0755) < 0)
+		return err_sys(e, errno, "opening '%s' to all", path);
+	return 0;
+}
+
 /* Our uid as the outermost namespace that we can see numbers it: in a user namespace of their own two users may both be
  * uid 0, and must not share a directory in /tmp. */
 static uid_t outside_uid(void)
@@ -171,8 +191,11 @@ static int find_state_dir(struct cell_host *h, struct err *e)
 	struct err first = {0};
 
 	if (geteuid() == 0) {
-		(void)snprintf(h->state_dir, sizeof h->state_dir, "/run/fsbox");
-		int r = check_state_dir(h->state_dir, &first);
+		(void)snprintf(h->state_dir, sizeof h->state_dir, "%s/private", ROOT_DIR);
+		int r = open_to_all(ROOT_DIR, &first);
+
+		if (r == 0)
+			r = check_state_dir(h->state_dir, &first);
 		if (r == 0)
 			return 0;
 		if (h->facts.privileged)
@@ -253,7 +276,7 @@ int cell_host_open(const struct cell_spec *spec, const char *runtime_dir, struct
 	struct err swept = {0};
 	int r;
 
-	*h = (struct cell_host){.slots = FD_NONE, .target_fd = FD_NONE, .limits = !spec->no_limits};
+	*h = (struct cell_host){.self = FD_NONE, .slots = FD_NONE, .target_fd = FD_NONE, .limits = !spec->no_limits};
 	h->facts.euid = geteuid();
 	h->facts.egid = getegid();
 	h->facts.code = (struct spec_code){
@@ -270,6 +293,20 @@ int cell_host_open(const struct cell_spec *spec, const char *runtime_dir, struct
 	if (r < 0)
 		return r;
 	h->slots = r;
+	h->self = sys_pidfd_open(getpid());
+	if (h->self < 0) {
+		r = err_sys(e, h->self, "opening a pidfd of our own");
+		fd_closep(&h->slots);
+		return r;
+	}
+	h->born = mmap(NULL, CELL_MAX_SLOTS, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (h->born == MAP_FAILED) {
+		r = err_sys(e, errno, "making a page that children share");
+		h->born = NULL;
+		fd_closep(&h->self);
+		fd_closep(&h->slots);
+		return r;
+	}
 	/* What cannot be removed now stays in the table and is tried again by the next start; it must not stop this one. */
 	(void)!slots_sweep(h->slots, sweep_record, h, &swept);
 	if (h->limits) {
@@ -290,11 +327,23 @@ int cell_host_open(const struct cell_spec *spec, const char *runtime_dir, struct
 	return 0;
 }
 
+void cell_host_view(const struct cell_host *h, struct cell_host *ret)
+{
+	*ret = *h; /* what facts point at stays in @h */
+	ret->target_fd = FD_NONE;
+	ret->target_path = NULL;
+	ret->kdat = ret->dump_kdat = (struct buf){0};
+}
+
 void cell_host_close(struct cell_host *h)
 {
 	if (h->limits)
 		cg_parent_leave(&h->cg, &h->cg_parent);
 	fd_closep(&h->slots);
+	fd_closep(&h->self);
+	if (h->born)
+		(void)munmap(h->born, CELL_MAX_SLOTS);
+	h->born = NULL;
 	buf_done(&h->kdat);
 	buf_done(&h->dump_kdat);
 }

@@ -81,6 +81,8 @@ int enter_slot(struct cell *c, struct err *e)
 	if (r < 0)
 		return r;
 	c->slot = r;
+	if (c->host->born)
+		c->host->born[r] = 0;
 	(void)snprintf(rec.cgroup_name, sizeof rec.cgroup_name, "cell-%s", c->id);
 	if (c->host->limits)
 		(void)snprintf(rec.cgroup_parent, sizeof rec.cgroup_parent, "%s", c->host->cg_parent.path);
@@ -93,8 +95,10 @@ int undo_slot(struct cell *c, struct err *e)
 {
 	(void)e;
 	/* The record stays when something could not be removed: the next start tries again. */
-	if (c->slot >= 0 && !c->has_cg && c->quota.path[0] == '\0' && (c->pid == 0 || c->reaped))
-		slot_release(c->host->slots, c->slot);
+	if (c->slot < 0 || c->has_cg || c->quota.path[0] != '\0' || (c->pid != 0 && !c->reaped))
+		return 0;
+	c->died_at_birth = c->pid != 0 && c->host->born && !c->host->born[c->slot];
+	slot_release(c->host->slots, c->slot);
 	c->slot = -1;
 	return 0;
 }
@@ -124,7 +128,9 @@ int undo_cgroup(struct cell *c, struct err *e)
 	if (!c->has_cg)
 		return 0;
 
-	int r = cg_remove(&c->cg, e);
+	int r = c->no_wait ? cg_try_remove(&c->cg, e) : cg_remove(&c->cg, e);
+	if (r == -EAGAIN)
+		return r;
 	cg_close(&c->cg);
 	if (r == 0)
 		c->has_cg = false;
@@ -323,8 +329,11 @@ static pid_t clone_as_owner(struct cell *c, const struct clone_args *args, struc
 	int r = become_owner(c, &was);
 	pid_t pid = r < 0 ? r : sys_clone3(args);
 
-	if (pid == 0)
+	if (pid == 0) {
+		if (c->host->born)
+			c->host->born[c->slot] = 1;
 		child_main(c);
+	}
 	r = be_ourselves(c, &was);
 	if (r < 0 && pid > 0) { /* never seen; to go on with another uid would be worse than to stop */
 		c->pid = pid;
@@ -387,88 +396,13 @@ int undo_spawn(struct cell *c, struct err *e)
 	if (!fd_valid(c->pidfd))
 		return 0;
 	cell_kill(c);
-	if (!cell_has_exited(c, true))
+	if (!cell_has_exited(c, !c->no_wait) && c->no_wait)
+		return -EAGAIN;
+	if (!c->reaped)
 		return err_set(
 			e, ERR_BUSY, ETIMEDOUT,
 			"cell %s was killed, but a process of it (host pid %d or below) still hangs in the kernel",
 			c->id, c->pid);
 	fd_closep(&c->pidfd);
-	return 0;
-}
-
-/* What the child said of itself, with the hints that need words; the child only has numbers. It may have failed before
- * our side of the handover did, and then its account is the one that explains. */
-int explain_child(struct cell *c, int r, struct err *e)
-{
-	struct pollfd p = {.fd = c->barrier, .events = POLLIN};
-	struct err from = {0};
-
-	if (e->stage[0] == '\0' && poll(&p, 1, 0) == 1) {
-		int said = barrier_expect_exec(c->barrier, &c->exec_ns, NULL, &from);
-
-		if (said < 0 && from.stage[0]) {
-			*e = from;
-			r = said;
-		}
-	}
-	if (strcmp(e->stage, "mounts") == 0 && r == -EPERM)
-		return err_hint(
-			e, r,
-			"a container that hides parts of /proc does not allow a new one: run fsbox outside it, or "
-			"with an unmasked /proc");
-	if (strcmp(e->stage, "mounts") == 0 && r == -ENOENT)
-		return err_hint(e, r, "the prepared root is damaged; remove %s/%s", c->host->state_dir,
-				c->plan->skel_name);
-	if (strcmp(e->stage, "exec") == 0 && r == -ENOENT)
-		return err_hint(e, r, "the cell's root has no %s", c->plan->argv[0]);
-	return r;
-}
-
-/* A caller that the OOM killer spares, a daemon of the system perhaps, must not hand that on (proc(5), oom_score_adj). */
-static int unprotect(pid_t pid, struct err *e)
-{
-	char value[16], path[40];
-	int r;
-
-	if (fd_read_file_at(AT_FDCWD, "/proc/self/oom_score_adj", value, sizeof value) < 0 || value[0] != '-')
-		return 0;
-	(void)snprintf(path, sizeof path, "/proc/%d/oom_score_adj", pid);
-	r = fd_write_file_at(AT_FDCWD, path, "0", 1);
-	return r < 0 ? err_sys(e, r, "writing '0' to %s", path) : 0;
-}
-
-int enter_handover(struct cell *c, struct err *e)
-{
-	const struct cell_plan *p = c->plan;
-	const struct id_map uid = {p->map_inside, p->uid_outside, p->map_count};
-	const struct id_map gid = {p->map_inside, p->gid_outside, p->map_count};
-	int groups[BARRIER_MAX_FDS], n = 0;
-	int r = ids_write(c->pid, &uid, &gid, !p->privileged, e);
-
-	if (r == 0)
-		r = unprotect(c->pid, e);
-
-	if (r == 0 && c->has_cg)
-		r = n = cg_open_tasks(&c->cg, groups, c->host->clone_beside, e);
-	if (r >= 0)
-		r = barrier_release(c->barrier, groups, n, e);
-	while (n > 0)
-		fd_closep(&groups[--n]);
-	if (r >= 0)
-		r = c->role == PLAN_RESTORED ? barrier_expect_parked(c->barrier, &c->worker_pidfd, e)
-					     : barrier_expect_exec(c->barrier, &c->exec_ns, NULL, e);
-	if (r < 0)
-		return explain_child(c, r, e);
-	if (c->role != PLAN_RESTORED)
-		fd_closep(&c->barrier);
-	for (size_t i = 0; i < PLAN_MAX_MOUNTS; i++)
-		fd_closep(&c->mounts[i]);
-	return 0;
-}
-
-int undo_handover(struct cell *c, struct err *e)
-{
-	(void)e;
-	fd_closep(&c->barrier);
 	return 0;
 }

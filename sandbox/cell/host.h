@@ -22,6 +22,7 @@ int undo_spawn(struct cell *c, struct err *e);
 int enter_budget(struct cell *c, struct err *e);
 int enter_handover(struct cell *c, struct err *e);
 int undo_handover(struct cell *c, struct err *e);
+int enter_arrival(struct cell *c, struct err *e);
 
 /* What the child said of itself, with the hints that need words; *e is replaced when it explains more. Returns @r or its
  * code. */

@@ -4,9 +4,10 @@
 #include "cell/build.h"
 
 struct host_stage {
-	const char *name; /* the same word in errors, traces, fault tests and documents */
-	int (*enter)(struct cell *c, struct err *e);
-	int (*undo)(struct cell *c, struct err *e); /* idempotent; also correct after half an enter; may be NULL */
+	const char *name;                            /* the same word in errors, traces, fault tests and documents */
+	int (*enter)(struct cell *c, struct err *e); /* 1: not yet, to be entered again; "arrival" alone */
+	/* Idempotent; also correct after half an enter; may be NULL. -EAGAIN: not yet, when the cell is not to wait. */
+	int (*undo)(struct cell *c, struct err *e);
 };
 
 /* What the child works on: prepared before clone3, on the parent's stack, copied with its memory. */
@@ -76,10 +77,15 @@ NODISCARD int barrier_announce_exec(int fd);               /* child: exec is nex
 NODISCARD int barrier_announce_parked(int fd, int worker); /* child; @worker: a pidfd, which stays ours */
 /* Child, with @m as the place to make the message in: *m's bytes and len are set. */
 NODISCARD int barrier_send_bytes(int fd, struct barrier_msg *m);
-/* Host: waits for exec; *ret_exec_ns is when the child announced it. Bytes that come before are copied to @ret_bytes, which
- * may be NULL. */
+/* Host, without waiting: 0 when the child has executed, with *ret_exec_ns, which begins at 0, as it was announced; 1 not
+ * yet. Bytes that come before are added to @ret_bytes, which may be NULL. */
+NODISCARD int barrier_take_exec(int fd, uint64_t *ret_exec_ns, struct buf *ret_bytes, struct err *e);
+NODISCARD int barrier_take_parked(int fd, int *ret_worker, struct err *e);
+/* Sleeps until there is something to take: the failure of one that takes too long, at @deadline_ns. */
+NODISCARD int barrier_sleep(int fd, uint64_t deadline_ns, struct err *e);
+int barrier_late(struct err *e);
+/* Host: waits for exec, at most CELL_ARRIVAL_MS. */
 NODISCARD int barrier_expect_exec(int fd, uint64_t *ret_exec_ns, struct buf *ret_bytes, struct err *e);
-NODISCARD int barrier_expect_parked(int fd, int *ret_worker, struct err *e);
 
 /* slots.c: the table of cells in the state directory. */
 NODISCARD int slots_open(const char *state_dir, struct err *e);

@@ -1,4 +1,4 @@
-/* Private to cell/: from what a session saw to what a caller is told: status, Lambda's error type and message, and the
+/* From what a session saw to what a caller is told: status, Lambda's error type and message, and the
  * exit status of `fsbox run`. */
 #pragma once
 

@@ -3,7 +3,6 @@
 #include "base/clock.h"
 #include "base/fd.h"
 
-#include <poll.h>
 #include <stdio.h>
 #include <sys/uio.h>
 
@@ -80,6 +79,11 @@ const struct session_sink session_discard = {.room = discard_room,
 static bool tx_pending(const struct session *s)
 {
 	return s->tx_done < s->tx_prefix.len + s->tx_body_len;
+}
+
+bool session_sends(const struct session *s)
+{
+	return tx_pending(s);
 }
 
 static void tx_flush(struct session *s)
@@ -515,29 +519,27 @@ void session_drain_rest(struct session *s)
 
 /* ---- waiting ---- */
 
-enum { P_CHANNEL, P_SEND, P_OUT, P_ERR, P_EXIT, P_OOM, P_SIGNAL, P_SINK, P_COUNT };
-
-static void prepare(const struct session *s, struct pollfd *p)
+void session_poll(const struct session *s, struct pollfd p[SESSION_FDS])
 {
 	const bool room = s->sink->room(s->sink->arg) > 0;
 	const bool oom = s->cell->has_cg && fd_valid(s->cell->cg.oom_event);
 
-	for (int i = 0; i < P_COUNT; i++)
+	for (int i = 0; i < SESSION_FDS; i++)
 		p[i] = (struct pollfd){.fd = -1};
 	if (s->channel_open)
-		p[P_CHANNEL] = (struct pollfd){.fd = s->cell->out, .events = POLLIN};
+		p[SESSION_FD_CHANNEL] = (struct pollfd){.fd = s->cell->out, .events = POLLIN};
 	if (tx_pending(s))
-		p[P_SEND] = (struct pollfd){.fd = s->cell->in, .events = POLLOUT};
+		p[SESSION_FD_SEND] = (struct pollfd){.fd = s->cell->in, .events = POLLOUT};
 	if (s->stdout_open && room)
-		p[P_OUT] = (struct pollfd){.fd = s->cell->std_out, .events = POLLIN};
+		p[SESSION_FD_OUT] = (struct pollfd){.fd = s->cell->std_out, .events = POLLIN};
 	if (s->stderr_open && room)
-		p[P_ERR] = (struct pollfd){.fd = s->cell->std_err, .events = POLLIN};
+		p[SESSION_FD_ERR] = (struct pollfd){.fd = s->cell->std_err, .events = POLLIN};
 	if (!s->cell->reaped)
-		p[P_EXIT] = (struct pollfd){.fd = s->cell->pidfd, .events = POLLIN};
+		p[SESSION_FD_EXIT] = (struct pollfd){.fd = s->cell->pidfd, .events = POLLIN};
 	if (oom)
-		p[P_OOM] = (struct pollfd){.fd = s->cell->cg.oom_event, .events = POLLIN};
-	p[P_SIGNAL] = (struct pollfd){.fd = s->signal_fd, .events = POLLIN};
-	p[P_SINK] = (struct pollfd){.fd = s->sink->wants(s->sink->arg), .events = POLLOUT};
+		p[SESSION_FD_OOM] = (struct pollfd){.fd = s->cell->cg.oom_event, .events = POLLIN};
+	p[SESSION_FD_SIGNAL] = (struct pollfd){.fd = s->signal_fd, .events = POLLIN};
+	p[SESSION_FD_SINK] = (struct pollfd){.fd = s->sink->wants(s->sink->arg), .events = POLLOUT};
 }
 
 /* v1 has no memory.oom.group: its event says that the limit was hit, and comes before the kernel chooses, kills and counts.
@@ -570,54 +572,62 @@ static enum session_event dispatch(struct session *s, const struct pollfd *p)
 {
 	enum session_event ev = SESSION_DEADLINE;
 
-	if (p[P_SINK].revents)
+	if (p[SESSION_FD_SINK].revents)
 		s->sink->writable(s->sink->arg);
-	if (p[P_SEND].revents)
+	if (p[SESSION_FD_SEND].revents)
 		tx_flush(s);
-	if (p[P_OUT].revents && read_output(s, s->cell->std_out, 1))
+	if (p[SESSION_FD_OUT].revents && read_output(s, s->cell->std_out, 1))
 		s->stdout_open = false;
-	if (p[P_ERR].revents && read_output(s, s->cell->std_err, 2))
+	if (p[SESSION_FD_ERR].revents && read_output(s, s->cell->std_err, 2))
 		s->stderr_open = false;
-	if (p[P_OOM].revents && oom_killed(s))
+	if (p[SESSION_FD_OOM].revents && oom_killed(s))
 		return SESSION_OOM;
-	if (p[P_CHANNEL].revents)
+	if (p[SESSION_FD_CHANNEL].revents)
 		ev = read_channel(s);
-	if (ev == SESSION_DEADLINE && p[P_SIGNAL].revents)
+	if (ev == SESSION_DEADLINE && p[SESSION_FD_SIGNAL].revents)
 		ev = SESSION_SIGNAL;
-	if (p[P_EXIT].revents)
+	if (p[SESSION_FD_EXIT].revents)
 		(void)cell_has_exited(s->cell, false);
 	return ev;
 }
 
-static enum session_event wait_event(struct session *s, uint64_t deadline_ns)
+/* PID 1 is gone: what it still said, then that. */
+static enum session_event after_end(struct session *s)
+{
+	enum session_event ev = SESSION_DEADLINE;
+
+	while (ev == SESSION_DEADLINE && s->channel_open)
+		ev = read_channel(s);
+	return ev == SESSION_DEADLINE ? SESSION_ENDED : ev;
+}
+
+enum session_event session_step(struct session *s, const struct pollfd p[SESSION_FDS])
 {
 	/* A read may have brought more than one frame. */
 	enum session_event ev = s->broken ? SESSION_DEADLINE : take_frames(s);
 
-	while (ev == SESSION_DEADLINE) {
-		struct pollfd p[P_COUNT];
-
-		if (s->cell->reaped) {
-			while (ev == SESSION_DEADLINE && s->channel_open)
-				ev = read_channel(s);
-			return ev == SESSION_DEADLINE ? SESSION_ENDED : ev;
-		}
-		prepare(s, p);
-
-		int n = poll(p, P_COUNT, timeout_ms(deadline_ns));
-		if (n > 0)
-			ev = dispatch(s, p);
-		if (ev == SESSION_DEADLINE && clock_mono_ns() >= deadline_ns)
-			return SESSION_DEADLINE;
-	}
-	return ev;
+	if (ev == SESSION_DEADLINE && p && !s->cell->reaped)
+		ev = dispatch(s, p);
+	if (ev == SESSION_DEADLINE && s->cell->reaped)
+		ev = after_end(s);
+	/* A runtime that outlived what the kernel killed for the limit may have answered; on v2, where the whole group
+	 * dies at once, it could not have. */
+	return (ev == SESSION_DONE || ev == SESSION_ERROR) && oom_killed(s) ? SESSION_OOM : ev;
 }
 
 enum session_event session_wait(struct session *s, uint64_t deadline_ns)
 {
-	enum session_event ev = wait_event(s, deadline_ns);
+	enum session_event ev = session_step(s, NULL);
 
-	/* A runtime that outlived what the kernel killed for the limit may have answered; on v2, where the whole group
-	 * dies at once, it could not have. */
-	return (ev == SESSION_DONE || ev == SESSION_ERROR) && oom_killed(s) ? SESSION_OOM : ev;
+	while (ev == SESSION_DEADLINE) {
+		struct pollfd p[SESSION_FDS];
+
+		session_poll(s, p);
+
+		int n = poll(p, SESSION_FDS, timeout_ms(deadline_ns));
+		ev = session_step(s, n > 0 ? p : NULL);
+		if (ev == SESSION_DEADLINE && clock_mono_ns() >= deadline_ns)
+			return SESSION_DEADLINE;
+	}
+	return ev;
 }

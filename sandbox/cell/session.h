@@ -8,6 +8,8 @@
 #include "cell/build.h"
 #include "runtime/channel.h"
 
+#include <poll.h>
+
 enum session_event {
 	SESSION_DEADLINE,   /* the time given to session_wait() is over */
 	SESSION_READY,      /* init is done; from now on calls may be sent */
@@ -100,6 +102,26 @@ NODISCARD int session_snapshot(struct session *s, struct err *e);
 NODISCARD int session_restore(struct session *s, const struct chan_restore *r, const char *const *env, struct err *e);
 /* Has the runtime draw from every source of randomness that it knows: SESSION_DRAWN. */
 NODISCARD int session_draw(struct session *s, struct err *e);
+
+/* For callers with a loop of their own: what the session waits for, by place; a place without descriptor has fd -1. The
+ * caller may leave out places that it hears of in another way. */
+enum {
+	SESSION_FD_CHANNEL,
+	SESSION_FD_SEND,
+	SESSION_FD_OUT,
+	SESSION_FD_ERR,
+	SESSION_FD_EXIT,
+	SESSION_FD_OOM,
+	SESSION_FD_SIGNAL,
+	SESSION_FD_SINK,
+	SESSION_FDS
+};
+void session_poll(const struct session *s, struct pollfd p[SESSION_FDS]);
+/* Does what the revents in @p (NULL: none) allow, without waiting. SESSION_DEADLINE: nothing to tell. After any other event
+ * it is to be called again without @p until it says so, for one read may have brought more than one frame. */
+NODISCARD enum session_event session_step(struct session *s, const struct pollfd p[SESSION_FDS]);
+/* Is there something for SESSION_FD_SEND to wait for? */
+bool session_sends(const struct session *s);
 
 /* Waits until @deadline_ns (CLOCK_MONOTONIC) for the next event. */
 NODISCARD enum session_event session_wait(struct session *s, uint64_t deadline_ns);

@@ -1,14 +1,14 @@
 /* A cell's building, as two tables. The host walks the first; its "spawn" makes the child, which walks the second up to
  * exec. A stage's name is the same word in errors, traces, fault tests and docs/cell-lifecycle.md.
  *
- *   slot ─ plan ─ cgroup ─ netns ─ rootfs ─ pipes ─ spawn ─ budget ─ handover ────────────────────────────────► running
+ *   slot ─ plan ─ cgroup ─ netns ─ rootfs ─ pipes ─ spawn ─ budget ─ handover ─ arrival ──────────────────────► running
  *                                                     ╚═ namespaces ─ net ─ ids ─ mounts ─ pivot ─ files ─ session ─
  *                                                        limits ─ caps ─ filter ─ exec
  *
  * A cell whose runtime is restored goes the same way. Before "limits" its child starts a CRIU beside itself and waits, and
  * the host has one stage more:
  *
- *   … handover ───────────────────────────► restore ─────────────────────────────────────────────────────────► running
+ *   … handover ─ arrival ─────────────────► restore ─────────────────────────────────────────────────────────► running
  *     ╚═ … session ─ tmp ─ worker … waits … settle ─ user ─ limits ─ caps ─ filter ─ exec
  *
  * Undo runs backwards over the host's stages, is idempotent, and is also the normal release. */
@@ -31,7 +31,8 @@ const struct host_stage host_stages[] = {
 	{ "pipes",    enter_pipes,    undo_pipes    },
 	{ "spawn",    enter_spawn,    undo_spawn    },  /* clone3 into the cgroup; undo kills and reaps */
 	{ "budget",   enter_budget,   NULL          },  /* v1 groups and all limits, while the child makes namespaces */
-	{ "handover", enter_handover, undo_handover },  /* id maps, then wait for the child's exec, or until it is prepared */
+	{ "handover", enter_handover, undo_handover },  /* id maps; lets the child go on */
+	{ "arrival",  enter_arrival,  NULL          },  /* takes the child's word: it has executed, or is prepared for a restore */
 	{ "restore",  enter_restore,  undo_restore  },  /* the runtime comes out of its image; nothing to do for others */
 };
 /* clang-format on */
@@ -81,63 +82,123 @@ static int unwind(struct cell *c, size_t n, struct err *e)
 	while (n-- > 0) {
 		int r = host_stages[n].undo ? host_stages[n].undo(c, e) : 0;
 
-		if (r < 0 && result == 0)
+		if (r < 0 && (result == 0 || result == -EAGAIN))
 			result = r;
 	}
 	return result;
 }
 
-/* The stages from @first up to @end. */
-static int walk(struct cell *c, size_t first, size_t end, struct err *e)
+/* The stages up to @end. 1 when one is not done yet. After a failure c->at is the stage that failed. */
+static int walk(struct cell *c, size_t end, struct err *e)
 {
-	for (size_t i = first; i < end; i++) {
-		int mark = trace_begin(c->host->trace, host_stages[i].name, false);
-		int r = stage_fault(host_stages[i].name, e);
+	for (; c->at < end; c->at++) {
+		const char *name = host_stages[c->at].name;
+		int r = 0;
 
-		if (r == 0)
-			r = host_stages[i].enter(c, e);
-		trace_end(c->host->trace, mark);
-		if (r < 0) {
-			struct err cleanup = {0}; /* must not hide why the stage failed */
-
-			if (e->stage[0] == '\0')
-				(void)snprintf(e->stage, sizeof e->stage, "%s", host_stages[i].name);
-			(void)unwind(c, i + 1, &cleanup);
-			return r;
+		if (!c->entered) {
+			c->mark = trace_begin(c->host->trace, name, false);
+			r = stage_fault(name, e);
 		}
+		if (r == 0)
+			r = host_stages[c->at].enter(c, e);
+		c->entered = r == 1;
+		if (c->entered)
+			return 1;
+		trace_end(c->host->trace, c->mark);
+		if (r < 0 && e->stage[0] == '\0')
+			(void)snprintf(e->stage, sizeof e->stage, "%s", name);
+		if (r < 0)
+			return r;
 	}
 	return 0;
 }
 
-/* A process that clone3 puts into a group is killed at birth when its parent's own cgroup2 group was ever ended by
- * cgroup.kill (seen on Linux 6.18): fork compares the two groups' counts of kills. */
-static bool killed_at_birth(const struct cell *c)
+/* The table's last: "restore". Before it: "arrival". */
+#define ARRIVED  (n_host_stages - 1)
+#define RELEASED (n_host_stages - 2)
+
+int cell_begin(struct cell *c, struct err *e)
 {
-	return !c->host->clone_beside && c->reaped && c->exit.si_code == CLD_KILLED && c->exit.si_status == SIGKILL;
+	return walk(c, RELEASED, e);
+}
+
+int cell_finish(struct cell *c, struct err *e)
+{
+	return walk(c, ARRIVED, e);
+}
+
+int cell_late(struct cell *c, struct err *e)
+{
+	int r = barrier_late(e);
+
+	if (e->stage[0] == '\0')
+		(void)snprintf(e->stage, sizeof e->stage, "%s", host_stages[c->at].name);
+	return r;
+}
+
+/* A process that clone3 puts into a group is killed at birth when its parent's own cgroup2 group was ever ended by
+ * cgroup.kill (seen on Linux 6.18): fork compares the two groups' counts of kills. The host notices when it lets the child
+ * go on, or waits for its word. */
+bool cell_retry(struct cell *c)
+{
+	const struct cell was = *c;
+
+	if (c->host->clone_beside || !c->host->born || !c->reaped || c->at < RELEASED - 1 || was.slot >= 0 ||
+	    c->exit.si_code != CLD_KILLED || c->exit.si_status != SIGKILL || !c->died_at_birth)
+		return false;
+	c->host->clone_beside = true;
+	cell_init(c, was.host, was.spec, was.filter);
+	c->role = was.role;
+	c->from = was.from;
+	c->signal_fd = was.signal_fd;
+	return true;
+}
+
+/* For callers who have nothing else to do. */
+static int arrive(struct cell *c, struct err *e)
+{
+	const uint64_t deadline = clock_mono_ns() + CELL_ARRIVAL_MS * NS_PER_MS;
+	int r = cell_begin(c, e);
+
+	while (r == 0 && (r = cell_finish(c, e)) == 1) {
+		r = barrier_sleep(c->barrier, deadline, e);
+		if (r < 0)
+			return cell_late(c, e);
+	}
+	return r;
+}
+
+/* After a failure, whose account a failure of undoing must not hide. */
+static void undo_all(struct cell *c)
+{
+	struct err cleanup = {0};
+
+	(void)cell_release(c, &cleanup);
 }
 
 int cell_prepare(struct cell *c, struct err *e)
 {
-	const size_t end = n_host_stages - 1; /* all but "restore" */
-	int r = walk(c, 0, end, e);
+	int r = arrive(c, e);
 
-	if (r < 0 && killed_at_birth(c)) {
-		const struct cell was = *c;
-
-		c->host->clone_beside = true;
-		cell_init(c, was.host, was.spec, was.filter);
-		c->role = was.role;
-		c->from = was.from;
-		c->signal_fd = was.signal_fd;
-		*e = (struct err){0};
-		r = walk(c, 0, end, e);
-	}
+	if (r == 0)
+		return 0;
+	undo_all(c);
+	if (!cell_retry(c))
+		return r;
+	*e = (struct err){0};
+	r = arrive(c, e);
+	if (r < 0)
+		undo_all(c);
 	return r;
 }
 
 int cell_resume(struct cell *c, struct err *e)
 {
-	return walk(c, n_host_stages - 1, n_host_stages, e);
+	int r = walk(c, n_host_stages, e);
+
+	if (r < 0)
+		undo_all(c);
+	return r;
 }
 
 int cell_build(struct cell *c, struct err *e)
@@ -149,6 +210,13 @@ int cell_build(struct cell *c, struct err *e)
 
 int cell_release(struct cell *c, struct err *e)
 {
+	c->no_wait = false;
+	return unwind(c, n_host_stages, e);
+}
+
+int cell_try_release(struct cell *c, struct err *e)
+{
+	c->no_wait = true;
 	return unwind(c, n_host_stages, e);
 }
 

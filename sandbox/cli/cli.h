@@ -48,12 +48,6 @@ NODISCARD int cli_find_runtime(char *buf, size_t size, struct err *e);
 /* Directory of fsbox-spawn and fsboxd: the executable's own (build tree) or PREFIX/libexec/fsbox. */
 NODISCARD int cli_find_programs(char *buf, size_t size, struct err *e);
 
-/* The two filters of a policy given by name or file: @base before exec, @runtime after init. Free with policy_unload(). */
-NODISCARD int policy_load(const char *name, struct filter *base, struct filter *runtime, struct err *e);
-/* A filter that comes after init is for runtimes that take it: not for a custom one, whose programs run by then. */
-NODISCARD int policy_check(const char *name, const struct filter *runtime, enum spec_runtime kind, struct err *e);
-void policy_unload(struct filter *base, struct filter *runtime);
-
 /* Writes all of it to a descriptor of ours that may block, unless @signal_fd becomes readable first: -ECANCELED then, so
  * that a reader who stalls cannot keep fsbox from ending. Never leaves the descriptor's flags changed: others share it. */
 NODISCARD int cli_write(int fd, const void *data, size_t len, int signal_fd);

@@ -88,25 +88,9 @@ int filter_build(const struct policy *p, struct filter *ret_filter, struct err *
 	return filter_build_for(p, filter_arch_native(), ret_filter, e);
 }
 
-void filter_done(struct filter *f)
-{
-	if (!f->borrowed)
-		free(f->insns);
-	*f = (struct filter){0};
-}
-
 const char *filter_syscall_name(int nr)
 {
 	static char name[CALL_NAME_ROOM];
 
 	return filter_call_name(filter_arch_native(), nr, name) ? name : NULL;
-}
-
-int filter_install(const struct filter *f)
-{
-	struct sock_fprog prog = {.len = (unsigned short)f->len, .filter = f->insns};
-
-	if (f->len == 0)
-		return 0;
-	return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &prog) < 0 ? -errno : 0;
 }

@@ -65,7 +65,7 @@ struct host_facts {
 	uid_t euid;
 	gid_t egid;
 	uint32_t range_base;       /* first outside id of this cell's range; privileged only */
-	const char *state_dir;     /* where skeletons live: /run/fsbox or the user's own */
+	const char *state_dir;     /* where skeletons live: /run/fsbox/private or the user's own */
 	const char *runtime_dir;   /* host directory with init and native */
 	const char *dev_dir;       /* prepared device nodes; NULL: bind the host's one by one */
 	const char *tmp_source;    /* directory with a project quota for --tmp-dir, or NULL */

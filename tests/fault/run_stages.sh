@@ -11,7 +11,7 @@ case $FSBOX_BUILD in
 *) FSBOX=$FSBOX_BUILD/fault/fsbox ;;
 esac
 
-HOST_STAGES="slot plan cgroup netns rootfs pipes spawn budget handover restore"
+HOST_STAGES="slot plan cgroup netns rootfs pipes spawn budget handover arrival restore"
 CHILD_STAGES="namespaces net ids mounts pivot files session limits caps filter exec"
 RESTORE_STAGES="tmp worker settle user" # of the child, between session and limits
 

@@ -277,7 +277,7 @@ world_lines() {
 			fsbox | fsbox-init | native) echo "process $world_name ${world_comm%/comm}" ;;
 			esac
 		done
-		for world_state in /run/fsbox "$T/xdg/fsbox"; do
+		for world_state in /run/fsbox/private "$T/xdg/fsbox"; do
 			[ -d "$world_state" ] || continue
 			find "$world_state" -mindepth 1 -maxdepth 1 ! -name 'root-*' ! -name dev ! -name cells \
 				! -name '*.lock' ! -name 'criu-*.kdat' -printf 'state %p\n'

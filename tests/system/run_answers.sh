@@ -305,7 +305,7 @@ test_a_trace_is_json_with_every_stage() {
 	need_root
 	watch_world
 	cell_status 0 --trace "$T/trace.json" "$FUNCTIONS/echo.so"
-	for stage in slot plan cgroup netns rootfs pipes spawn budget handover namespaces net ids mounts pivot session limits \
+	for stage in slot plan cgroup netns rootfs pipes spawn budget handover arrival namespaces net ids mounts pivot session limits \
 		caps filter exec init call release; do
 		check_true "[.. | .name? // empty] | index(\"$stage\") != null" "$T/trace.json"
 	done

@@ -1,0 +1,118 @@
+/* fsboxd: cells for other programs, through a Unix socket. One thread, one loop, no privileges.
+ *
+ *   link.h        the conversation with fsbox-spawn, who has the privileges
+ *   function.h    what is deployed, and how much of the host it may take
+ *   unit.h        cells: from "make one" to "it is gone"
+ *   invocation.h  calls: queued, run once, answered
+ *   answers.h     all of that as JSON
+ *   methods.h     org.fsbox.Sandbox as a table
+ *
+ * Each uses only those above it in this list; what has to go the other way are the hooks in struct daemon. */
+#pragma once
+
+#include "base/clock.h"
+#include "base/loop.h"
+#include "cell/cell.h"
+#include "daemon/journal.h"
+#include "daemon/once.h"
+#include "daemon/peers.h"
+#include "daemon/server.h"
+#include "daemon/store.h"
+#include "wire/spawn.h"
+
+enum {
+	NAME_BYTES = SPEC_MAX_NAME + 1,
+	INVOCATION_BYTES = 130, /* chosen by clients: 1 to 128 of [A-Za-z0-9_.:-]; and a mark */
+	LEASE_BYTES = 33,
+	UNIT_ID_BYTES = 16,
+	RESULTS_KEPT = 1024, /* of invocations whose clients chose the id */
+	RESULT_KEPT_S = 60,
+	LOG_TAIL = 4096, /* Lambda's, of an answer with logs */
+};
+
+enum event_kind { EV_DEPLOYED, EV_UNDEPLOYED, EV_STARTED, EV_READY, EV_ENDED, EV_CALLED, EV_PAUSED, EV_RESUMED };
+enum log_stream { LOG_STDOUT, LOG_STDERR, LOG_PLATFORM };
+
+struct config {
+	uint64_t keep_ns;      /* an idle cell ends after it */
+	uint64_t memory_bytes; /* what the limits of all cells may add up to */
+	uint32_t max_cells;
+	uint32_t max_queued; /* calls that wait, all told */
+	double overcommit;   /* CPU shares of the cells that are busy may add up to so many times the CPUs */
+	const char *policy_file;
+	const char *vendor;
+	bool no_freeze;
+};
+
+struct function;
+struct unit;
+struct invocation;
+
+/* What one uid has taken of the budgets. */
+struct account {
+	uid_t uid;
+	uint32_t cells, queued;
+	uint64_t memory_bytes;
+	double busy_cpus;
+	struct account *next;
+};
+
+struct daemon {
+	struct loop loop;
+	struct config config;
+	struct server *server;
+	struct link *link;
+	struct peers peers;
+	struct store store;
+	struct once once;
+	struct journal events, logs;
+	struct cg_host cg; /* for reading the cells' groups */
+	char boot_id[37];
+	uint64_t run; /* of fsbox-spawn */
+	bool privileged, limits;
+	char runtime_dir[512];
+	uint32_t reloaded; /* number in the store */
+	uint32_t n_cpus;
+	uint64_t started_ms;
+
+	struct function *functions;
+	struct unit *units;
+	struct invocation *invocations; /* all that are open or kept */
+	struct account *accounts;
+	struct invocation **by_id; /* table of those whose clients chose the id */
+	uint32_t n_kept;
+
+	uint32_t n_units, n_queued;
+	uint64_t memory_bytes; /* limits of the cells that are there */
+	double busy_cpus;      /* shares of those that run a call */
+	uint64_t n_calls, n_rejected;
+
+	uint32_t last_function;
+	uint64_t last_unit;
+	/* By slot, the number of the unit that runs a call; in a file that outlives this process, so that the next
+	 * one knows which cells are in the middle of something. */
+	uint64_t *busy;
+	struct unit *slots[CELL_MAX_SLOTS];
+
+	/* To those who follow events and logs: something was added. */
+	void (*on_event)(struct daemon *d);
+	void (*on_log)(struct daemon *d);
+	/* A function, a cell or room has become free: whose call is next? */
+	void (*on_room)(struct daemon *d, struct function *f);
+	bool stopping, failed;
+};
+
+/* Events as Subscribe tells them. @u, @v may be NULL. */
+void daemon_event(struct daemon *d, enum event_kind kind, const struct function *f, const struct unit *u,
+		  const char *invocation, const char *status, const char *detail);
+
+/* A line for the operator: "fsboxd: …". */
+void daemon_complain(const struct err *e);
+
+/* Of this uid; made when it is not there, NULL when memory is out. */
+struct account *account_of(struct daemon *d, uid_t uid);
+
+static inline int64_t wall_ms(void)
+{
+	return (int64_t)(clock_wall_ns() / NS_PER_MS);
+}

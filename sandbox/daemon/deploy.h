@@ -1,0 +1,27 @@
+/* Deploying: from a spec and its files to a function that fsbox-spawn knows.
+ *
+ *   parent    reads the spec, checks it against the caller's rights, has files opened with the caller's own permission
+ *   child     looks at the files: what a file system does not answer, an archive that takes minutes or a parser that
+ *             fails concern this child alone (prepare.h)
+ *   parent    checks the child's datagram as anybody's, sends it to fsbox-spawn, keeps the deployment
+ */
+#pragma once
+
+#include "daemon/answers.h"
+
+/* The calls. */
+void method_deploy(struct daemon *d, struct call *c);
+void method_undeploy(struct daemon *d, struct call *c);
+/* Its client is gone: what is under way goes on without it. */
+void deploy_client_gone(struct daemon *d, struct call *c);
+
+/* From the link. */
+void deploy_opened(struct daemon *d, const struct spawn_opened *m, int *fd);
+void deploy_done(struct daemon *d, const struct spawn_done *m);
+
+/* At the start, when it is known what fsbox-spawn has: takes over the functions that it knows from before, and deploys
+ * those of the store that it does not know, as far as everybody may open their files. */
+void deploy_known(struct daemon *d, const struct spawn_function *m);
+void deploy_stored(struct daemon *d);
+/* Ends a function; its idle cells leave, what waits is refused. */
+void deploy_forget(struct function *f, const char *why);

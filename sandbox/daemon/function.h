@@ -1,0 +1,77 @@
+/* Functions: what was deployed, by owner and name, and what of the host's budgets it may take. */
+#pragma once
+
+#include "daemon/link.h"
+
+enum { LATENCIES = 512, DIGEST_BYTES = 33 };
+
+struct function {
+	struct daemon *d;
+	struct function *next;
+	uint32_t number; /* fsbox-spawn's name for it */
+	uid_t owner;
+	gid_t gid;
+	gid_t *groups;
+	size_t n_groups;
+	struct account *account;
+	char name[NAME_BYTES];
+	char digest
+		[DIGEST_BYTES]; /* of the spec and of what its files are: two deployments with the same one are the same */
+	char *spec_text;        /* as it was deployed, for who asks */
+	char *path;             /* where the code was, "" when it came as a descriptor without a name */
+	struct cell_spec spec;
+	enum spec_runtime runtime;
+	struct filter filter; /* to be added by the runtime after init */
+	struct cell_code code;
+	uint32_t provisioned, reserved, max_cells; /* 0: none */
+	double share;                              /* CPUs that one busy cell may use */
+	int64_t created_ms;
+	bool defined;   /* fsbox-spawn knows it */
+	bool forgotten; /* undeployed or replaced: goes with its last cell */
+
+	uint32_t n_units, n_starting, n_idle, n_busy; /* n_units has the others, and those that end */
+	uint32_t n_queued;
+	struct unit *free; /* idle, for anybody's call; the one used last first */
+	uint32_t n_free;
+	struct invocation *queue, **queue_end;
+	uint32_t init_failures; /* in a row */
+	struct timer again;     /* when provisioned cells are tried again */
+	uint64_t calls, failures, rejected, cold_starts;
+	uint64_t service_ns; /* of a call, smoothed */
+	uint32_t latency_us[LATENCIES];
+	uint32_t n_latencies;
+};
+
+struct function *function_find(struct daemon *d, uid_t owner, const char *name);
+struct function *function_by_number(struct daemon *d, uint32_t number);
+/* Not in the list yet; freed with function_free() as long as it is not. NULL when memory is out. */
+struct function *function_new(struct daemon *d, uid_t owner, const char *name);
+void function_free(struct function *f);
+/* Into the list; its last cell, or its number, is needed no more when function_forget() was called. */
+void function_add(struct function *f);
+/* No new call finds it. Its idle cells are ended by the caller, who then calls function_release(). */
+void function_forget(struct function *f);
+/* Frees one that was forgotten when it has neither cells nor calls. */
+void function_release(struct function *f);
+
+/* What keeps a function from having one more cell. */
+enum shortage {
+	SHORT_OF_NOTHING,
+	SHORT_OF_CELLS,
+	SHORT_OF_MEMORY,
+	SHORT_OF_OWN_CELLS,
+	SHORT_OF_OWN_MEMORY,
+	SHORT_OF_CPU
+};
+const char *shortage_name(enum shortage s); /* "cells", "memory", … as CapacityExhausted.resource */
+/* Budgets, what others have reserved, the owner's rights. */
+enum shortage function_may_start(const struct function *f);
+/* May one more of its cells be busy? */
+enum shortage function_may_run(const struct function *f);
+/* Would one more cell find the CPU to run? */
+bool function_wants_cell(const struct function *f);
+const struct rights *function_rights(const struct function *f);
+
+void function_latency(struct function *f, uint64_t ns);
+/* Percentile @p (0 … 1) of the last calls' durations in µs; 0 without any. */
+uint32_t function_percentile(const struct function *f, double p);

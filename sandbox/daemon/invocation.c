@@ -1,0 +1,711 @@
+#include "daemon/invocation.h"
+
+#include "base/fd.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+
+const struct invocation_ops *invocation_ops;
+
+enum { TABLE = 4096, PROVISION_RETRY_S = 5, INIT_TRIES = 2 };
+
+/* ---- Those that are known ---- */
+
+static struct invocation **place_of(struct daemon *d, uid_t owner, const char *id)
+{
+	uint32_t h = owner * 2654435761U;
+
+	if (!d->by_id)
+		d->by_id = calloc(TABLE, sizeof(struct invocation *));
+	for (; *id; id++)
+		h = (h ^ (unsigned char)*id) * 16777619U;
+	return d->by_id ? &d->by_id[h % TABLE] : NULL;
+}
+
+struct invocation *invocation_find(struct daemon *d, uid_t owner, const char *id)
+{
+	struct invocation **at = place_of(d, owner, id);
+	struct invocation *v = at ? *at : NULL;
+
+	while (v && (v->owner != owner || strcmp(v->id, id) != 0))
+		v = v->same;
+	return v;
+}
+
+static void draw_uuid(char *to)
+{
+	unsigned char u[16] = {0};
+
+	(void)!getrandom(u, sizeof u, 0);
+	u[6] = (unsigned char)((u[6] & 0x0f) | 0x40); /* version 4: RFC 9562, section 5.4 */
+	u[8] = (unsigned char)((u[8] & 0x3f) | 0x80);
+	(void)snprintf(to, REQUEST_ID_LEN + 1, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x",
+		       u[0], u[1], u[2], u[3], u[4], u[5], u[6], u[7], u[8], u[9], u[10], u[11], u[12], u[13], u[14],
+		       u[15]);
+}
+
+struct invocation *invocation_new(struct daemon *d, struct function *f, uid_t owner, const char *id)
+{
+	struct invocation *v = calloc(1, sizeof *v);
+	struct invocation **same = v && id ? place_of(d, owner, id) : NULL;
+
+	if (!v || (id && !same)) {
+		free(v);
+		return NULL;
+	}
+	*v = (struct invocation){
+		.d = d, .f = f, .owner = owner, .chosen = id != NULL, .arrived_ns = clock_mono_ns(), .refusal = ""};
+	draw_uuid(v->request_id);
+	(void)snprintf(v->id, sizeof v->id, "%s", id ? id : v->request_id);
+	(void)snprintf(v->function, sizeof v->function, "%s", f->name);
+	v->next = d->invocations;
+	v->at = &d->invocations;
+	if (v->next)
+		v->next->at = &v->next;
+	d->invocations = v;
+	if (same) {
+		v->same = *same;
+		*same = v;
+	}
+	return v;
+}
+
+static void free_invocation(void *arg)
+{
+	struct invocation *v = arg;
+
+	loop_disarm(&v->d->loop, &v->timer);
+	loop_forget(&v->d->loop, &v->dispatch);
+	*v->at = v->next;
+	if (v->next)
+		v->next->at = v->at;
+	if (v->chosen) {
+		struct invocation **at = place_of(v->d, v->owner, v->id);
+
+		while (*at != v)
+			at = &(*at)->same;
+		*at = v->same;
+		v->d->n_kept -= v->state == INVOCATION_OVER;
+	}
+	buf_done(&v->event_text);
+	if (v->event_map)
+		(void)munmap(v->event_map, v->event_len);
+	buf_done(&v->error_message);
+	buf_done(&v->error_document);
+	buf_done(&v->answer);
+	free(v);
+}
+
+bool invocation_attach(struct invocation *v, struct call *c, bool answer_fd, bool logs, bool stream)
+{
+	struct waiter *w = calloc(1, sizeof *w), **at = &v->waiters;
+
+	if (!w)
+		return false;
+	*w = (struct waiter){.call = c, .answer_fd = answer_fd, .logs = logs, .stream = stream};
+	while (*at)
+		at = &(*at)->next;
+	*at = w;
+	c->user = v;
+	if (v->state == INVOCATION_OVER) {
+		*at = NULL;
+		invocation_ops->over(v, w);
+		free(w);
+	}
+	return true;
+}
+
+/* ---- The end ---- */
+
+/* The oldest of those that are kept goes when there are too many. */
+static void bound_kept(struct daemon *d)
+{
+	struct invocation *oldest = NULL;
+
+	if (d->n_kept <= RESULTS_KEPT)
+		return;
+	for (struct invocation *v = d->invocations; v; v = v->next)
+		if (v->chosen && v->state == INVOCATION_OVER && (!oldest || v->end_ns < oldest->end_ns))
+			oldest = v;
+	if (oldest)
+		free_invocation(oldest);
+}
+
+static void be_over(struct invocation *v)
+{
+	struct daemon *d = v->d;
+
+	v->state = INVOCATION_OVER;
+	v->end_ns = clock_mono_ns();
+	v->u = NULL;
+	v->f = NULL;
+	loop_disarm(&d->loop, &v->timer);
+	while (v->waiters) {
+		struct waiter *w = v->waiters;
+
+		v->waiters = w->next;
+		invocation_ops->over(v, w);
+		free(w);
+	}
+	buf_done(&v->event_text);
+	if (!v->chosen) {
+		free_invocation(v);
+		return;
+	}
+	d->n_kept++;
+	if (v->refusal[0] && v->begin_ns == 0) { /* it never ran: the same id may be tried again */
+		free_invocation(v);
+		return;
+	}
+	once_done(&d->once, v->owner, v->id);
+	v->timer.due = free_invocation;
+	v->timer.arg = v;
+	if (loop_arm(&d->loop, &v->timer, v->end_ns + RESULT_KEPT_S * NS_PER_S) < 0)
+		free_invocation(v);
+	else
+		bound_kept(d);
+}
+
+static void leave_queue(struct invocation *v)
+{
+	struct function *f = v->f;
+	struct invocation **at = &f->queue;
+
+	while (*at && *at != v)
+		at = &(*at)->behind;
+	if (!*at)
+		return;
+	*at = v->behind;
+	if (f->queue_end == &v->behind)
+		f->queue_end = at;
+	v->behind = NULL;
+	f->n_queued--;
+	f->account->queued--;
+	v->d->n_queued--;
+	loop_disarm(&v->d->loop, &v->timer);
+}
+
+/* When a place may be free again: after what the calls before this one take, shared by the cells. */
+static void hint_retry(struct invocation *v)
+{
+	const struct function *f = v->f;
+	const uint64_t cells = f->n_busy > 0 ? f->n_busy : 1;
+	const uint64_t ms = (f->service_ns * (f->n_queued + 1) / cells + NS_PER_MS - 1) / NS_PER_MS;
+
+	v->queue_depth = f->n_queued;
+	v->retry_ms = ms < 1 ? 1 : ms > 60000 ? 60000 : (int64_t)ms;
+}
+
+void invocation_refuse(struct invocation *v, const char *refusal, const struct err *why)
+{
+	if (v->f)
+		hint_retry(v);
+	if (v->state == INVOCATION_QUEUED && v->f)
+		leave_queue(v);
+	v->refusal = refusal;
+	v->why = *why;
+	be_over(v);
+}
+
+static void count_call(struct invocation *v)
+{
+	struct function *f = v->f;
+
+	f->calls++;
+	f->failures += v->status != CALL_SUCCESS;
+	v->d->n_calls++;
+	function_latency(f, v->end_ns - v->begin_ns);
+}
+
+static void take_outcome(struct invocation *v, struct unit *u, struct outcome *out)
+{
+	v->status = out->status;
+	v->reported = out->plain;
+	(void)snprintf(v->error_type, sizeof v->error_type, "%s", out->type);
+	if (out->status == CALL_SUCCESS && u) {
+		v->answer = u->session.answer;
+		u->session.answer = (struct buf){0};
+	} else if (out->plain) {
+		v->error_message = out->message;
+		v->error_document = out->document;
+		out->message = out->document = (struct buf){0};
+	} else if (out->status != CALL_SUCCESS) {
+		buf_printf(&v->error_message, "RequestId: %s Error: %s", v->request_id,
+			   out->message.data ? out->message.data : "");
+	}
+}
+
+/* What Lambda's REPORT line has. */
+static void measure(struct invocation *v, struct unit *u)
+{
+	const uint64_t ns = v->end_ns - v->begin_ns;
+	struct err ignored = {0};
+	uint64_t peak;
+
+	v->memory_mb = (u ? u->memory_bytes : v->f->spec.memory_bytes) >> 20;
+	v->billed_ms = (ns + NS_PER_MS - 1) / NS_PER_MS;
+	if (!u || !u->cell.has_cg || cg_peak(&u->cell.cg, &peak, &ignored) < 0)
+		return;
+	v->has_memory = true;
+	v->max_memory_mb = (peak + (1 << 20) - 1) >> 20;
+}
+
+static void report(struct invocation *v, struct unit *u)
+{
+	const struct chan_report figures = {
+		.duration_ns = v->end_ns - v->begin_ns,
+		.billed_ms = v->billed_ms,
+		.max_memory_bytes = v->has_memory ? v->max_memory_mb << 20 : 0,
+		.init_ns = v->init_ns,
+		.status = v->status == CALL_SUCCESS ? CHAN_REPORT_SUCCESS : CHAN_REPORT_FAILURE,
+	};
+
+	unit_report(u, &figures);
+}
+
+/* The client's own deadline was earlier than the function's timeout. */
+static bool was_clients_deadline(const struct invocation *v, const struct outcome *out)
+{
+	return out->status == CALL_TIMEOUT && v->deadline_ns < v->begin_ns + v->f->spec.timeout_ns;
+}
+
+static void finish(struct invocation *v, struct unit *u, struct outcome *out)
+{
+	v->end_ns = clock_mono_ns();
+	if (v->begin_ns == 0)
+		v->begin_ns = v->end_ns;
+	measure(v, u);
+	if (was_clients_deadline(v, out)) {
+		(void)err_set(&v->why, ERR_DEADLINE, ETIMEDOUT,
+			      "the call did not end in the time that its client gave it");
+		v->refusal = "DeadlineExceeded";
+		v->phase = "run";
+	}
+	take_outcome(v, u, out);
+	count_call(v);
+	if (u && !out->fatal)
+		report(v, u);
+	daemon_event(v->d, EV_CALLED, v->f, u, v->id, call_status_name(v->status), v->error_type);
+	be_over(v);
+}
+
+/* ---- Running ---- */
+
+static uint64_t call_deadline(const struct invocation *v, uint64_t now)
+{
+	const uint64_t own = now + v->f->spec.timeout_ns;
+
+	return v->deadline_ns < own ? v->deadline_ns : own;
+}
+
+static void grant(struct invocation *v, struct unit *u)
+{
+	unsigned char raw[16] = {0};
+
+	(void)!getrandom(raw, sizeof raw, 0);
+	for (size_t i = 0; i < sizeof raw; i++)
+		(void)snprintf(v->request_id + 2 * i, 3, "%02x", raw[i]); /* REQUEST_ID_LEN + 1 > 33 */
+	unit_lease(u, v->request_id, v->lease_ns);
+	(void)snprintf(v->unit, sizeof v->unit, "%s", u->id);
+	v->begin_ns = clock_mono_ns();
+	be_over(v);
+}
+
+static void note_start(struct invocation *v, struct unit *u)
+{
+	(void)snprintf(v->unit, sizeof v->unit, "%s", u->id);
+	v->start_kind = u->used || u->adopted || u->ready_ns < v->arrived_ns ? "warm" : "cold";
+	if (v->start_kind[0] == 'c') {
+		v->build_ns = u->cell.exec_ns > u->asked_ns ? u->cell.exec_ns - u->asked_ns : 0;
+		v->init_ns = u->ready_ns > u->cell.exec_ns ? u->ready_ns - u->cell.exec_ns : 0;
+	}
+}
+
+static void run(struct invocation *v, struct unit *u)
+{
+	const uint64_t now = clock_mono_ns();
+	struct err e = {0};
+
+	note_start(v, u);
+	if (v->lease) {
+		u->used = true;
+		grant(v, u);
+		return;
+	}
+	/* Said before the cell hears of it: whatever happens then, it is not run a second time. */
+	if (v->chosen && once_begin(&v->d->once, v->owner, v->id, clock_ns(CLOCK_BOOTTIME) / NS_PER_S) != ONCE_NEW) {
+		(void)err_set(&e, ERR_NOT_FOUND, 0, "it has begun before, and its result is not kept");
+		invocation_refuse(v, "NotFound", &e);
+		return;
+	}
+	v->state = INVOCATION_RUNNING;
+	v->begin_ns = now;
+	v->u = u;
+	loop_disarm(&v->d->loop, &v->timer);
+	if (unit_call(u, v, v->request_id, v->trace_id, call_deadline(v, now),
+		      v->event_map         ? v->event_map
+		      : v->event_text.data ? v->event_text.data
+					   : "",
+		      v->event_len, &e) < 0) {
+		unit_end(u, "the call could not be sent");
+		invocation_refuse(v, "SystemFailure", &e);
+		return;
+	}
+	v->thaw_ns = u->thaw_ns;
+}
+
+/* An idle cell that makes room: of the same owner first, then of one who has more than the asker. */
+static bool evict_for(const struct function *f)
+{
+	struct unit *worst = NULL;
+
+	for (struct unit *u = f->d->units; u; u = u->next) {
+		if (!unit_is_free(u) || u->f == f || u->f->n_units <= u->f->provisioned ||
+		    u->f->n_units <= u->f->reserved)
+			continue;
+		if (u->f->owner != f->owner && u->f->account->memory_bytes <= f->account->memory_bytes)
+			continue;
+		if (!worst || u->idle_ns < worst->idle_ns)
+			worst = u;
+	}
+	if (worst)
+		unit_leave(worst, "its room was needed");
+	return worst != NULL;
+}
+
+/* One more cell for what waits. False: there is no room. */
+static bool start_one(struct function *f, struct err *e)
+{
+	struct unit *u;
+	enum shortage s = function_may_start(f);
+
+	if (s == SHORT_OF_CELLS || s == SHORT_OF_MEMORY)
+		(void)evict_for(f); /* it takes a moment: who waits is told when there is room */
+	if (s != SHORT_OF_NOTHING)
+		return err_set(e, ERR_CAPACITY, 0, "%s", shortage_name(s)) == 0;
+	return unit_start(f, &u, e) == 0;
+}
+
+static void on_deadline(void *arg)
+{
+	struct invocation *v = arg;
+	struct err e = {0};
+
+	(void)err_set(&e, ERR_DEADLINE, ETIMEDOUT, "no cell became free in time");
+	v->phase = v->f && v->f->n_starting > 0 ? "start" : "queue";
+	invocation_refuse(v, "DeadlineExceeded", &e);
+}
+
+static void enqueue(struct invocation *v)
+{
+	struct function *f = v->f;
+
+	v->state = INVOCATION_QUEUED;
+	v->behind = NULL;
+	*f->queue_end = v;
+	f->queue_end = &v->behind;
+	f->n_queued++;
+	f->account->queued++;
+	v->d->n_queued++;
+	v->timer.due = on_deadline;
+	v->timer.arg = v;
+	if (loop_arm(&v->d->loop, &v->timer, v->deadline_ns) < 0) {
+		struct err e = {0};
+
+		(void)err_oom(&e);
+		invocation_refuse(v, "SystemFailure", &e);
+	}
+}
+
+/* Who waits must have a cell to wait for: one that starts, or one whose call will end, each for one. So nobody waits longer
+ * than about one call of the function takes. */
+static bool may_wait(const struct function *f)
+{
+	const struct rights *r = function_rights(f);
+	const uint32_t cells = f->n_starting + f->n_busy + f->n_free;
+
+	return f->n_queued < cells && f->account->queued < r->max_queued && f->d->n_queued < f->d->config.max_queued;
+}
+
+static bool try_now(struct invocation *v)
+{
+	struct function *f = v->f;
+	struct unit *u;
+
+	if (f->queue || function_may_run(f) != SHORT_OF_NOTHING)
+		return false;
+	u = f->free;
+	if (u)
+		run(v, u);
+	return u != NULL;
+}
+
+void invocation_submit(struct invocation *v)
+{
+	struct function *f = v->f;
+	struct err e = {0};
+
+	if (v->wanted) { /* a leased cell: one call at a time, and nobody else's */
+		if (v->u->state != UNIT_IDLE || v->u->paused) {
+			(void)err_set(&e, ERR_BUSY, EBUSY, "the leased cell is %s", unit_state_name(v->u));
+			invocation_refuse(v, "Busy", &e);
+			return;
+		}
+		run(v, v->u);
+		return;
+	}
+	if (try_now(v))
+		return;
+	if (f->n_queued >= f->n_starting && function_wants_cell(f))
+		(void)start_one(f, &e);
+	if (!may_wait(f)) {
+		f->rejected++;
+		v->d->n_rejected++;
+		if (e.kind == ERR_NONE)
+			(void)err_set(&e, ERR_BUSY, EBUSY, "as many calls wait as there are cells");
+		invocation_refuse(v, e.kind == ERR_CAPACITY && f->n_units == 0 ? "CapacityExhausted" : "Busy", &e);
+		return;
+	}
+	enqueue(v);
+}
+
+/* Whose turn it is: of those that could go on, the call of who has least at work, and of these the one that waits
+ * longest. */
+static struct function *next_to_run(struct daemon *d)
+{
+	struct function *best = NULL;
+
+	for (struct function *f = d->functions; f; f = f->next) {
+		if (!f->queue || !f->free || function_may_run(f) != SHORT_OF_NOTHING)
+			continue;
+		if (!best || f->account->busy_cpus < best->account->busy_cpus ||
+		    (f->account == best->account && f->queue->arrived_ns < best->queue->arrived_ns))
+			best = f;
+	}
+	return best;
+}
+
+static void start_what_lacks(struct function *f)
+{
+	struct err e = {0};
+
+	while (!f->forgotten && f->n_queued > f->n_starting + f->n_free && function_wants_cell(f))
+		if (!start_one(f, &e))
+			break;
+	invocation_provision(f);
+}
+
+void invocation_dispatch(struct daemon *d, struct function *f)
+{
+	while (d->n_queued > 0) {
+		struct function *next = next_to_run(d);
+		struct invocation *v;
+
+		if (!next)
+			break;
+		v = next->queue;
+		leave_queue(v);
+		run(v, next->free);
+	}
+	if (f && d->n_queued == 0)
+		invocation_provision(f);
+	else
+		for (struct function *o = d->functions; o; o = o->next)
+			start_what_lacks(o);
+}
+
+static void provision_again(void *arg)
+{
+	invocation_provision(arg);
+}
+
+void invocation_provision(struct function *f)
+{
+	struct err e = {0};
+
+	if (f->forgotten || !f->defined || timer_armed(&f->again))
+		return;
+	while (f->n_starting + f->n_idle + f->n_busy < f->provisioned) {
+		if (f->init_failures == 0 && start_one(f, &e))
+			continue;
+		/* No room, or inits that fail: later, and not without pause. */
+		f->again.due = provision_again;
+		f->again.arg = f;
+		f->init_failures = 0;
+		(void)!loop_arm(&f->d->loop, &f->again, clock_mono_ns() + PROVISION_RETRY_S * NS_PER_S);
+		return;
+	}
+}
+
+/* ---- Cancelling ---- */
+
+void invocation_cancel(struct invocation *v)
+{
+	struct err e = {0};
+	struct unit *u = v->u;
+
+	if (v->state == INVOCATION_OVER || v->cancelled)
+		return;
+	v->cancelled = true;
+	(void)err_set(&e, ERR_CANCELLED, ECANCELED, "cancelled");
+	if (v->state == INVOCATION_RUNNING && u) {
+		unit_end(u, "its call was cancelled");
+		daemon_event(v->d, EV_CALLED, v->f, u, v->id, "cancelled", NULL);
+	}
+	invocation_refuse(v, "Cancelled", &e);
+}
+
+void invocation_client_gone(struct daemon *d, struct call *c)
+{
+	struct invocation *v = c->user;
+	struct waiter **at;
+
+	(void)d;
+	if (!v)
+		return;
+	for (at = &v->waiters; *at && (*at)->call != c;)
+		at = &(*at)->next;
+	if (*at) {
+		struct waiter *w = *at;
+
+		*at = w->next;
+		free(w);
+	}
+	c->user = NULL;
+	call_reply(c, NULL, NULL, 0);
+	/* A lease that nobody will hear of is none. */
+	if (!v->waiters && (v->cancel_on_close || v->lease))
+		invocation_cancel(v);
+}
+
+void invocation_move(struct invocation *v, struct function *to)
+{
+	leave_queue(v);
+	v->f = to;
+	invocation_submit(v);
+}
+
+void invocation_refuse_all(struct function *f, const char *refusal, const struct err *why)
+{
+	while (f->queue)
+		invocation_refuse(f->queue, refusal, why);
+}
+
+/* ---- From the units ---- */
+
+static void unit_ready(struct unit *u)
+{
+	u->f->init_failures = 0;
+	u->d->on_room(u->d, u->f);
+}
+
+static void unit_could_not(struct unit *u, const struct err *why)
+{
+	struct function *f = u->f;
+
+	f->init_failures++;
+	/* Each cell that fails takes one call with it, so that none waits for what does not come. */
+	if (f->queue && f->n_queued > f->n_starting + f->n_free)
+		invocation_refuse(f->queue, why->kind == ERR_CAPACITY ? "CapacityExhausted" : "SystemFailure", why);
+}
+
+/* Lambda runs an init that failed again, and the call that waits for it then has its error. */
+static void unit_init_failed(struct unit *u, struct outcome *out)
+{
+	struct function *f = u->f;
+	struct invocation *v = f->queue;
+
+	f->init_failures++;
+	if (!v || ++v->init_tries < INIT_TRIES)
+		return;
+	leave_queue(v);
+	note_start(v, u);
+	if (v->lease) {
+		struct err e = {0};
+
+		(void)err_set(&e, ERR_FUNCTION, 0, "%s: %s", out->type, out->message.data ? out->message.data : "");
+		invocation_refuse(v, "SystemFailure", &e);
+		return;
+	}
+	finish(v, NULL, out);
+}
+
+static void unit_answered(struct unit *u, struct outcome *out)
+{
+	struct invocation *v = u->invocation;
+
+	u->invocation = NULL;
+	if (v)
+		finish(v, u, out);
+}
+
+static void keep_tail(struct invocation *v, const char *data, size_t len)
+{
+	for (size_t i = len > LOG_TAIL ? len - LOG_TAIL : 0; i < len; i++)
+		v->log[(v->log_len + i) % LOG_TAIL] = data[i];
+	v->log_len += len;
+}
+
+static void unit_output(struct unit *u, int stream, const char *data, size_t len)
+{
+	const struct entry entry = {
+		.time_ms = wall_ms(),
+		.owner = u->f->owner,
+		.function = u->f->name,
+		.cell = u->id,
+		.invocation = u->invocation ? u->invocation->id : NULL,
+		.text = data,
+		.len = len,
+		.stream = stream,
+	};
+
+	if (u->invocation)
+		keep_tail(u->invocation, data, len);
+	(void)journal_add(&u->d->logs, &entry);
+	if (u->d->on_log)
+		u->d->on_log(u->d);
+}
+
+static void unit_wrote(struct unit *u)
+{
+	struct invocation *v = u->invocation;
+	struct waiter **at = v ? &v->waiters : NULL;
+
+	while (at && *at) {
+		struct waiter *w = *at;
+
+		if (!w->stream || w->streamed == u->session.answer.len ||
+		    invocation_ops->part(v, w, u->session.answer.data + w->streamed,
+					 u->session.answer.len - w->streamed)) {
+			at = &w->next;
+			continue;
+		}
+		*at = w->next;
+		free(w);
+	}
+}
+
+static void unit_gone(struct unit *u)
+{
+	struct invocation *v = u->invocation;
+
+	u->invocation = NULL;
+	if (v) {
+		struct err e = {0};
+
+		(void)err_set(&e, ERR_SYSTEM, 0, "the cell was ended");
+		invocation_refuse(v, "SystemFailure", &e);
+	}
+}
+
+const struct unit_ops invocation_unit_ops = {
+	.ready = unit_ready,
+	.failed = unit_could_not,
+	.init_failed = unit_init_failed,
+	.answered = unit_answered,
+	.output = unit_output,
+	.wrote = unit_wrote,
+	.ended = unit_gone,
+};

@@ -1,0 +1,34 @@
+/* The conversation with fsbox-spawn (wire/spawn.h): what goes there waits here when the socket is full, what comes is told
+ * by kind. When fsbox-spawn is gone there is nothing left to do for this process: on_gone. */
+#pragma once
+
+#include "daemon/daemon.h"
+
+struct link;
+
+struct link_ops {
+	void (*hello)(void *arg, const struct spawn_hello *m);
+	void (*function)(void *arg,
+			 const struct spawn_function *m); /* known from before; its descriptors are not kept */
+	void (*adopt)(void *arg, const struct spawn_cell *m, int *fds, size_t n_fds); /* taken ones become FD_NONE */
+	void (*adopted)(void *arg);
+	void (*made)(void *arg, const struct spawn_cell *m, int *fds, size_t n_fds);
+	void (*failed)(void *arg, const struct spawn_done *m);
+	void (*done)(void *arg, const struct spawn_done *m);
+	void (*exited)(void *arg, const struct spawn_exit *m);
+	void (*ended)(void *arg, const struct spawn_exit *m);
+	void (*opened)(void *arg, const struct spawn_opened *m, int *fd);
+	void (*gone)(void *arg, const struct err *why);
+};
+
+/* @fd: taken over. */
+NODISCARD int link_open(struct link **ret, struct loop *l, int fd, const struct link_ops *ops, void *arg,
+			struct err *e);
+void link_close(struct link *k);
+
+/* @msg begins with a spawn_head; both are copied, the descriptors duplicated when they have to wait. False: memory or
+ * descriptors are out. */
+NODISCARD bool link_send(struct link *k, const void *msg, const int *fds, size_t n_fds);
+/* SETTLE, KILL, END, FORGET. */
+NODISCARD bool link_number(struct link *k, enum spawn_word word, uint64_t number);
+NODISCARD bool link_make(struct link *k, uint64_t cell, uint32_t function, const void *note, size_t len);

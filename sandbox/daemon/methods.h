@@ -1,0 +1,29 @@
+/* org.fsbox.Sandbox as a table: what is dispatched, checked, described to clients and written to docs/protocol.md. */
+#pragma once
+
+#include "wire/varlink.h"
+
+enum method {
+	M_DESCRIBE,
+	M_CAPACITY,
+	M_DEPLOY,
+	M_UNDEPLOY,
+	M_FUNCTIONS,
+	M_ACQUIRE,
+	M_RELEASE,
+	M_INVOKE,
+	M_CANCEL,
+	M_PAUSE,
+	M_RESUME,
+	M_UPDATE,
+	M_KILL,
+	M_REMOVE,
+	M_INSPECT,
+	M_LIST,
+	M_STATS,
+	M_LOGS,
+	M_SUBSCRIBE,
+};
+
+extern const struct wire_interface sandbox_interface;
+bool methods_has(const char *name); /* "Invoke" */

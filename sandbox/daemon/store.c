@@ -1,0 +1,487 @@
+#include "daemon/store.h"
+
+#include "base/fd.h"
+#include "base/mem.h"
+#include "base/str.h"
+#include "json/json.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sqlite3.h>
+#include <stdio.h>
+
+#define APPLICATION 0x66736278 /* "fsbx"; stands in the first migration as well */
+
+/* migrations[N] brings tables of version N to N + 1, and writes that number. Each is one transaction. What has been
+ * released is never changed: a new version is a new line. AUTOINCREMENT: a number that was given is not given again, though
+ * its function be gone. Groups are gid_t as the machine has them: the file belongs to it. */
+static const char *const migrations[] = {
+	"CREATE TABLE function ("
+	" number INTEGER PRIMARY KEY AUTOINCREMENT CHECK (number BETWEEN 1 AND 4294967295),"
+	" owner INTEGER NOT NULL, gid INTEGER NOT NULL, groups BLOB NOT NULL,"
+	" name TEXT NOT NULL, digest TEXT NOT NULL, spec TEXT NOT NULL, path TEXT NOT NULL,"
+	" provisioned INTEGER NOT NULL, reserved INTEGER NOT NULL, max_cells INTEGER NOT NULL,"
+	" created_ms INTEGER NOT NULL,"
+	" UNIQUE (owner, name));"
+	"PRAGMA application_id = 0x66736278;"
+	"PRAGMA user_version = 1;",
+};
+_Static_assert(ARRAY_LEN(migrations) == STORE_VERSION, "a version without its migration");
+
+/* ---- Errors ---- */
+
+static int damaged(const struct store *s, struct err *e, const char *doing, const char *how)
+{
+	int r = err_set(e, ERR_SYSTEM, EBADMSG, "kept functions: %s: the file is damaged: %s", doing, how);
+
+	(void)err_where(e, r, "%s", s->file);
+	return err_hint(e, r, "move it away: a new one is made, and functions are deployed again");
+}
+
+/* SQLite's idea of errno is what the last call of all left behind, which need not be the one that failed: only what says
+ * something of the disk or of our limits is taken. 0: nothing. */
+static int system_code(const struct store *s)
+{
+	int code = s->db ? sqlite3_system_errno(s->db) : 0;
+
+	switch (code) {
+	case ENOSPC:
+	case EDQUOT:
+	case EROFS:
+	case EACCES:
+	case EIO:
+	case EMFILE:
+	case ENFILE:
+		return code;
+	default:
+		return 0;
+	}
+}
+
+/* The kinds that SQLite's codes have here. What its text says beyond that is kept. */
+static int fail(const struct store *s, int code, struct err *e, const char *doing)
+{
+	const char *text = s->db ? sqlite3_errmsg(s->db) : sqlite3_errstr(code);
+	int sys = system_code(s);
+	int r;
+
+	switch (code & 0xff) {
+	case SQLITE_NOMEM:
+		return err_oom(e);
+	case SQLITE_CORRUPT:
+	case SQLITE_NOTADB:
+		return damaged(s, e, doing, text);
+	case SQLITE_FULL:
+		r = err_set(e, ERR_LIMIT, ENOSPC, "kept functions: %s: the disk is full", doing);
+		break;
+	case SQLITE_TOOBIG:
+		r = err_set(e, ERR_LIMIT, E2BIG, "kept functions: %s: a field is larger than %d bytes", doing,
+			    STORE_MAX_TEXT);
+		break;
+	case SQLITE_CONSTRAINT: /* the only one that a caller can break, after 4,294,967,295 deployments */
+		r = err_set(e, ERR_LIMIT, EOVERFLOW, "kept functions: %s: all numbers have been given out", doing);
+		(void)err_hint(e, r, "move the file away and deploy again: numbers begin anew");
+		break;
+	case SQLITE_READONLY:
+	case SQLITE_PERM:
+		r = err_set(e, ERR_DENIED, EROFS, "kept functions: %s: the file cannot be written", doing);
+		break;
+	case SQLITE_BUSY:
+	case SQLITE_LOCKED:
+		r = err_set(e, ERR_BUSY, EBUSY, "kept functions: %s: another program uses the file", doing);
+		break;
+	case SQLITE_CANTOPEN:
+	case SQLITE_IOERR:
+		r = sys ? err_sys(e, sys, "kept functions: %s", doing)
+			: err_set(e, ERR_SYSTEM, EIO, "kept functions: %s: %s", doing, text);
+		break;
+	default:
+		r = err_set(e, ERR_SYSTEM, EIO, "kept functions: %s: %s", doing, text);
+		break;
+	}
+	return err_where(e, r, "%s", s->file);
+}
+
+static int not_open(struct err *e)
+{
+	return err_set(e, ERR_SYSTEM, EBADF, "kept functions: the file could not be opened when the daemon started");
+}
+
+/* ---- Opening ---- */
+
+static void finalize(struct sqlite3_stmt **st)
+{
+	(void)sqlite3_finalize(*st);
+	*st = NULL;
+}
+
+/* The first row's only column: a number into @ret, or text compared with @want. 0 for "ok", 1 for other text. */
+static int ask(struct store *s, const char *sql, int64_t *ret, const char *want, struct buf *said)
+{
+	AUTO(finalize) struct sqlite3_stmt *st = NULL;
+	int code = sqlite3_prepare_v2(s->db, sql, -1, &st, NULL);
+	const char *text;
+
+	if (code == SQLITE_OK)
+		code = sqlite3_step(st);
+	if (code != SQLITE_ROW)
+		return code == SQLITE_DONE ? SQLITE_CORRUPT : code;
+	if (ret)
+		*ret = sqlite3_column_int64(st, 0);
+	text = want ? (const char *)sqlite3_column_text(st, 0) : NULL;
+	if (want && !text)
+		return SQLITE_NOMEM;
+	if (want && strcmp(text, want) != 0)
+		buf_puts(said, text);
+	return SQLITE_OK;
+}
+
+/* Without a directory that is synced: the file may be missing after a crash of the machine, as if it never was. */
+static int make_file(const struct store *s, const char *file, struct err *e)
+{
+	AUTO_FD int fd = open(file, O_WRONLY | O_CREAT | O_EXCL | O_NOCTTY | O_CLOEXEC, 0600);
+
+	if (!fd_valid(fd) && errno != EEXIST)
+		return err_where(e, err_sys(e, errno, "kept functions: making the file"), "%s", s->file);
+	return 0;
+}
+
+static int connect_file(struct store *s, const char *file, struct err *e)
+{
+	int code = sqlite3_open_v2(file, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
+
+	if (code != SQLITE_OK)
+		return fail(s, code, e, "opening");
+	(void)sqlite3_extended_result_codes(s->db, 1);
+	(void)sqlite3_busy_timeout(s->db, STORE_BUSY_MS);
+	(void)sqlite3_limit(s->db, SQLITE_LIMIT_LENGTH, STORE_MAX_TEXT);
+	/* The file is only data: no view or trigger in it may call a function that does more than compute, and nobody may
+	 * write its tables of tables. */
+	(void)sqlite3_db_config(s->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+	(void)sqlite3_db_config(s->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
+	if (sqlite3_db_readonly(s->db, "main") == 1)
+		return fail(s, SQLITE_READONLY, e, "opening");
+	code = sqlite3_exec(s->db, "PRAGMA locking_mode = EXCLUSIVE", NULL, NULL, NULL);
+	return code == SQLITE_OK ? 0 : fail(s, code, e, "locking");
+}
+
+/* Whose file is it? 0 when it is ours or empty; nothing is written. */
+static int identify(struct store *s, int64_t *ret_version, struct err *e)
+{
+	int64_t app = 0, tables = 0;
+	int code = ask(s, "PRAGMA application_id", &app, NULL, NULL);
+	int r;
+
+	if (code == SQLITE_OK)
+		code = ask(s, "PRAGMA user_version", ret_version, NULL, NULL);
+	if (code == SQLITE_OK)
+		code = ask(s, "SELECT count(*) FROM sqlite_master", &tables, NULL, NULL);
+	if (code != SQLITE_OK)
+		return fail(s, code, e, "reading");
+	if (app == 0 && *ret_version == 0 && tables == 0)
+		return 0;
+	if (app != APPLICATION) {
+		r = err_set(e, ERR_EXISTS, EEXIST, "kept functions: the database belongs to another program");
+		(void)err_hint(e, r, "name another file");
+		return err_where(e, r, "%s", s->file);
+	}
+	if (*ret_version > STORE_VERSION) {
+		r = err_set(e, ERR_UNSUPPORTED, EOPNOTSUPP,
+			    "kept functions: the file has version %lld, and this fsbox knows up to %d",
+			    (long long)*ret_version, STORE_VERSION);
+		(void)err_hint(e, r, "a newer fsbox has written it: use that one, or another file");
+		return err_where(e, r, "%s", s->file);
+	}
+	return *ret_version >= 1 ? 0 : damaged(s, e, "reading", "it has no version");
+}
+
+static int check_whole(struct store *s, struct err *e)
+{
+	AUTO(buf_done) struct buf said = {0};
+	int code = ask(s, "PRAGMA quick_check(1)", NULL, "ok", &said);
+
+	if (code != SQLITE_OK)
+		return fail(s, code, e, "checking");
+	if (said.failed)
+		return err_oom(e);
+	return said.len ? damaged(s, e, "checking", said.data) : 0;
+}
+
+static int use_log(struct store *s, struct err *e)
+{
+	AUTO(buf_done) struct buf said = {0};
+	int code = ask(s, "PRAGMA journal_mode = WAL", NULL, "wal", &said);
+
+	if (code == SQLITE_OK && (said.len || said.failed))
+		code = SQLITE_CANTOPEN; /* it answers with the mode that stays */
+	if (code == SQLITE_OK)
+		code = sqlite3_exec(s->db, "PRAGMA synchronous = NORMAL; PRAGMA journal_size_limit = 1048576", NULL,
+				    NULL, NULL);
+	return code == SQLITE_OK ? 0 : fail(s, code, e, "starting its log");
+}
+
+static int migrate(struct store *s, int64_t version, struct err *e)
+{
+	for (; version < STORE_VERSION; version++) {
+		int code = sqlite3_exec(s->db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
+
+		if (code == SQLITE_OK)
+			code = sqlite3_exec(s->db, migrations[version], NULL, NULL, NULL);
+		if (code == SQLITE_OK)
+			code = sqlite3_exec(s->db, "COMMIT", NULL, NULL, NULL);
+		if (code != SQLITE_OK) {
+			int r = fail(s, code, e, "bringing its tables up to date");
+
+			(void)sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
+			return r;
+		}
+	}
+	return 0;
+}
+
+static int prepare(struct store *s, const char *sql, struct sqlite3_stmt **ret, struct err *e)
+{
+	int code = sqlite3_prepare_v3(s->db, sql, -1, SQLITE_PREPARE_PERSISTENT, ret, NULL);
+
+	/* Right identity and version, and yet not these tables. */
+	return code == SQLITE_OK      ? 0
+	       : code == SQLITE_ERROR ? damaged(s, e, "reading its tables", sqlite3_errmsg(s->db))
+				      : fail(s, code, e, "reading its tables");
+}
+
+#define COLUMNS "owner, gid, groups, name, digest, spec, path, provisioned, reserved, max_cells, created_ms"
+
+static int prepare_all(struct store *s, struct err *e)
+{
+	int r = prepare(s, "INSERT OR REPLACE INTO function (" COLUMNS ") VALUES (?,?,?,?,?,?,?,?,?,?,?)", &s->put, e);
+
+	if (r == 0)
+		r = prepare(s, "DELETE FROM function WHERE owner = ? AND name = ?", &s->remove, e);
+	if (r == 0)
+		r = prepare(s, "SELECT number, " COLUMNS " FROM function WHERE number > ? ORDER BY number", &s->from,
+			    e);
+	if (r == 0)
+		r = prepare(s, "SELECT number, " COLUMNS " FROM function WHERE owner = ? AND name = ?", &s->find, e);
+	return r;
+}
+
+static int open_all(struct store *s, const char *file, struct err *e)
+{
+	int64_t version = 0;
+	int r = make_file(s, file, e);
+
+	if (r == 0)
+		r = connect_file(s, file, e);
+	if (r == 0)
+		r = identify(s, &version, e);
+	if (r == 0)
+		r = check_whole(s, e);
+	if (r == 0)
+		r = use_log(s, e);
+	if (r == 0)
+		r = migrate(s, version, e);
+	return r == 0 ? prepare_all(s, e) : r;
+}
+
+int store_open(struct store *s, const char *file, struct err *e)
+{
+	size_t n = strlen(file);
+	int r;
+
+	*s = (struct store){0};
+	(void)snprintf(s->file, sizeof s->file, "%s", n < sizeof s->file ? file : file + n - (sizeof s->file - 1));
+	r = open_all(s, file, e);
+	if (r < 0)
+		store_close(s);
+	return r;
+}
+
+void store_close(struct store *s)
+{
+	finalize(&s->put);
+	finalize(&s->remove);
+	finalize(&s->from);
+	finalize(&s->find);
+	(void)sqlite3_close(s->db); /* cannot be busy: its statements are gone */
+	s->db = NULL;
+}
+
+/* ---- Changes ---- */
+
+/* Runs a statement that gives no rows, and makes it ready for the next time. */
+static int run(struct store *s, struct sqlite3_stmt *st, int bound, struct err *e, const char *doing)
+{
+	int code = bound == SQLITE_OK ? sqlite3_step(st) : bound;
+	int r = code == SQLITE_DONE ? 0 : fail(s, code, e, doing);
+
+	(void)sqlite3_reset(st); /* gives the same code again */
+	(void)sqlite3_clear_bindings(st);
+	return r;
+}
+
+static int bind_all(struct sqlite3_stmt *st, const struct stored *f)
+{
+	const int64_t ids[] = {f->owner, f->gid};
+	const char *const texts[] = {f->name, f->digest, f->spec, f->path ? f->path : ""};
+	const int64_t numbers[] = {f->provisioned, f->reserved, f->max_cells, f->created_ms};
+	int at = 1, code = SQLITE_OK;
+
+	for (size_t i = 0; code == SQLITE_OK && i < ARRAY_LEN(ids); i++)
+		code = sqlite3_bind_int64(st, at++, ids[i]);
+	/* A blob without an address would be NULL. */
+	if (code == SQLITE_OK)
+		code = sqlite3_bind_blob64(st, at++, f->n_groups ? (const void *)f->groups : "",
+					   f->n_groups * sizeof *f->groups, SQLITE_STATIC);
+	for (size_t i = 0; code == SQLITE_OK && i < ARRAY_LEN(texts); i++)
+		code = sqlite3_bind_text64(st, at++, texts[i], strlen(texts[i]), SQLITE_STATIC, SQLITE_UTF8);
+	for (size_t i = 0; code == SQLITE_OK && i < ARRAY_LEN(numbers); i++)
+		code = sqlite3_bind_int64(st, at++, numbers[i]);
+	return code;
+}
+
+int store_put(struct store *s, const struct stored *f, uint32_t *ret_number, struct err *e)
+{
+	int r;
+
+	if (!s->db)
+		return not_open(e);
+	if (f->n_groups > STORE_MAX_GROUPS)
+		return err_set(e, ERR_LIMIT, E2BIG, "kept functions: more than %d groups", STORE_MAX_GROUPS);
+	r = run(s, s->put, bind_all(s->put, f), e, "keeping a function");
+	if (r < 0)
+		return r;
+	*ret_number = (uint32_t)sqlite3_last_insert_rowid(s->db);
+	return 0;
+}
+
+static int bind_key(struct sqlite3_stmt *st, uid_t owner, const char *name)
+{
+	int code = sqlite3_bind_int64(st, 1, owner);
+
+	return code == SQLITE_OK ? sqlite3_bind_text64(st, 2, name, strlen(name), SQLITE_STATIC, SQLITE_UTF8) : code;
+}
+
+int store_remove(struct store *s, uid_t owner, const char *name, bool *ret_existed, struct err *e)
+{
+	int r;
+
+	if (!s->db)
+		return not_open(e);
+	r = run(s, s->remove, bind_key(s->remove, owner, name), e, "removing a function");
+	if (r == 0)
+		*ret_existed = sqlite3_changes(s->db) > 0;
+	return r;
+}
+
+/* ---- Reading ---- */
+
+static bool column_number(struct sqlite3_stmt *st, int at, int64_t min, int64_t max, int64_t *ret)
+{
+	*ret = sqlite3_column_int64(st, at);
+	return sqlite3_column_type(st, at) == SQLITE_INTEGER && *ret >= min && *ret <= max;
+}
+
+static bool column_text(struct sqlite3_stmt *st, int at, const char **ret)
+{
+	if (sqlite3_column_type(st, at) != SQLITE_TEXT)
+		return false;
+	*ret = (const char *)sqlite3_column_text(st, at);
+	return *ret && strlen(*ret) == (size_t)sqlite3_column_bytes(st, at);
+}
+
+/* A blob lies where it lies in SQLite's page; numbers want to be aligned. The caller frees *ret. */
+static bool column_groups(struct sqlite3_stmt *st, int at, gid_t **ret, size_t *ret_n)
+{
+	const void *blob = sqlite3_column_blob(st, at);
+	size_t bytes = (size_t)sqlite3_column_bytes(st, at);
+
+	if (sqlite3_column_type(st, at) != SQLITE_BLOB || bytes % sizeof **ret ||
+	    bytes / sizeof **ret > STORE_MAX_GROUPS)
+		return false;
+	*ret = malloc(bytes ? bytes : 1);
+	if (!*ret)
+		return false;
+	if (bytes)
+		memcpy(*ret, blob, bytes);
+	*ret_n = bytes / sizeof **ret;
+	return true;
+}
+
+/* NULL, or what is wrong with the row. */
+static const char *read_row(struct sqlite3_stmt *st, struct stored *f, gid_t **groups)
+{
+	const int64_t max_id = (int64_t)UINT32_MAX - 1;
+	int64_t number, owner, gid;
+
+	if (!column_number(st, 0, 1, UINT32_MAX, &number))
+		return "a number";
+	if (!column_number(st, 1, 0, max_id, &owner) || !column_number(st, 2, 0, max_id, &gid))
+		return "an owner";
+	if (!column_groups(st, 3, groups, &f->n_groups))
+		return "the groups";
+	if (!column_text(st, 4, &f->name) || f->name[0] == '\0' || !column_text(st, 5, &f->digest))
+		return "a name";
+	if (!column_text(st, 6, &f->spec) || !json_is_value(f->spec, strlen(f->spec)))
+		return "a spec";
+	if (!column_text(st, 7, &f->path) || (f->path[0] != '/' && f->path[0] != '\0'))
+		return "a path";
+	if (!column_number(st, 8, INT64_MIN, INT64_MAX, &f->provisioned) ||
+	    !column_number(st, 9, INT64_MIN, INT64_MAX, &f->reserved) ||
+	    !column_number(st, 10, INT64_MIN, INT64_MAX, &f->max_cells) ||
+	    !column_number(st, 11, INT64_MIN, INT64_MAX, &f->created_ms))
+		return "a setting";
+	f->number = (uint32_t)number;
+	f->owner = (uid_t)owner;
+	f->gid = (gid_t)gid;
+	f->groups = *groups;
+	return NULL;
+}
+
+static int give_row(const struct store *s, struct sqlite3_stmt *st, int (*fn)(const struct stored *f, void *arg),
+		    void *arg, struct err *bad)
+{
+	AUTO_FREE gid_t *groups = NULL;
+	struct stored f = {0};
+	const char *wrong = read_row(st, &f, &groups);
+	char how[80];
+
+	if (!wrong)
+		return fn(&f, arg);
+	(void)snprintf(how, sizeof how, "row %lld: %s cannot be right", (long long)sqlite3_column_int64(st, 0), wrong);
+	(void)damaged(s, bad, "reading", how);
+	return 0;
+}
+
+static int give_rows(const struct store *s, struct sqlite3_stmt *st, int bound,
+		     int (*fn)(const struct stored *f, void *arg), void *arg, struct err *e)
+{
+	struct err bad = {0};
+	int code = bound, r = 0;
+
+	if (code == SQLITE_OK)
+		while (r == 0 && (code = sqlite3_step(st)) == SQLITE_ROW)
+			r = give_row(s, st, fn, arg, &bad);
+	if (r == 0 && code != SQLITE_DONE)
+		r = fail(s, code, e, "reading");
+	(void)sqlite3_reset(st);
+	(void)sqlite3_clear_bindings(st);
+	if (r == 0 && bad.kind != ERR_NONE)
+		r = err_adopt(e, &bad);
+	return r;
+}
+
+int store_from(struct store *s, uint32_t after, int (*fn)(const struct stored *f, void *arg), void *arg, struct err *e)
+{
+	return s->db ? give_rows(s, s->from, sqlite3_bind_int64(s->from, 1, after), fn, arg, e) : not_open(e);
+}
+
+int store_each(struct store *s, int (*fn)(const struct stored *f, void *arg), void *arg, struct err *e)
+{
+	return s->db ? give_rows(s, s->from, sqlite3_bind_int64(s->from, 1, INT64_MIN), fn, arg, e) : not_open(e);
+}
+
+int store_find(struct store *s, uid_t owner, const char *name, int (*fn)(const struct stored *f, void *arg), void *arg,
+	       struct err *e)
+{
+	return s->db ? give_rows(s, s->find, bind_key(s->find, owner, name), fn, arg, e) : not_open(e);
+}

@@ -1,0 +1,94 @@
+/* Units: the cells that this daemon holds, from "make one" to "it is gone". Those above are told by struct unit_ops what
+ * has become of it; they decide what it is used for. */
+#pragma once
+
+#include "daemon/function.h"
+
+enum unit_state {
+	UNIT_MAKING, /* asked for */
+	UNIT_INIT,
+	UNIT_IDLE,
+	UNIT_BUSY,
+	UNIT_LEAVING, /* may run its shutdown hook */
+	UNIT_ENDING,
+};
+const char *unit_state_name(const struct unit *u); /* of the interface's enum */
+
+/* What a unit's watches hand to its callback. */
+struct unit_watch {
+	struct watch watch;
+	struct unit *u;
+};
+
+struct unit {
+	struct daemon *d;
+	struct unit *next, **at;           /* all units */
+	struct unit *free_next, **free_at; /* its function's free ones; NULL when it is none */
+	struct function *f;
+	uint64_t number;
+	int slot;               /* in daemon.busy */
+	char id[UNIT_ID_BYTES]; /* 12 hex digits; "" until it is made */
+	enum unit_state state;
+	struct cell cell; /* holds its descriptors and group; we are not its parent */
+	struct session session;
+	struct session_sink sink;
+	bool talking; /* session and watches are there */
+	struct unit_watch watches[SESSION_FDS];
+	struct timer timer; /* init, call or idleness */
+	struct later settle;
+	int freeze;
+	bool frozen, paused, leased, adopted, used;
+	char lease[LEASE_BYTES];
+	uint64_t lease_ns, lease_until_ns;
+	uint64_t asked_ns, made_ns, ready_ns, idle_ns,
+		thaw_ns; /* CLOCK_MONOTONIC; thaw_ns: how long the last one took */
+	uint64_t call_begin_ns, call_deadline_ns;
+	int64_t created_ms;
+	uint64_t memory_bytes;
+	uint64_t calls;
+	struct invocation *invocation; /* that runs here */
+};
+
+struct unit_ops {
+	void (*ready)(struct unit *u);                            /* idle for the first time */
+	void (*failed)(struct unit *u, const struct err *why);    /* could not be built; it is gone afterwards */
+	void (*init_failed)(struct unit *u, struct outcome *out); /* it is being ended */
+	void (*answered)(struct unit *u, struct outcome *out);    /* the call is over; the unit may be ended already */
+	void (*output)(struct unit *u, int stream, const char *data, size_t len);
+	void (*wrote)(struct unit *u); /* session.answer has grown in a call that goes on */
+	void (*ended)(struct unit *u); /* nothing of it is left; it is freed afterwards */
+};
+extern const struct unit_ops *unit_ops;
+
+/* Asks for a cell of @f. ERR_CAPACITY, memory. Budgets are the caller's business. */
+NODISCARD int unit_start(struct function *f, struct unit **ret, struct err *e);
+struct unit *unit_find(struct daemon *d, const char *id);
+struct unit *unit_by_number(struct daemon *d, uint64_t number);
+
+/* An idle one: sends the call. */
+NODISCARD int unit_call(struct unit *u, struct invocation *v, const char *request_id, const char *trace_id,
+			uint64_t deadline_ns, const void *event, size_t len, struct err *e);
+/* After answered(): the figures for a runtime that wants them. */
+void unit_report(struct unit *u, const struct chan_report *report);
+/* Ends it, whatever it does; a call that runs is over without outcome. Idempotent. */
+void unit_end(struct unit *u, const char *why);
+/* The same in good order for one that is idle: its shutdown hook may run. */
+void unit_leave(struct unit *u, const char *why);
+/* Leased by @token until it was not used for @ns; NULL: free again. */
+void unit_lease(struct unit *u, const char *token, uint64_t ns);
+/* cgroup.freeze by hand: an idle unit takes no call until it is resumed. ERR_UNSUPPORTED, ERR_BUSY. */
+NODISCARD int unit_pause(struct unit *u, bool paused, struct err *e);
+/* Its limit is another one now. */
+void unit_resize(struct unit *u, uint64_t memory_bytes);
+/* Is it free for a call of anybody? */
+bool unit_is_free(const struct unit *u);
+/* Lets its time as an idle one begin again. */
+void unit_rest(struct unit *u);
+
+/* From the link. */
+void unit_made(struct daemon *d, const struct spawn_cell *m, int *fds, size_t n_fds);
+void unit_failed(struct daemon *d, const struct spawn_done *m);
+void unit_exited(struct daemon *d, const struct spawn_exit *m);
+void unit_ended(struct daemon *d, const struct spawn_exit *m);
+/* A cell from the time of another fsboxd: idle ones are taken over, the rest is ended. */
+void unit_adopt(struct daemon *d, const struct spawn_cell *m, int *fds, size_t n_fds);

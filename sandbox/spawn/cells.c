@@ -1,0 +1,452 @@
+/* The cells: each goes by itself from one event to the next, and none waits for another.
+ *
+ *   MAKE ─► building ─► running ─► exited ─► ending ─► gone
+ *               └─────────┴──────────────────►┘  └─► lingering ─► gone
+ *
+ * A cell that could not be built, or is to end, is killed at once. When its PID 1 is gone it is removed; what cannot be
+ * removed is told, and tried again from time to time. */
+#include "spawn/spawn.h"
+
+#include "base/clock.h"
+
+#include <stdio.h>
+
+static void start(struct kept *k);
+static void remove_it(void *arg);
+
+/* ---- The table ---- */
+
+size_t cells_place(const struct spawn *s, uint64_t number)
+{
+	size_t low = 0, high = s->n_cells;
+
+	while (low < high) {
+		const size_t mid = low + (high - low) / 2;
+
+		if (s->cells[mid]->number < number)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	return low;
+}
+
+struct kept *cells_find(const struct spawn *s, uint64_t number)
+{
+	const size_t i = cells_place(s, number);
+
+	return i < s->n_cells && s->cells[i]->number == number ? s->cells[i] : NULL;
+}
+
+static int insert(struct spawn *s, struct kept *k, struct err *e)
+{
+	if (s->n_cells == s->cells_cap) {
+		const size_t cap = s->cells_cap ? s->cells_cap * 2 : 64;
+		struct kept **grown = realloc(s->cells, cap * sizeof *grown);
+
+		if (!grown)
+			return err_oom(e);
+		s->cells = grown;
+		s->cells_cap = cap;
+	}
+	s->cells[s->n_cells++] = k; /* its number is the greatest */
+	return 0;
+}
+
+bool fds_left(const struct spawn *s, size_t more)
+{
+	return FDS_OF_OURS + s->n_cells * FDS_OF_CELL + s->n_building * FDS_OF_BUILDING + s->function_fds +
+		       s->n_queued * 2 + more <
+	       s->fd_limit;
+}
+
+/* ---- What is told ---- */
+
+static struct spawn_status how_it_ended(const struct kept *k)
+{
+	return k->cell.reaped ? (struct spawn_status){.code = k->cell.exit.si_code, .status = k->cell.exit.si_status}
+			      : (struct spawn_status){0};
+}
+
+static void tell_exit(struct kept *k, enum spawn_word word)
+{
+	struct spawn_exit m;
+
+	spawn_begin(&m, word, sizeof m);
+	m.cell = k->number;
+	m.how = how_it_ended(k);
+	if (word == SPAWN_ENDED && !k->failed)
+		m.err = k->err;
+	tell(k->s, &m, NULL, 0);
+}
+
+/* Everything that is owed: the failure of its building, an answer to each END. */
+static void answer(struct kept *k)
+{
+	if (k->failed && !k->untold)
+		tell_done(k->s, SPAWN_FAILED, SPAWN_MAKE, k->number, &k->err);
+	for (; k->ends > 0; k->ends--)
+		tell_exit(k, SPAWN_ENDED);
+	k->untold = true;
+}
+
+/* ---- Watching ---- */
+
+static void barrier_ready(void *arg, uint32_t events);
+static void exit_ready(void *arg, uint32_t events);
+
+static void set_timer(struct kept *k, uint64_t at_ns)
+{
+	/* Without memory for it the worst is that nobody looks again. */
+	if (loop_arm(&k->s->loop, &k->timer, at_ns) < 0)
+		say("out of memory: cell %s has no timer", k->cell.id);
+}
+
+static void watch_exit(struct kept *k)
+{
+	struct err e = {0};
+
+	if (k->exit.added || !fd_valid(k->cell.pidfd) || k->cell.reaped)
+		return;
+	if (loop_add(&k->s->loop, &k->exit, k->cell.pidfd, EPOLLIN, exit_ready, k, &e) < 0)
+		say_err("watching a cell", &e);
+}
+
+/* ---- The end ---- */
+
+static void gone(struct kept *k)
+{
+	struct spawn *s = k->s;
+	const size_t i = cells_place(s, k->number);
+
+	loop_remove(&s->loop, &k->barrier);
+	loop_remove(&s->loop, &k->exit);
+	loop_disarm(&s->loop, &k->timer);
+	loop_forget(&s->loop, &k->later);
+	memmove(&s->cells[i], &s->cells[i + 1], (s->n_cells - i - 1) * sizeof *s->cells);
+	s->n_cells--;
+	function_put(s, k->f);
+	free(k);
+	spawn_check_stopped(s);
+}
+
+/* Some part of it stays. The slot with its record does as well, so if all else fails the next start removes it. */
+static void linger(struct kept *k, int r, struct err *why)
+{
+	if (k->state != KEPT_LINGERING) {
+		if (r == -EAGAIN)
+			(void)err_set(
+				why, ERR_BUSY, ETIMEDOUT,
+				"cell %s was killed, but a process of it (host pid %d or below) still hangs in the "
+				"kernel",
+				k->cell.id, k->cell.pid);
+		say_err("ending a cell", why);
+		if (!k->failed)
+			k->err = *why;
+		k->state = KEPT_LINGERING;
+		answer(k);
+	}
+	set_timer(k, clock_mono_ns() + LINGER_MS * NS_PER_MS);
+	spawn_check_stopped(k->s);
+}
+
+/* Removes what is left of it, as far as that goes now. */
+static void remove_it(void *arg)
+{
+	struct kept *k = arg;
+	struct err why = {0};
+	const uint64_t now = clock_mono_ns();
+	int r;
+
+	/* Both have to leave the loop before the stages' undo closes what they watch. */
+	loop_remove(&k->s->loop, &k->barrier);
+	if (!cell_has_exited(&k->cell, false) && fd_valid(k->cell.pidfd)) {
+		if (k->state == KEPT_LINGERING || now >= k->give_up_ns) {
+			linger(k, -EAGAIN, &why);
+			return;
+		}
+		watch_exit(k);
+		set_timer(k, k->give_up_ns);
+		return;
+	}
+	loop_remove(&k->s->loop, &k->exit);
+	r = cell_try_release(&k->cell, &why);
+	if (r == -EAGAIN && k->state != KEPT_LINGERING && now < k->give_up_ns) {
+		if (k->pause_ns == 0) { /* from here on it is the group alone */
+			k->give_up_ns = now + GROUP_WAIT_MS * NS_PER_MS;
+			k->pause_ns = NS_PER_MS / 4;
+		}
+		set_timer(k, now + k->pause_ns);
+		k->pause_ns = k->pause_ns < 50 * NS_PER_MS ? k->pause_ns * 2 : k->pause_ns;
+		return;
+	}
+	if (r < 0) {
+		linger(k, r, &why);
+		return;
+	}
+	if (k->failed && k->ends == 0 && !k->untold && !k->s->stopping && cell_retry(&k->cell)) {
+		functions_clone_beside(k->s);
+		k->failed = false;
+		k->err = (struct err){0};
+		start(k);
+		return;
+	}
+	answer(k);
+	gone(k);
+}
+
+static void end(struct kept *k)
+{
+	if (k->state == KEPT_ENDING || k->state == KEPT_LINGERING)
+		return;
+	if (k->state == KEPT_BUILDING)
+		k->s->n_building--;
+	k->state = KEPT_ENDING;
+	k->give_up_ns = clock_mono_ns() + END_WAIT_MS * NS_PER_MS;
+	k->pause_ns = 0;
+	cell_kill(&k->cell);
+	/* Not at once: this may be a callback of what stands in it. */
+	loop_later(&k->s->loop, &k->later, remove_it, k);
+}
+
+static void fail(struct kept *k)
+{
+	k->failed = true;
+	end(k);
+}
+
+static void exit_ready(void *arg, uint32_t events)
+{
+	struct kept *k = arg;
+
+	(void)events;
+	if (!cell_has_exited(&k->cell, false))
+		return;
+	loop_remove(&k->s->loop, &k->exit);
+	if (k->state == KEPT_ENDING || k->state == KEPT_LINGERING) {
+		remove_it(k);
+		return;
+	}
+	k->state = KEPT_EXITED;
+	if (talk_knows(k->s, k->number))
+		tell_exit(k, SPAWN_EXITED);
+}
+
+/* ---- Building ---- */
+
+static void timer_due(void *arg)
+{
+	struct kept *k = arg;
+
+	if (k->state == KEPT_BUILDING) {
+		(void)cell_late(&k->cell, &k->err);
+		fail(k);
+	} else {
+		remove_it(k);
+	}
+}
+
+static void watch_barrier(struct kept *k)
+{
+	if (loop_add(&k->s->loop, &k->barrier, k->cell.barrier, EPOLLIN, barrier_ready, k, &k->err) < 0)
+		fail(k);
+}
+
+static void barrier_ready(void *arg, uint32_t events)
+{
+	struct kept *k = arg;
+	int r;
+
+	(void)events;
+	/* The stage may close it, and children that are being born have copies: it has to be out of the loop before. */
+	loop_remove(&k->s->loop, &k->barrier);
+	r = cell_finish(&k->cell, &k->err);
+	if (r == 1) {
+		watch_barrier(k);
+		return;
+	}
+	if (r < 0) {
+		fail(k);
+		return;
+	}
+	loop_disarm(&k->s->loop, &k->timer);
+	k->s->n_building--;
+	k->state = KEPT_RUNNING;
+	plan_free(k->cell.plan); /* with its secrets; a thousand cells would hold 40 MB of them */
+	k->cell.plan = NULL;
+	cells_tell(k->s, k, SPAWN_MADE);
+	watch_exit(k);
+}
+
+static void start(struct kept *k)
+{
+	k->state = KEPT_BUILDING;
+	k->s->n_building++;
+	k->pause_ns = 0;
+	if (cell_begin(&k->cell, &k->err) < 0) {
+		fail(k);
+		return;
+	}
+	set_timer(k, clock_mono_ns() + CELL_ARRIVAL_MS * NS_PER_MS);
+	watch_barrier(k);
+}
+
+static int make(struct spawn *s, const struct spawn_make *m, struct err *why)
+{
+	struct function *f = function_find(s, m->function);
+	struct kept *k;
+	int r;
+
+	if (!f || f->forgotten)
+		return err_set(why, ERR_NOT_FOUND, ENOENT, "there is no function %u", m->function);
+	if (s->stopping)
+		return err_set(why, ERR_CANCELLED, ECANCELED, "fsbox-spawn is ending");
+	if (s->n_cells >= s->max_cells)
+		return err_set(why, ERR_CAPACITY, EUSERS, "there are %zu cells already", s->n_cells);
+	if (!fds_left(s, FDS_OF_CELL + FDS_OF_BUILDING))
+		return err_set(why, ERR_CAPACITY, EMFILE, "no descriptors are left for another cell (%zu may be open)",
+			       s->fd_limit);
+	k = calloc(1, sizeof *k);
+	if (!k)
+		return err_oom(why);
+	k->s = s;
+	k->number = m->cell;
+	k->f = f;
+	k->timer = (struct timer){.due = timer_due, .arg = k};
+	k->begin_ns = clock_mono_ns();
+	k->note_len = m->note_len;
+	memcpy(k->note, m->note, sizeof k->note);
+	cell_init(&k->cell, &f->host, &f->spec, &f->filter);
+	r = insert(s, k, why);
+	if (r < 0) {
+		free(k);
+		return r;
+	}
+	f->cells++;
+	start(k);
+	return 0;
+}
+
+int cells_make(struct spawn *s, const struct spawn_make *m, struct err *e)
+{
+	struct err why = {0};
+
+	if (m->cell <= s->last_cell)
+		return err_set(e, ERR_BUG, EPROTO, "a cell with the old number %llu", (unsigned long long)m->cell);
+	s->last_cell = m->cell;
+	if (make(s, m, &why) < 0)
+		tell_done(s, SPAWN_FAILED, SPAWN_MAKE, m->cell, &why);
+	return 0;
+}
+
+/* ---- What else is asked of a cell ---- */
+
+int cells_end(struct spawn *s, uint64_t number, struct err *e)
+{
+	struct kept *k = cells_find(s, number);
+	struct spawn_exit m;
+
+	if (number > s->last_cell)
+		return err_set(e, ERR_BUG, EPROTO, "the end of a cell that never was");
+	if (!k || k->untold || k->state == KEPT_LINGERING) { /* it has been answered */
+		spawn_begin(&m, SPAWN_ENDED, sizeof m);
+		m.cell = number;
+		tell(s, &m, NULL, 0);
+		return 0;
+	}
+	k->ends++;
+	if (k->state == KEPT_BUILDING) {
+		(void)err_set(&k->err, ERR_CANCELLED, ECANCELED, "ended while it was being built");
+		fail(k);
+	} else {
+		end(k);
+	}
+	return 0;
+}
+
+void cells_kill(struct spawn *s, uint64_t number)
+{
+	struct kept *k = cells_find(s, number);
+
+	if (k && !k->untold && (k->state == KEPT_RUNNING || k->state == KEPT_BUILDING))
+		cell_kill(&k->cell);
+}
+
+void cells_note(struct spawn *s, const struct spawn_note *m)
+{
+	struct kept *k = cells_find(s, m->cell);
+
+	if (!k)
+		return;
+	k->note_len = m->note_len;
+	memcpy(k->note, m->note, sizeof k->note);
+}
+
+static struct kept *lives(struct spawn *s, uint64_t number, struct err *why)
+{
+	struct kept *k = cells_find(s, number);
+
+	if (k && k->state == KEPT_RUNNING)
+		return k;
+	(void)err_set(why, ERR_NOT_FOUND, ENOENT, "there is no such cell, or it has ended");
+	return NULL;
+}
+
+void cells_settle(struct spawn *s, uint64_t number)
+{
+	struct err why = {0};
+	struct kept *k = lives(s, number, &why);
+
+	if (k && k->cell.has_cg && !k->f->spec.no_init_boost)
+		(void)!cg_end_boost(&k->cell.cg, &why);
+	tell_done(s, SPAWN_DONE, SPAWN_SETTLE, number, &why);
+}
+
+void cells_limit(struct spawn *s, const struct spawn_limits *m)
+{
+	struct err why = {0};
+	struct kept *k = lives(s, m->cell, &why);
+
+	if (k && !k->cell.has_cg)
+		(void)err_set(&why, ERR_UNSUPPORTED, EOPNOTSUPP, "this cell has no limits");
+	else if (m->memory_bytes != 0 &&
+		 (m->memory_bytes < (uint64_t)SPEC_MIN_MEMORY_MB << 20 || m->memory_bytes > s->memory_bytes))
+		(void)err_set(&why, ERR_SPEC, ERANGE, "a limit of %llu MB, where %d to %llu are possible",
+			      (unsigned long long)(m->memory_bytes >> 20), SPEC_MIN_MEMORY_MB,
+			      (unsigned long long)(s->memory_bytes >> 20));
+	else if (m->pids != 0 && (m->pids < SPEC_MIN_PIDS || m->pids > SPEC_MAX_PIDS))
+		(void)err_set(&why, ERR_SPEC, ERANGE, "a limit of %u processes, where %d to %d are possible", m->pids,
+			      SPEC_MIN_PIDS, SPEC_MAX_PIDS);
+	else if (k)
+		(void)!cg_update(&k->cell.cg, m->memory_bytes, m->pids, &why);
+	tell_done(s, SPAWN_DONE, SPAWN_LIMITS, m->cell, &why);
+}
+
+/* ---- All of them ---- */
+
+void cells_lose_daemon(struct spawn *s)
+{
+	/* Nothing is freed here: end() leaves that to the end of the turn. */
+	for (size_t i = 0; i < s->n_cells; i++) {
+		struct kept *k = s->cells[i];
+
+		if (k->state == KEPT_RUNNING || k->state == KEPT_EXITED)
+			continue;
+		k->untold = true;
+		k->ends = 0;
+		if (k->state == KEPT_BUILDING) {
+			(void)err_set(&k->err, ERR_CANCELLED, ECANCELED, "fsboxd died");
+			fail(k);
+		}
+	}
+}
+
+void cells_end_all(struct spawn *s)
+{
+	for (size_t i = 0; i < s->n_cells; i++) {
+		struct kept *k = s->cells[i];
+
+		k->untold = true;
+		end(k);
+	}
+}

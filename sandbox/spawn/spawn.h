@@ -1,0 +1,212 @@
+/* Private to spawn/: fsbox-spawn, the privileged half of the daemon.
+ *
+ * One process, one thread, one loop. It starts fsboxd, which has no rights, and makes, keeps and ends cells for
+ * it; the protocol is wire/spawn.h. It parses nobody's text: what fsboxd sends is fixed in layout and looked at
+ * again here. When fsboxd dies, the next one gets everything handed over; when this process dies, the kernel ends
+ * every cell.
+ *
+ * Functions and cells have numbers that only grow, so a table of them is an array in the order of numbers. */
+#pragma once
+
+#include "base/loop.h"
+#include "cell/cell.h"
+#include "wire/spawn.h"
+
+enum {
+	END_WAIT_MS = 10000,   /* for PID 1 after it was killed, and for fsboxd after SIGTERM */
+	GROUP_WAIT_MS = 2000,  /* for the kernel to let a group go */
+	LINGER_MS = 60000,     /* between two tries to remove what could not be removed */
+	QUEUE_MAX = 64,        /* datagrams for fsboxd; beyond that it is not heard until it reads */
+	OPEN_QUEUE_MAX = 256,  /* OPENs that wait for one of the SPAWN_MAX_OPENS */
+	TEXTS_MAX = 128 << 20, /* bytes of all FUNCTION datagrams that are kept */
+	FDS_OF_CELL = 14,      /* that a running cell holds */
+	FDS_OF_BUILDING = 60,  /* and one that is being built, detached mounts included */
+	FDS_OF_OURS = 64,
+};
+
+struct spawn_options {
+	const char *socket, *runtime, *daemon, *state, *cgroup_parent;
+	uint64_t mode, socket_gid, uid, gid, max_cells;
+	bool has_socket_gid, has_uid, has_gid, no_limits;
+	char **daemon_args; /* behind "--" */
+	int n_daemon_args;
+};
+
+/* ---- Functions ---- */
+
+struct function {
+	uint32_t number;
+	bool forgotten;
+	unsigned cells;              /* that need it */
+	size_t size;                 /* of wire */
+	struct spawn_function *wire; /* as it came, with its present note; texts below point into it */
+	int fds[SPAWN_MAX_FDS];
+	size_t n_fds;
+	char names[SPAWN_MAX_FDS][40]; /* "/proc/self/fd/N" */
+	char *paths[SPAWN_MAX_FDS];    /* not privileged: what these are called; heap */
+	struct cell_spec spec;
+	struct spec_image image;
+	struct cell_host host;
+	struct filter filter;
+};
+
+/* ---- Cells ---- */
+
+enum kept_state {
+	KEPT_BUILDING, /* its child has not given its word */
+	KEPT_RUNNING,
+	KEPT_EXITED,    /* PID 1 is gone; it waits for its END */
+	KEPT_ENDING,    /* killed, and removed when it is gone */
+	KEPT_LINGERING, /* answered, but something could not be removed */
+};
+
+struct kept {
+	struct spawn *s;
+	uint64_t number;
+	struct function *f;
+	enum kept_state state;
+	struct cell cell;
+	struct watch barrier, exit;
+	struct timer timer; /* what it is for follows from the state */
+	struct later later;
+	uint64_t begin_ns, give_up_ns, pause_ns;
+	bool failed;    /* FAILED is to be told when it is removed */
+	bool untold;    /* no fsboxd knows of it: nothing is told */
+	unsigned ends;  /* ENDs to be answered */
+	struct err err; /* with failed: why; else what could not be removed */
+	uint32_t note_len;
+	char note[SPAWN_MAX_NOTE];
+};
+
+/* ---- OPEN ---- */
+
+struct opening {
+	struct spawn *s;
+	uint64_t number; /* 0: nobody waits for the answer any more */
+	int socket;      /* from the child */
+	int pidfd;
+	struct watch answer, exit;
+	struct timer timer;
+	struct later later;
+};
+struct open_wish {
+	struct open_wish *next;
+	uint64_t number;
+	uint32_t directory;
+	uid_t uid;
+	gid_t gid, *groups; /* heap */
+	size_t n_groups;
+	char path[SPAWN_MAX_PATH];
+};
+
+/* ---- The whole ---- */
+
+/* A datagram that fsboxd has not read yet, with duplicates of its descriptors. */
+struct queued {
+	struct queued *next;
+	int fds[SPAWN_MAX_FDS];
+	size_t n_fds;
+	char bytes[];
+};
+
+struct spawn {
+	struct spawn_options opt;
+	struct loop loop;
+	struct cell_host host;
+	bool limits;
+	unsigned max_cells;
+	size_t fd_limit;
+	uint64_t memory_bytes, run, started_ns;
+	/* the socket for clients */
+	int listener;
+	bool made_socket, has_inode;
+	dev_t socket_dev;
+	ino_t socket_ino;
+	/* signals, the end */
+	int signal_fd;
+	struct watch signals;
+	bool stopping;
+	int status; /* of the process */
+	struct timer end_timer;
+	/* fsboxd */
+	pid_t pid;
+	int pidfd, pair;
+	struct watch daemon_exit, talk;
+	struct timer restart, resend;
+	bool paused; /* its datagrams wait until it reads ours */
+	uint64_t daemon_started_ns, backoff_ms;
+	uint32_t restarts;
+	struct spawn_datagram *in;
+	struct queued *first, **last;
+	size_t n_queued;
+	bool adopting; /* the functions and cells from these numbers up to those are still to be told */
+	uint64_t adopt_function, adopt_cell, adopt_last_function, adopt_last_cell;
+	/* what there is */
+	struct function **functions;
+	struct kept **cells;
+	size_t n_functions, n_cells, functions_cap, cells_cap, n_building, texts, function_fds;
+	uint32_t last_function;
+	uint64_t last_cell;
+	struct opening opens[SPAWN_MAX_OPENS];
+	struct open_wish *wish, **wish_last;
+	size_t n_wishes;
+};
+
+/* main.c: one line on stderr. */
+void say(const char *fmt, ...) PRINTF(1, 2);
+void say_err(const char *doing, const struct err *e);
+/* main.c: ends everything in good order; when that is under way, sees whether it is done. */
+void spawn_stop(struct spawn *s);
+void spawn_check_stopped(struct spawn *s);
+
+/* listen.c */
+NODISCARD int listen_open(struct spawn *s, struct err *e);
+void listen_close(struct spawn *s);
+
+/* daemon.c: fsboxd as a process. */
+void daemon_start(struct spawn *s);
+void daemon_kill(struct spawn *s, int sig);
+void daemon_done(struct spawn *s);
+/* talk.c: fsboxd as somebody to talk to. What is told while there is none is dropped: the next one hears of
+ * everything. */
+NODISCARD int talk_open(struct spawn *s, int pair, struct err *e);
+void talk_close(struct spawn *s);
+/* @msg begins with a spawn_head. The descriptors stay the caller's. */
+void tell(struct spawn *s, const void *msg, const int *fds, size_t n_fds);
+void tell_done(struct spawn *s, enum spawn_word word, enum spawn_word of, uint64_t number, const struct err *e);
+/* Has the present fsboxd heard of this cell, or is it too early? */
+bool talk_knows(const struct spawn *s, uint64_t cell);
+
+/* functions.c. A negative answer of the next ones is a breach of the protocol. */
+NODISCARD int function_define(struct spawn *s, struct spawn_datagram *d, struct err *e);
+NODISCARD int function_note(struct spawn *s, const struct spawn_function_note *m, struct err *e);
+NODISCARD int function_forget(struct spawn *s, uint64_t number, struct err *e);
+/* The first whose number is not below @number; NULL when there is none. */
+struct function *function_from(const struct spawn *s, uint64_t number);
+struct function *function_find(const struct spawn *s, uint64_t number);
+void function_put(struct spawn *s, struct function *f); /* a cell less */
+/* One cell was killed at birth: so would be those of every function. */
+void functions_clone_beside(struct spawn *s);
+void functions_done(struct spawn *s);
+
+/* cells.c */
+NODISCARD int cells_make(struct spawn *s, const struct spawn_make *m, struct err *e);
+NODISCARD int cells_end(struct spawn *s, uint64_t number, struct err *e);
+void cells_kill(struct spawn *s, uint64_t number);
+void cells_note(struct spawn *s, const struct spawn_note *m);
+void cells_settle(struct spawn *s, uint64_t number);
+void cells_limit(struct spawn *s, const struct spawn_limits *m);
+/* Nobody has heard of some and nobody will ask for others. */
+void cells_lose_daemon(struct spawn *s);
+void cells_end_all(struct spawn *s);
+struct kept *cells_find(const struct spawn *s, uint64_t number);
+/* cells_tell.c: MADE or ADOPT, by what there is. */
+void cells_tell(struct spawn *s, const struct kept *k, enum spawn_word word);
+/* The place of the first number that is not below @number. */
+size_t cells_place(const struct spawn *s, uint64_t number);
+/* Is there room for this many descriptors more? */
+bool fds_left(const struct spawn *s, size_t more);
+
+/* open.c */
+NODISCARD int open_ask(struct spawn *s, struct spawn_datagram *d, struct err *e);
+void open_lose_daemon(struct spawn *s);

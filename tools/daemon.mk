@@ -1,0 +1,16 @@
+# What only fsboxd links, and the tests of its parts (tests/unit/test_daemon_*): SQLite. Included by the Makefile.
+DAEMON_LIBS   := sqlite3
+DAEMON_LDLIBS := $(shell pkg-config --libs $(DAEMON_LIBS) 2>/dev/null)
+DAEMON_SRC    := $(filter-out $(LIB_SRC) %/main.c,$(wildcard sandbox/daemon/*.c))
+
+$(B)/libdaemon.a: $(call obj,$(DAEMON_SRC))
+	@echo "  AR      $@"
+	$(Q)mkdir -p $(@D) && rm -f $@ && $(AR) rcs $@ $^
+$(B)/tests/unit/test_daemon_%: $(B)/obj/tests/unit/test_daemon_%.o $(B)/tests/libtest.a $(B)/libdaemon.a $(B)/libfsbox.a
+	@echo "  LD      $@"
+	$(Q)mkdir -p $(@D) && $(CC) -pie $(LD_ALL) -o $@ $^ $(LIB_LDLIBS) $(DAEMON_LDLIBS)
+
+# Dynamic: SQLite is not linked in, so that it is the distribution that keeps it up to date.
+$(B)/fsboxd: $(B)/obj/sandbox/daemon/main.o $(B)/libdaemon.a $(B)/libfsbox.a
+	@echo "  LD      $@"
+	$(Q)$(CC) -pie $(LD_ALL) -o $@ $^ $(LIB_LDLIBS) $(DAEMON_LDLIBS)
