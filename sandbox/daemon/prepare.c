@@ -286,6 +286,6 @@ _Noreturn void prepare_main(struct prepare_job *job, int to)
 		code.n_packages = 0;
 	}
 	if (send_prepared(to, &p, &code) == 0 && e.kind == ERR_NONE)
-		(void)!spawn_send(to, &d, d.fds, d.n_fds);
+		(void)!spawn_send(to, d.bytes, d.fds, d.n_fds);
 	_exit(0);
 }
