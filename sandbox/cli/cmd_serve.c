@@ -30,10 +30,10 @@ static const struct opt opts[] = {
 	{ "policy-file",   "FILE",      0, client_set_text,   AT(policy_file),   "who may do what: JSON", 0 },
 	{ "keep",          "SECONDS",   0, client_set_number, AT(keep),          "how long an idle cell is kept (default 600)", 0 },
 	{ "max-cells",     "N",         0, client_set_number, AT(max_cells),     "cells at once (default: what the host has ids and descriptors for)", 0 },
-	{ "memory",        "MB",        0, client_set_number, AT(memory),        "memory for all cells together (default: from the host's)", 0 },
-	{ "max-queued",    "N",         0, client_set_number, AT(max_queued),    "calls that wait, all told (default 4096)", 0 },
-	{ "cpu-overcommit", "FACTOR",   0, client_set_text,   AT(cpu_overcommit), "CPU shares of busy cells may add up to so many times the CPUs (default 1)", 0 },
-	{ "no-freeze",     NULL, OPT_FLAG, client_set_flag,   AT(no_freeze),     "cells go on running between calls", 0 },
+	{ "memory",        "MB",        0, client_set_number, AT(memory),        "what the limits of all cells may add up to (default: 80 % of the host's)", 0 },
+	{ "max-queued",    "N",         0, client_set_number, AT(max_queued),    "calls that wait at once, all told (default 4096)", 0 },
+	{ "cpu-overcommit", "FACTOR",   0, client_set_text,   AT(cpu_overcommit), "how many times the CPUs the shares of busy cells may add up to (default 1)", 0 },
+	{ "no-freeze",     NULL, OPT_FLAG, client_set_flag,   AT(no_freeze),     "let cells run between calls", 0 },
 	{ "cgroup-parent", "PATH",      0, client_set_text,   AT(cgroup_parent), "cgroup under which the cells' groups are made", 0 },
 };
 /* clang-format on */
