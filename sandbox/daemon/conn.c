@@ -113,7 +113,7 @@ static bool read_some(struct conn *c)
 /* Serves the message that is next in the buffer, if there is one. */
 static bool serve_next(struct conn *c)
 {
-	int fds[WIRE_MAX_FDS];
+	UNINITIALIZED int fds[WIRE_MAX_FDS];
 	struct wire_message m;
 	size_t n_fds;
 	int r = wire_rx_next(&c->rx, &m, fds, &n_fds);
