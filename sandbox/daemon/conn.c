@@ -95,14 +95,14 @@ static bool may_serve(const struct conn *c)
 }
 
 /* One read. False when there is nothing to be had now. ECONNRESET is how a stream ends whose client has left answers
- * unread. */
+ * unread; of the dead, who are not watched any more, nothing comes behind an empty socket. */
 static bool read_some(struct conn *c)
 {
 	ssize_t n = wire_rx_recv(&c->rx, c->fd);
 
 	if (n > 0 && server_count(c))
 		return true;
-	c->eof = n == 0 || n == -ECONNRESET;
+	c->eof = n == 0 || n == -ECONNRESET || (n == -EAGAIN && c->dead);
 	if (!c->eof && n != -EAGAIN) {
 		c->s->counts.bad_messages++;
 		conn_break(c);

@@ -79,8 +79,8 @@ void server_close(struct server *s);
 const struct server_counts *server_counts(const struct server *s);
 
 /* The final answer. @params: the text of an object; NULL or empty: {}. @fds: sent with it and closed; taken over in any
- * case, NULL when @n_fds is 0. @c is over with it, and memory of it may be reused when the caller returns to the loop. A
- * @params that has failed to grow closes the connection. */
+ * case, NULL when @n_fds is 0. @c is over when this returns, with c->params and every string of it; the next call of its
+ * connection is not told before the handler returns. A @params that has failed to grow closes the connection. */
 void call_reply(struct call *c, const struct buf *params, int *fds, size_t n_fds);
 /* The same as one of several answers. False, and nothing is sent, when the client does not keep up (max_queued…): end
  * the call or try again when ops->drained() is told. @fds are taken over in any case. */

@@ -50,3 +50,19 @@ const char *peer_ask(struct peer_server *s, int fd, const char *text); /* say, h
 
 /* Answers the oldest open Wait with {"n":@n}. */
 void peer_answer(struct peer_server *s, int n);
+
+/* ---- Messages ---- */
+
+#define CALL(name, params)  "{\"method\":\"org.example.peer." name "\",\"parameters\":" params "}"
+#define MORE(name)          "{\"method\":\"org.example.peer." name "\",\"more\":true}"
+#define ECHO(text)          CALL("Echo", "{\"text\":\"" text "\"}")
+#define WAIT(n)             CALL("Wait", "{\"n\":" #n "}")
+#define ECHOED(text)        "{\"parameters\":{\"text\":\"" text "\"}}"
+#define NUMBER(n)           "{\"parameters\":{\"n\":" #n "}}"
+#define ERROR(name, params) "{\"error\":\"org.varlink.service." name "\",\"parameters\":" params "}"
+#define INVALID(what)       ERROR("InvalidParameter", "{\"parameter\":\"" what "\"}")
+
+#define SERVER(s, ...)                                                    \
+	AUTO(peer_stop) struct peer_server s = {.config = {__VA_ARGS__}}; \
+	peer_start(&s)
+#define CLIENT(s, fd) AUTO_FD int fd = peer_connect(&s)
