@@ -5,7 +5,6 @@
 #include "base/fd.h"
 #include "base/mem.h"
 #include "tests/lib/tap.h"
-#include "tests/lib/world.h"
 
 #include <fcntl.h>
 #include <poll.h>
@@ -43,25 +42,6 @@ static void has_line(const char *text, const char *line)
 		tap_note("%s", text);
 }
 
-/* Prepared roots stay on purpose, one for each function's name of its file; so before anybody looks they are there. */
-TEST(the_first_cell_of_each_function_makes_its_root)
-{
-	static const char *const functions[] = {"echo", "counter", "init_crash"};
-	SPAWN_PEER(p);
-
-	if (!need_root())
-		SKIP("needs root");
-	if (!peer_start(&p, NULL) || !peer_hello(&p))
-		return;
-	for (uint32_t i = 1; i <= ARRAY_LEN(functions); i++) {
-		if (!peer_function(&p, i, functions[i - 1]))
-			return;
-		peer_make(&p, i, i, "");
-		CHECK(peer_await(&p, SPAWN_MADE, i));
-	}
-	CHECK_EQ(peer_stop(&p), 0);
-}
-
 TEST(fsboxd_is_started_without_any_right)
 {
 	SPAWN_PEER(p);
@@ -88,7 +68,6 @@ TEST(fsboxd_is_started_without_any_right)
 
 TEST(a_cell_is_made_serves_and_ends)
 {
-	struct world before = world_look();
 	{
 		SPAWN_PEER(p);
 		AUTO_PEER struct chan_peer c = {.pid = -1, .in = -1, .out = -1, .log = -1};
@@ -126,8 +105,7 @@ TEST(a_cell_is_made_serves_and_ends)
 		CHECK(ended(&p, 7));
 		CHECK_EQ(peer_stop(&p), 0);
 	}
-	CHECK_SAME_WORLD(&before);
-	world_done(&before);
+	peer_check_clean();
 }
 
 TEST(a_cell_that_ends_by_itself_is_told_at_once)
@@ -155,7 +133,6 @@ enum { MANY = 50 };
 
 TEST(fifty_cells_at_once_do_not_wait_for_each_other)
 {
-	struct world before = world_look();
 	{
 		SPAWN_PEER(p);
 		struct chan_peer c[MANY];
@@ -186,8 +163,7 @@ TEST(fifty_cells_at_once_do_not_wait_for_each_other)
 		}
 		CHECK_EQ(peer_stop(&p), 0);
 	}
-	CHECK_SAME_WORLD(&before);
-	world_done(&before);
+	peer_check_clean();
 }
 
 TEST(one_that_is_ended_while_it_is_built_fails_and_is_gone)
@@ -334,7 +310,6 @@ static void check_adoption(struct spawn_peer *p, const struct spawn_function *wa
 
 TEST(another_fsboxd_gets_functions_and_cells_handed_over)
 {
-	struct world before = world_look();
 	{
 		SPAWN_PEER(p);
 		AUTO_PEER struct chan_peer c = {.pid = -1, .in = -1, .out = -1, .log = -1};
@@ -387,13 +362,11 @@ TEST(another_fsboxd_gets_functions_and_cells_handed_over)
 			check_adoption(&p, &was);
 		CHECK_EQ(peer_stop(&p), 0);
 	}
-	CHECK_SAME_WORLD(&before);
-	world_done(&before);
+	peer_check_clean();
 }
 
 TEST(cells_whose_fsboxd_died_while_they_were_made_or_ended_are_gone)
 {
-	struct world before = world_look();
 	{
 		SPAWN_PEER(p);
 
@@ -425,15 +398,13 @@ TEST(cells_whose_fsboxd_died_while_they_were_made_or_ended_are_gone)
 		CHECK(ended(&p, last + 1));
 		CHECK_EQ(peer_stop(&p), 0);
 	}
-	CHECK_SAME_WORLD(&before);
-	world_done(&before);
+	peer_check_clean();
 }
 
 /* ---- The death of fsbox-spawn ---- */
 
 TEST(when_fsbox_spawn_is_killed_the_cells_end_and_the_next_start_removes_the_rest)
 {
-	struct world before = world_look();
 	{
 		SPAWN_PEER(p);
 		SPAWN_PEER(q);
@@ -465,13 +436,11 @@ TEST(when_fsbox_spawn_is_killed_the_cells_end_and_the_next_start_removes_the_res
 			return;
 		CHECK_EQ(peer_stop(&q), 0);
 	}
-	CHECK_SAME_WORLD(&before);
-	world_done(&before);
+	peer_check_clean();
 }
 
 TEST(sigterm_ends_everything_in_good_order)
 {
-	struct world before = world_look();
 	{
 		SPAWN_PEER(p);
 
@@ -486,8 +455,7 @@ TEST(sigterm_ends_everything_in_good_order)
 		CHECK_EQ(peer_stop(&p), 0);
 		CHECK_EQ(access(p.socket, F_OK), -1);
 	}
-	CHECK_SAME_WORLD(&before);
-	world_done(&before);
+	peer_check_clean();
 }
 
 /* ---- How fast ---- */
