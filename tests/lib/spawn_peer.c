@@ -193,7 +193,8 @@ static void list_processes(struct buf *b)
 		if (!parse_u64(ent->d_name, 2, INT32_MAX, &pid) || (pid_t)pid == getpid())
 			continue;
 		(void)snprintf(path, sizeof path, "/proc/%llu/comm", (unsigned long long)pid);
-		(void)fd_read_file_at(AT_FDCWD, path, name, sizeof name);
+		if (fd_read_file_at(AT_FDCWD, path, name, sizeof name) < 0)
+			continue; /* gone meanwhile */
 		buf_printf(b, "process %llu %s\n", (unsigned long long)pid, name);
 	}
 	if (d)
