@@ -197,6 +197,25 @@ static void signal_ready(void *arg, uint32_t events)
 	}
 }
 
+/* ---- What the dead left ---- */
+
+/* Children of a fsbox-spawn that was killed hold its place in the table of cells until they are gone, which may be
+ * after our start; a `fsbox run` may be killed at any time. */
+static void sweep_due(void *arg)
+{
+	static const uint64_t pauses_ms[] = {250, 1000, 5000, 60000};
+	struct spawn *s = arg;
+	struct err e = {0};
+
+	if (s->sweeps > 0)
+		(void)cell_host_sweep(&s->host, &e); /* what it cannot remove stays for the next one */
+	s->sweep = (struct timer){.due = sweep_due, .arg = s, .place = s->sweep.place};
+	if (loop_arm(&s->loop, &s->sweep, clock_mono_ns() + pauses_ms[s->sweeps] * NS_PER_MS) < 0)
+		say("out of memory: the dead are not cleaned up after");
+	if (s->sweeps < ARRAY_LEN(pauses_ms) - 1)
+		s->sweeps++;
+}
+
 /* ---- The beginning ---- */
 
 static int open_signals(struct spawn *s, struct err *e)
@@ -260,6 +279,7 @@ static int run(struct spawn *s, struct err *e)
 		return r;
 	r = listen_open(s, e);
 	if (r == 0) {
+		sweep_due(s);
 		daemon_start(s);
 		r = loop_run(&s->loop, e);
 	}

@@ -128,6 +128,8 @@ struct spawn {
 	bool stopping;
 	int status; /* of the process */
 	struct timer end_timer;
+	struct timer sweep;
+	size_t sweeps;
 	/* fsboxd */
 	pid_t pid;
 	int pidfd, pair;

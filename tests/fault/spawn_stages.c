@@ -1,5 +1,5 @@
-/* Every stage of a cell that fsbox-spawn makes fails: it is told with the stage's name, nothing is left, and fsbox-spawn goes
- * on. Built with VARIANT=fault; see sandbox/cell/stages.c. */
+/* Every stage of a cell that fsbox-spawn makes fails: it is told with the stage's name, nothing is left, and
+ * fsbox-spawn goes on. Built with VARIANT=fault; see sandbox/cell/stages.c. */
 #include "tests/lib/spawn_peer.h"
 
 #include "base/mem.h"
@@ -104,8 +104,10 @@ TEST(after_fsbox_spawn_died_in_a_stage_the_next_start_removes_the_rest)
 			CHECK_EQ(waitpid(p.pid, &status, 0), p.pid);
 			p.pid = -1;
 			CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 99);
-			if (start(&q, "none"))
-				CHECK_EQ(peer_stop(&q), 0);
+			if (!start(&q, "none"))
+				return;
+			peer_check_swept();
+			CHECK_EQ(peer_stop(&q), 0);
 		}
 		peer_check_clean();
 	}

@@ -221,7 +221,7 @@ static void list_state(struct buf *b)
 		buf_puts(b, "a record in the table of cells\n");
 }
 
-void peer_check_clean(void)
+static void check_left(bool all)
 {
 	struct buf left = {0};
 
@@ -229,10 +229,11 @@ void peer_check_clean(void)
 		return;
 	for (int i = 0; i < 60; i++) {
 		left.len = 0;
-		list_processes(&left);
 		each_group(own_parent, list_groups, &left);
 		list_state(&left);
-		if (count_fds() != own_fds)
+		if (all)
+			list_processes(&left);
+		if (all && count_fds() != own_fds)
 			buf_printf(&left, "%zu descriptors where there were %zu\n", count_fds(), own_fds);
 		if (left.len == 0)
 			break;
@@ -241,6 +242,16 @@ void peer_check_clean(void)
 	if (!CHECK_EQ(left.len, 0))
 		tap_note("is left:\n%s", left.data);
 	buf_done(&left);
+}
+
+void peer_check_clean(void)
+{
+	check_left(true);
+}
+
+void peer_check_swept(void)
+{
+	check_left(false);
 }
 
 /* ---- Starting and ending ---- */
@@ -543,9 +554,10 @@ void peer_talk(struct spawn_peer *p, struct chan_peer *ret, int *ret_pidfd)
 {
 	struct spawn_datagram *d = p->d;
 
-	ret->in = take_fd(&d->fds[0]);
-	ret->out = take_fd(&d->fds[1]);
-	ret->log = take_fd(&d->fds[2]);
+	*ret = (struct chan_peer){.pid = -1,
+				  .in = take_fd(&d->fds[0]),
+				  .out = take_fd(&d->fds[1]),
+				  .log = take_fd(&d->fds[2])};
 	if (ret_pidfd)
 		*ret_pidfd = take_fd(&d->fds[4]);
 	spawn_drop(d);

@@ -38,6 +38,8 @@ struct peer_options {
 /* Waits up to three seconds until no process is there but the test, no cgroup, nothing in the state directory but what
  * stays on purpose, and as many descriptors as at the start. */
 void peer_check_clean(void);
+/* The same for what a fsbox-spawn that runs has to remove: cgroups and records of cells. */
+void peer_check_swept(void);
 
 /* Starts fsbox-spawn and takes its first player; no datagram has been read. */
 bool peer_start(struct spawn_peer *p, const struct peer_options *o);

@@ -408,6 +408,7 @@ TEST(when_fsbox_spawn_is_killed_the_cells_end_and_the_next_start_removes_the_res
 	{
 		SPAWN_PEER(p);
 		SPAWN_PEER(q);
+		AUTO_PEER struct chan_peer c = {.pid = -1, .in = -1, .out = -1, .log = -1};
 		int pidfds[10];
 		struct pollfd gone;
 
@@ -427,16 +428,53 @@ TEST(when_fsbox_spawn_is_killed_the_cells_end_and_the_next_start_removes_the_res
 		CHECK_EQ(kill(p.pid, SIGKILL), 0);
 		CHECK_EQ(waitpid(p.pid, NULL, 0), p.pid);
 		p.pid = -1;
+		if (!peer_start(&q, NULL) || !peer_hello(&q)) /* at once: they may be there still */
+			return;
 		for (size_t i = 0; i < ARRAY_LEN(pidfds); i++) {
 			gone = (struct pollfd){.fd = pidfds[i], .events = POLLIN};
 			CHECK_EQ(poll(&gone, 1, PEER_WAIT_MS), 1);
 			(void)close(pidfds[i]);
 		}
-		if (!peer_start(&q, NULL) || !peer_hello(&q))
+		/* What it makes itself is not swept. */
+		if (!peer_function(&q, 1, "echo"))
 			return;
+		peer_make(&q, 1, 1, "");
+		if (!peer_await(&q, SPAWN_MADE, 1))
+			return;
+		peer_talk(&q, &c, NULL);
+		(void)poll(NULL, 0, 600);
+		CHECK(peer_ready(&c) && peer_call(&c, 1, "1", "1"));
+		peer_number(&q, SPAWN_END, 1);
+		CHECK(ended(&q, 1));
+		peer_check_swept();
 		CHECK_EQ(peer_stop(&q), 0);
 	}
 	peer_check_clean();
+}
+
+/* To take a slot must not loosen the hold on those that are taken. */
+TEST(who_starts_beside_it_leaves_its_cells_alone)
+{
+	SPAWN_PEER(p);
+	SPAWN_PEER(q);
+	struct chan_peer c[3];
+
+	if (!need_root())
+		SKIP("needs root");
+	if (!peer_start(&p, NULL) || !peer_hello(&p) || !peer_function(&p, 1, "echo"))
+		return;
+	for (uint64_t i = 0; i < ARRAY_LEN(c); i++) {
+		peer_make(&p, i + 1, 1, "");
+		if (!made(&p, i + 1, &c[i], NULL))
+			return;
+	}
+	if (peer_start(&q, NULL) && peer_hello(&q))
+		CHECK_EQ(peer_stop(&q), 0);
+	(void)poll(NULL, 0, 400); /* and its own sweeps */
+	for (size_t i = 0; i < ARRAY_LEN(c); i++) {
+		CHECK(peer_call(&c[i], 1, "1", "1"));
+		chan_peer_done(&c[i]);
+	}
 }
 
 TEST(sigterm_ends_everything_in_good_order)
