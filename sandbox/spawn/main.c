@@ -249,6 +249,8 @@ static void raise_files(struct spawn *s)
 static int open_host(struct spawn *s, struct err *e)
 {
 	const struct cell_spec spec = {.no_limits = s->opt.no_limits, .cgroup_parent = s->opt.cgroup_parent};
+	struct snap_engine engine;
+	struct err none = {0};
 	struct sysinfo si;
 	int r = cell_host_open(&spec, s->opt.runtime, &s->host, e);
 
@@ -257,6 +259,7 @@ static int open_host(struct spawn *s, struct err *e)
 	(void)sysinfo(&si);
 	s->memory_bytes = (uint64_t)si.totalram * si.mem_unit;
 	s->limits = s->host.limits;
+	s->has_engine = snap_engine_find(s->opt.runtime, &engine, &none) == 0;
 	s->max_cells = s->host.n_ranges;
 	if (s->opt.max_cells > 0 && s->opt.max_cells < s->max_cells)
 		s->max_cells = (unsigned)s->opt.max_cells;

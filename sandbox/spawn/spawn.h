@@ -113,7 +113,7 @@ struct spawn {
 	struct spawn_options opt;
 	struct loop loop;
 	struct cell_host host;
-	bool limits;
+	bool limits, has_engine;
 	unsigned max_cells;
 	size_t fd_limit;
 	uint64_t memory_bytes, run, started_ns;
