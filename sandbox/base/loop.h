@@ -47,8 +47,8 @@ struct loop {
 		struct timer *t;
 	} * heap;
 	size_t n_timers, timers_cap;
-	struct later *first, **last, mark;
-	struct epoll_event *batch; /* being told, NULL between batches */
+	struct later *first, **last, mark; /* the mark: what is behind it waits for the next turn */
+	struct epoll_event *batch;         /* being told, NULL between batches */
 	int batch_at, batch_len;
 };
 

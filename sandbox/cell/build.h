@@ -50,6 +50,7 @@ struct cell_host {
 	int target_fd; /* the code, opened and checked by the face (facts.code); FD_NONE: by its name. Not closed here */
 	bool clone_beside;   /* CLONE_INTO_CGROUP does not work from here: the child enters by itself */
 	int self;            /* pidfd of this process, by which a child sees that we have died */
+	unsigned char *held; /* which slots are our cells', one byte each */
 	unsigned char *born; /* shared with children, one byte a slot: set by the first instruction of a cell's child */
 	const char
 		*target_path; /* where the code is, when that is not what the spec's target names; or NULL. Borrowed */
@@ -65,6 +66,9 @@ struct cell_host {
 NODISCARD int cell_host_open(const struct cell_spec *spec, const char *runtime_dir, struct cell_host *ret,
 			     struct err *e);
 void cell_host_close(struct cell_host *h);
+/* Sweeps once more, for a process that lives long: at its start the children of a dead one may have lived on for a
+ * moment. May wait 2 s for each cell whose processes hang, but not again within a minute. */
+int cell_host_sweep(struct cell_host *h, struct err *e);
 /* The same host for the cells of another function: @ret borrows everything of @h and is not closed. What is the
  * function's (limits, target_fd, target_path, facts.code) is for the caller to set. */
 void cell_host_view(const struct cell_host *h, struct cell_host *ret);

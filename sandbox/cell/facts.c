@@ -299,7 +299,7 @@ int cell_host_open(const struct cell_spec *spec, const char *runtime_dir, struct
 		fd_closep(&h->slots);
 		return r;
 	}
-	h->born = mmap(NULL, CELL_MAX_SLOTS, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	h->born = mmap(NULL, (size_t)2 * CELL_MAX_SLOTS, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	if (h->born == MAP_FAILED) {
 		r = err_sys(e, errno, "making a page that children share");
 		h->born = NULL;
@@ -307,6 +307,7 @@ int cell_host_open(const struct cell_spec *spec, const char *runtime_dir, struct
 		fd_closep(&h->slots);
 		return r;
 	}
+	h->held = h->born + CELL_MAX_SLOTS;
 	/* What cannot be removed now stays in the table and is tried again by the next start; it must not stop this one. */
 	(void)!slots_sweep(h->slots, sweep_record, h, &swept);
 	if (h->limits) {
@@ -327,6 +328,14 @@ int cell_host_open(const struct cell_spec *spec, const char *runtime_dir, struct
 	return 0;
 }
 
+int cell_host_sweep(struct cell_host *h, struct err *e)
+{
+	/* By a description of its own: with ours every lock that we hold looks free. */
+	AUTO_FD int slots = slots_open(h->state_dir, e);
+
+	return slots < 0 ? slots : slots_sweep(slots, sweep_record, h, e);
+}
+
 void cell_host_view(const struct cell_host *h, struct cell_host *ret)
 {
 	*ret = *h; /* what facts point at stays in @h */
@@ -342,8 +351,8 @@ void cell_host_close(struct cell_host *h)
 	fd_closep(&h->slots);
 	fd_closep(&h->self);
 	if (h->born)
-		(void)munmap(h->born, CELL_MAX_SLOTS);
-	h->born = NULL;
+		(void)munmap(h->born, (size_t)2 * CELL_MAX_SLOTS);
+	h->born = h->held = NULL;
 	buf_done(&h->kdat);
 	buf_done(&h->dump_kdat);
 }

@@ -77,7 +77,7 @@ int enter_slot(struct cell *c, struct err *e)
 
 	if (r < 0)
 		return r;
-	r = slot_take(c->host->slots, c->host->n_ranges, e);
+	r = slot_take(c->host->slots, c->host->n_ranges, c->host->held, e);
 	if (r < 0)
 		return r;
 	c->slot = r;
@@ -99,6 +99,8 @@ int undo_slot(struct cell *c, struct err *e)
 		return 0;
 	c->died_at_birth = c->pid != 0 && c->host->born && !c->host->born[c->slot];
 	slot_release(c->host->slots, c->slot);
+	if (c->host->held)
+		c->host->held[c->slot] = 0;
 	c->slot = -1;
 	return 0;
 }

@@ -95,8 +95,9 @@ struct slot_record {
 	char quota_path[184];
 	uint64_t retry_ns; /* CLOCK_MONOTONIC before which no sweep tries it again: its last one failed */
 };
-/* Takes a free slot below @max, writes nothing yet; -EUSERS when all are taken. */
-NODISCARD int slot_take(int slots, unsigned max, struct err *e);
+/* Takes a free slot below @max, writes nothing yet; -EUSERS when all are taken. @held: which of them this process has, one
+ * byte each, is brought up to date; who releases one clears its byte. */
+NODISCARD int slot_take(int slots, unsigned max, unsigned char *held, struct err *e);
 NODISCARD int slot_write(int slots, int slot, const struct slot_record *rec, struct err *e);
 void slot_release(int slots, int slot);
 /* For every record whose owner is dead: @sweep, then the record is cleared. */

@@ -53,17 +53,24 @@ static bool in_use(int fd, int slot)
 	return pread(fd, &first, 1, record_at(slot) + (off_t)offsetof(struct slot_record, cgroup_name)) == 1 && first;
 }
 
-int slot_take(int slots, unsigned max, struct err *e)
+int slot_take(int slots, unsigned max, unsigned char *held, struct err *e)
 {
 	for (int slot = 0; slot < (int)max; slot++) {
-		int r = lock_byte(slots, slot, F_WRLCK);
+		int r;
 
+		/* The kernel lets us lock again what we have locked, and to unlock it then would give away a living cell. */
+		if (held && held[slot])
+			continue;
+		r = lock_byte(slots, slot, F_WRLCK);
 		if (r == -EAGAIN || r == -EACCES)
 			continue;
 		if (r < 0)
 			return err_sys(e, r, "locking slot %d of the table of cells", slot);
-		if (!in_use(slots, slot))
+		if (!in_use(slots, slot)) {
+			if (held)
+				held[slot] = 1;
 			return slot;
+		}
 		/* Its owner died after our sweep. The next start removes what it left; we take another. */
 		(void)lock_byte(slots, slot, F_UNLCK);
 	}

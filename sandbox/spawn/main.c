@@ -197,6 +197,25 @@ static void signal_ready(void *arg, uint32_t events)
 	}
 }
 
+/* ---- What the dead left ---- */
+
+/* Children of a fsbox-spawn that was killed hold its place in the table of cells until they are gone, which may be
+ * after our start; a `fsbox run` may be killed at any time. */
+static void sweep_due(void *arg)
+{
+	static const uint64_t pauses_ms[] = {250, 1000, 5000, 60000};
+	struct spawn *s = arg;
+	struct err e = {0};
+
+	if (s->sweeps > 0)
+		(void)cell_host_sweep(&s->host, &e); /* what it cannot remove stays for the next one */
+	s->sweep = (struct timer){.due = sweep_due, .arg = s, .place = s->sweep.place};
+	if (loop_arm(&s->loop, &s->sweep, clock_mono_ns() + pauses_ms[s->sweeps] * NS_PER_MS) < 0)
+		say("out of memory: the dead are not cleaned up after");
+	if (s->sweeps < ARRAY_LEN(pauses_ms) - 1)
+		s->sweeps++;
+}
+
 /* ---- The beginning ---- */
 
 static int open_signals(struct spawn *s, struct err *e)
@@ -230,6 +249,8 @@ static void raise_files(struct spawn *s)
 static int open_host(struct spawn *s, struct err *e)
 {
 	const struct cell_spec spec = {.no_limits = s->opt.no_limits, .cgroup_parent = s->opt.cgroup_parent};
+	struct snap_engine engine;
+	struct err none = {0};
 	struct sysinfo si;
 	int r = cell_host_open(&spec, s->opt.runtime, &s->host, e);
 
@@ -238,6 +259,7 @@ static int open_host(struct spawn *s, struct err *e)
 	(void)sysinfo(&si);
 	s->memory_bytes = (uint64_t)si.totalram * si.mem_unit;
 	s->limits = s->host.limits;
+	s->has_engine = snap_engine_find(s->opt.runtime, &engine, &none) == 0;
 	s->max_cells = s->host.n_ranges;
 	if (s->opt.max_cells > 0 && s->opt.max_cells < s->max_cells)
 		s->max_cells = (unsigned)s->opt.max_cells;
@@ -260,6 +282,7 @@ static int run(struct spawn *s, struct err *e)
 		return r;
 	r = listen_open(s, e);
 	if (r == 0) {
+		sweep_due(s);
 		daemon_start(s);
 		r = loop_run(&s->loop, e);
 	}

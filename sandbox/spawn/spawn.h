@@ -113,7 +113,7 @@ struct spawn {
 	struct spawn_options opt;
 	struct loop loop;
 	struct cell_host host;
-	bool limits;
+	bool limits, has_engine;
 	unsigned max_cells;
 	size_t fd_limit;
 	uint64_t memory_bytes, run, started_ns;
@@ -128,6 +128,8 @@ struct spawn {
 	bool stopping;
 	int status; /* of the process */
 	struct timer end_timer;
+	struct timer sweep;
+	size_t sweeps;
 	/* fsboxd */
 	pid_t pid;
 	int pidfd, pair;

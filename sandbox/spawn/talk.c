@@ -179,7 +179,7 @@ static void say_hello(struct spawn *s)
 	spawn_begin(&m, SPAWN_HELLO, sizeof m);
 	m.version = SPAWN_VERSION;
 	m.flags = (s->host.facts.privileged ? SPAWN_PRIVILEGED : 0U) | (s->limits ? SPAWN_LIMITS_WORK : 0U) |
-		  (s->limits && s->host.cg.v2_freeze ? SPAWN_FREEZE_WORKS : 0U);
+		  (s->limits && s->host.cg.v2_freeze ? SPAWN_FREEZE_WORKS : 0U) | (s->has_engine ? SPAWN_ENGINE : 0U);
 	m.run = s->run;
 	m.started_ns = s->started_ns;
 	m.memory_bytes = s->memory_bytes;

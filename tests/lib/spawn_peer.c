@@ -5,6 +5,7 @@
 #include "base/fd.h"
 #include "base/mem.h"
 #include "base/removal.h"
+#include "base/str.h"
 #include "confine/confine.h"
 #include "tests/lib/tap.h"
 
@@ -12,8 +13,11 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -77,10 +81,177 @@ static _Noreturn void play(const char *control)
 	_exit(0);
 }
 
+/* ---- A machine of our own ---- */
+
+static char own_parent[64]; /* of cgroups; "" when we are not alone */
+static size_t own_fds;
+
+static size_t count_fds(void)
+{
+	size_t n = 0;
+	DIR *d = opendir("/proc/self/fd");
+
+	while (d && readdir(d))
+		n++;
+	if (d)
+		(void)closedir(d);
+	return n;
+}
+
+/* Calls visit(the directory of @name below the mount of each cgroup hierarchy). */
+static void each_group(const char *name, void (*visit)(const char *, void *), void *arg)
+{
+	FILE *f = fopen("/proc/self/mountinfo", "re");
+	char line[4096], where[2048], path[2200];
+
+	while (f && fgets(line, sizeof line, f)) {
+		if (!strstr(line, " - cgroup") || sscanf(line, "%*s %*s %*s %*s %2047s", where) != 1)
+			continue;
+		(void)snprintf(path, sizeof path, "%s%s", where, name);
+		visit(path, arg);
+	}
+	if (f)
+		(void)fclose(f);
+}
+
+static void remove_group(const char *path, void *arg)
+{
+	(void)arg;
+	(void)rmdir(path);
+}
+
+/* PID 1 of the test's namespace: reaps, and ends as the test ended. */
+static _Noreturn void be_init(pid_t test)
+{
+	int status = 0, mine = 0;
+	pid_t pid;
+
+	while ((pid = waitpid(-1, &status, 0)) > 0 || errno == EINTR)
+		if (pid == test) {
+			mine = status;
+			break;
+		}
+	each_group(own_parent, remove_group, NULL);
+	_exit(WIFEXITED(mine) ? WEXITSTATUS(mine) : 128 + WTERMSIG(mine));
+}
+
+static void be_alone(void)
+{
+	pid_t pid;
+	int status;
+
+	(void)snprintf(own_parent, sizeof own_parent, "/fsbox-test-%d", getpid());
+	if (mkdir("/run/fsbox", 0755) < 0 && errno != EEXIST)
+		_exit(125);
+	if (unshare(CLONE_NEWPID | CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+	    mount("fsbox-test", "/run/fsbox", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=755") < 0) {
+		own_parent[0] = '\0'; /* without the right to: as anybody else's test */
+		return;
+	}
+	pid = fork();
+	if (pid > 0) {
+		while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+			;
+		_exit(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
+	}
+	if (mount("proc", "/proc", "proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL) < 0)
+		_exit(125);
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+	pid = fork();
+	if (pid > 0)
+		be_init(pid);
+	own_fds = count_fds();
+}
+
 __attribute__((constructor)) static void maybe_play(int argc, char **argv)
 {
 	if (argc == 3 && strcmp(argv[1], "--play") == 0)
 		play(argv[2]);
+	if (geteuid() == 0)
+		be_alone();
+}
+
+static void list_groups(const char *path, void *arg)
+{
+	DIR *d = opendir(path);
+
+	for (const struct dirent *ent; d && (ent = readdir(d));)
+		if (strncmp(ent->d_name, "cell-", 5) == 0)
+			buf_printf(arg, "cgroup %s/%s\n", path, ent->d_name);
+	if (d)
+		(void)closedir(d);
+}
+
+static void list_processes(struct buf *b)
+{
+	DIR *d = opendir("/proc");
+
+	for (const struct dirent *ent; d && (ent = readdir(d));) {
+		uint64_t pid;
+		char path[64], name[32] = "";
+
+		if (!parse_u64(ent->d_name, 2, INT32_MAX, &pid) || (pid_t)pid == getpid())
+			continue;
+		(void)snprintf(path, sizeof path, "/proc/%llu/comm", (unsigned long long)pid);
+		if (fd_read_file_at(AT_FDCWD, path, name, sizeof name) < 0)
+			continue; /* gone meanwhile */
+		buf_printf(b, "process %llu %s\n", (unsigned long long)pid, name);
+	}
+	if (d)
+		(void)closedir(d);
+}
+
+static void list_state(struct buf *b)
+{
+	AUTO_FD int cells = open("/run/fsbox/private/cells", O_RDONLY | O_CLOEXEC);
+	AUTO_FREE char *table = NULL;
+	size_t len = 0;
+	DIR *d = opendir("/run/fsbox/private");
+
+	for (const struct dirent *ent; d && (ent = readdir(d));) {
+		const char *name = ent->d_name;
+
+		if (name[0] != '.' && !str_starts(name, "root-") && strcmp(name, "dev") != 0 &&
+		    strcmp(name, "cells") != 0)
+			buf_printf(b, "state %s\n", name);
+	}
+	if (d)
+		(void)closedir(d);
+	if (fd_valid(cells) && fd_read_all(cells, 8 << 20, &table, &len) == 0 && memmem(table, len, "cell-", 5))
+		buf_puts(b, "a record in the table of cells\n");
+}
+
+static void check_left(bool all)
+{
+	struct buf left = {0};
+
+	if (!own_parent[0])
+		return;
+	for (int i = 0; i < 60; i++) {
+		left.len = 0;
+		each_group(own_parent, list_groups, &left);
+		list_state(&left);
+		if (all)
+			list_processes(&left);
+		if (all && count_fds() != own_fds)
+			buf_printf(&left, "%zu descriptors where there were %zu\n", count_fds(), own_fds);
+		if (left.len == 0)
+			break;
+		(void)poll(NULL, 0, 50);
+	}
+	if (!CHECK_EQ(left.len, 0))
+		tap_note("is left:\n%s", left.data);
+	buf_done(&left);
+}
+
+void peer_check_clean(void)
+{
+	check_left(true);
+}
+
+void peer_check_swept(void)
+{
+	check_left(false);
 }
 
 /* ---- Starting and ending ---- */
@@ -106,6 +277,10 @@ static void run_spawn(const struct spawn_peer *p, const struct peer_options *o)
 
 	for (size_t i = 0; i < ARRAY_LEN(fixed); i++)
 		argv[n++] = fixed[i];
+	if (own_parent[0] && !o->uid) {
+		argv[n++] = "--cgroup-parent";
+		argv[n++] = own_parent;
+	}
 	for (size_t i = 0; o->extra && o->extra[i]; i++)
 		argv[n++] = o->extra[i];
 	argv[n++] = "--";
@@ -379,9 +554,10 @@ void peer_talk(struct spawn_peer *p, struct chan_peer *ret, int *ret_pidfd)
 {
 	struct spawn_datagram *d = p->d;
 
-	ret->in = take_fd(&d->fds[0]);
-	ret->out = take_fd(&d->fds[1]);
-	ret->log = take_fd(&d->fds[2]);
+	*ret = (struct chan_peer){.pid = -1,
+				  .in = take_fd(&d->fds[0]),
+				  .out = take_fd(&d->fds[1]),
+				  .log = take_fd(&d->fds[2])};
 	if (ret_pidfd)
 		*ret_pidfd = take_fd(&d->fds[4]);
 	spawn_drop(d);

@@ -32,6 +32,15 @@ struct peer_options {
 	const char *const *extra; /* options of it; ends with NULL; may be NULL */
 };
 
+/* A program with this peer runs, as root, in a pid and a mount namespace of its own, with a state directory and a
+ * parent of its cgroups of its own: what there is it has made, whoever else uses fsbox on the machine. */
+
+/* Waits up to three seconds until no process is there but the test, no cgroup, nothing in the state directory but what
+ * stays on purpose, and as many descriptors as at the start. */
+void peer_check_clean(void);
+/* The same for what a fsbox-spawn that runs has to remove: cgroups and records of cells. */
+void peer_check_swept(void);
+
 /* Starts fsbox-spawn and takes its first player; no datagram has been read. */
 bool peer_start(struct spawn_peer *p, const struct peer_options *o);
 /* Takes the next player: after the last one died. */

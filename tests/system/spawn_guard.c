@@ -5,7 +5,6 @@
 #include "base/fd.h"
 #include "base/mem.h"
 #include "tests/lib/tap.h"
-#include "tests/lib/world.h"
 
 #include <fcntl.h>
 #include <grp.h>
@@ -115,7 +114,6 @@ static void check_text(const struct spawn_peer *p, const char *text)
 
 TEST(a_path_is_opened_with_the_clients_own_rights)
 {
-	struct world before = world_look();
 	{
 		SPAWN_PEER(p);
 		AUTO_FD int one = FD_NONE, in_group = FD_NONE, root = FD_NONE;
@@ -148,8 +146,7 @@ TEST(a_path_is_opened_with_the_clients_own_rights)
 		CHECK_EQ(open_as(&p, root, in(&p, "of_client"), 0), EACCES);
 		CHECK_EQ(peer_stop(&p), 0);
 	}
-	CHECK_SAME_WORLD(&before);
-	world_done(&before);
+	peer_check_clean();
 }
 
 TEST(only_files_and_directories_are_opened_as_they_were_asked_for)
@@ -309,14 +306,11 @@ static void break_protocol(int from, int to)
 
 TEST(who_breaks_the_protocol_is_ended_and_the_cells_stay)
 {
-	struct world before = world_look();
-
 	if (geteuid() != 0)
 		SKIP("needs root");
 	break_protocol(0, 4);
 	break_protocol(4, 8);
-	CHECK_SAME_WORLD(&before);
-	world_done(&before);
+	peer_check_clean();
 }
 
 /* ---- Functions that are none ---- */
