@@ -375,17 +375,36 @@ static bool evict_for(const struct function *f)
 	return worst != NULL;
 }
 
-/* One more cell for what waits. False: there is no room. */
-static bool start_one(struct function *f, struct err *e)
-{
-	struct unit *u;
-	enum shortage s = function_may_start(f);
+enum prospect { NO_CELL, CELL_LATER, CELL_STARTS };
 
-	if (s == SHORT_OF_CELLS || s == SHORT_OF_MEMORY)
-		(void)evict_for(f); /* it takes a moment: who waits is told when there is room */
+/* Is what is lacking about to be given back? What makes room takes a moment to end. */
+static bool room_comes(const struct function *f, enum shortage s)
+{
+	switch (s) {
+	case SHORT_OF_OWN_CELLS:
+	case SHORT_OF_OWN_MEMORY:
+		return f->n_ending > 0 || f->account->n_ending > 0;
+	case SHORT_OF_CELLS:
+	case SHORT_OF_MEMORY:
+		return f->d->n_ending > 0 || evict_for(f);
+	case SHORT_OF_NOTHING:
+	case SHORT_OF_CPU:
+		break;
+	}
+	return false;
+}
+
+/* One more cell for what waits. NO_CELL: *e says why. */
+static enum prospect start_one(struct function *f, struct err *e)
+{
+	const enum shortage s = function_may_start(f);
+	struct unit *u;
+
+	if (s != SHORT_OF_NOTHING && room_comes(f, s))
+		return CELL_LATER;
 	if (s != SHORT_OF_NOTHING)
-		return err_set(e, ERR_CAPACITY, 0, "%s", shortage_name(s)) == 0;
-	return unit_start(f, &u, e) == 0;
+		(void)err_set(e, ERR_CAPACITY, 0, "%s", shortage_name(s));
+	return s == SHORT_OF_NOTHING && unit_start(f, &u, e) == 0 ? CELL_STARTS : NO_CELL;
 }
 
 static void on_deadline(void *arg)
@@ -421,10 +440,10 @@ static void enqueue(struct invocation *v)
 
 /* Who waits must have a cell to wait for: one that starts, or one whose call will end, each for one. So nobody waits longer
  * than about one call of the function takes. */
-static bool may_wait(const struct function *f)
+static bool may_wait(const struct function *f, enum prospect p)
 {
 	const struct rights *r = function_rights(f);
-	const uint32_t cells = f->n_starting + f->n_busy + f->n_free;
+	const uint32_t cells = f->n_starting + f->n_busy + f->n_free + (p == CELL_LATER ? 1 : 0);
 
 	return f->n_queued < cells && f->account->queued < r->max_queued && f->d->n_queued < f->d->config.max_queued;
 }
@@ -445,6 +464,7 @@ static bool try_now(struct invocation *v)
 void invocation_submit(struct invocation *v)
 {
 	struct function *f = v->f;
+	enum prospect p = NO_CELL;
 	struct err e = {0};
 
 	if (v->wanted) { /* a leased cell: one call at a time, and nobody else's */
@@ -459,8 +479,8 @@ void invocation_submit(struct invocation *v)
 	if (try_now(v))
 		return;
 	if (f->n_queued >= f->n_starting && function_wants_cell(f))
-		(void)start_one(f, &e);
-	if (!may_wait(f)) {
+		p = start_one(f, &e);
+	if (!may_wait(f, p)) {
 		f->rejected++;
 		v->d->n_rejected++;
 		if (e.kind == ERR_NONE)
@@ -492,7 +512,7 @@ static void start_what_lacks(struct function *f)
 	struct err e = {0};
 
 	while (!f->forgotten && f->n_queued > f->n_starting + f->n_free && function_wants_cell(f))
-		if (!start_one(f, &e))
+		if (start_one(f, &e) != CELL_STARTS)
 			break;
 	invocation_provision(f);
 }
@@ -528,7 +548,7 @@ void invocation_provision(struct function *f)
 	if (f->forgotten || !f->defined || timer_armed(&f->again))
 		return;
 	while (f->n_starting + f->n_idle + f->n_busy < f->provisioned) {
-		if (f->init_failures == 0 && start_one(f, &e))
+		if (f->init_failures == 0 && start_one(f, &e) == CELL_STARTS)
 			continue;
 		/* No room, or inits that fail: later, and not without pause. */
 		f->again.due = provision_again;

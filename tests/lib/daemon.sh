@@ -1,0 +1,103 @@
+# What the system tests of fsboxd share, beside tap.sh and cell.sh: one daemon for each test, and steps in Python.
+#
+#     . "$(dirname "$0")/../lib/tap.sh"
+#     . "$(dirname "$0")/../lib/cell.sh"
+#     . "$(dirname "$0")/../lib/daemon.sh"
+#     test_a_call_is_answered() {
+#             daemon_start --keep 60
+#             steps <<'END'
+#     c.deploy("echo")
+#     eq(body(c.invoke("echo", "hi")), "hi")
+#     END
+#             daemon_stop         # SIGTERM; fails when anything of it is left, or when it complained
+#     }
+#
+# In the steps everything of tests/lib/varlink.py is there, and `c`, a connection. The daemon's output is $T/daemon.
+# shellcheck shell=sh
+DAEMON_USER=${DAEMON_USER:-4711}
+DAEMON_PROGRAM=${DAEMON_PROGRAM:-$FSBOX}
+export PYTHONDONTWRITEBYTECODE=1
+
+need_daemon() {
+	need_root
+	command -v python3 >/dev/null || skip "needs python3"
+	# fsboxd runs as somebody else and is executed by that one.
+	setpriv --reuid "$DAEMON_USER" --regid "$DAEMON_USER" --clear-groups test -x "${FSBOX%/*}/fsboxd" ||
+		skip "fsboxd's user cannot reach ${FSBOX%/*}/fsboxd"
+}
+
+daemon_answers() {
+	[ -S "$FSBOX_SOCKET" ] && "$FSBOX" ps >/dev/null 2>&1
+}
+
+# Of the daemon that this test started: $DAEMON is fsbox-spawn.
+daemon_begin() { # OPTION of fsbox serve...
+	FSBOX_SOCKET=/run/fsbox/fsbox.sock
+	export FSBOX_SOCKET
+	"$DAEMON_PROGRAM" serve --user "$DAEMON_USER" --group "$DAEMON_USER" --state "$T/state" "$@" >>"$T/daemon" 2>&1 </dev/null &
+	DAEMON=$!
+	wait_for 300 daemon_answers || {
+		daemon_log
+		fail "the daemon does not answer"
+	}
+	chmod 666 "$FSBOX_SOCKET" # who may do what is the policy's business in these tests
+}
+
+daemon_start() {
+	need_daemon
+	chmod 755 "$TAP_DIR" "$T"
+	[ -f "$T/world" ] || watch_world
+	daemon_begin "$@"
+}
+
+daemon_log() {
+	[ ! -s "$T/daemon" ] || tail -n 40 "$T/daemon" | cut -c 1-300 | sed 's/^/#   daemon: /'
+}
+
+daemon_gone() {
+	! kill -0 "$DAEMON" 2>/dev/null
+}
+
+daemon_end() { # SIGTERM; its status is $daemon_status
+	kill -TERM "$DAEMON"
+	wait_for 300 daemon_gone || {
+		daemon_log
+		kill -KILL "$DAEMON"
+		fail "the daemon does not end"
+	}
+	daemon_status=0
+	wait "$DAEMON" || daemon_status=$?
+}
+
+# What the daemon may have said is an ERE; whatever else it says is a failure.
+daemon_stop() { # [ERE]
+	daemon_end
+	[ "$daemon_status" = 0 ] || {
+		daemon_log
+		fail "the daemon's status is $daemon_status"
+	}
+	grep -vE "${1:-^\$}" "$T/daemon" >"$T/complaints" || :
+	[ ! -s "$T/complaints" ] || {
+		daemon_log
+		fail "the daemon complained"
+	}
+	[ ! -e "$FSBOX_SOCKET" ] || fail "the socket is left behind"
+	check_world
+}
+
+steps() { # [WORD...]: Python on standard input; the words are sys.argv[1:]
+	cat >"$T/steps.py"
+	PYTHONPATH="$FSBOX_SRC/tests/lib" T="$T" python3 -c '
+import os, signal, sys, threading, time
+from varlink import *
+T = os.environ["T"]
+c = Client()
+with open(T + "/steps.py") as f:
+    code = compile(f.read(), "steps", "exec")
+exec(code)
+' "$@" >"$T/said" 2>&1 || {
+		tail -n 40 "$T/said" | cut -c 1-1000 | sed 's/^/#   steps: /'
+		daemon_log
+		fail "the steps failed"
+	}
+}
