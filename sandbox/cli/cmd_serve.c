@@ -214,7 +214,7 @@ static int check(const struct serve_args *a, struct err *e)
 	if (a->memory && !parse_u64(a->memory, SPEC_MIN_MEMORY_MB, UINT64_MAX >> 20, &n))
 		return err_set(e, ERR_SPEC, 0, "--memory: expected megabytes from %d, got '%s'", SPEC_MIN_MEMORY_MB,
 			       a->memory);
-	if (a->keep && !parse_u64(a->keep, 0, 86400 * 365, &n))
+	if (a->keep && !parse_u64(a->keep, 0, UINT64_C(86400) * 365, &n))
 		return err_set(e, ERR_SPEC, 0, "--keep: expected seconds up to a year, got '%s'", a->keep);
 	return 0;
 }
