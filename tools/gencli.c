@@ -357,6 +357,8 @@ static void zsh(struct buf *b)
 		each(b, commands[i], zsh_option);
 		if (commands[i] == &cmd_run)
 			buf_puts(b, " \\\n\t\t'1:function:_files -g \"*.so(-.)\"'");
+		if (commands[i] == &cmd_deploy)
+			buf_puts(b, " \\\n\t\t'1:name:' '2:function:_files'");
 		if (commands[i] == &cmd_help)
 			buf_puts(b, " \\\n\t\t'1:command:_fsbox_commands'");
 		buf_puts(b, "\n}\n");

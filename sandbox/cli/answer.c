@@ -1,6 +1,7 @@
 /* Events and answers of calls, whoever makes them: `fsbox run` or fsboxd. */
 #include "cli/cli.h"
 
+#include "base/base64.h"
 #include "base/fd.h"
 #include "json/json.h"
 
@@ -47,23 +48,6 @@ int cli_print_answer(const struct call_result *r, bool newline, int signal_fd)
 	return w;
 }
 
-void cli_add_base64(struct buf *b, const unsigned char *p, size_t len)
-{
-	static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-
-	for (size_t i = 0; i < len; i += 3) {
-		size_t left = len - i < 3 ? len - i : 3;
-		uint32_t v = (uint32_t)p[i] << 16 | (left > 1 ? (uint32_t)p[i + 1] << 8 : 0) |
-			     (left > 2 ? (uint32_t)p[i + 2] : 0);
-		char quad[4] = {digits[v >> 18], digits[v >> 12 & 63], digits[v >> 6 & 63], digits[v & 63]};
-
-		for (size_t k = left + 1; k < sizeof quad; k++)
-			quad[k] = '=';
-
-		buf_add(b, quad, sizeof quad);
-	}
-}
-
 void cli_document_call(struct buf *b, const char *id, const struct call_result *r, const char *more)
 {
 	buf_puts(b, "{\"requestId\":");
@@ -77,7 +61,7 @@ void cli_document_call(struct buf *b, const char *id, const struct call_result *
 			buf_add(b, answer, r->response.len);
 		} else {
 			buf_puts(b, ",\"responseBase64\":\"");
-			cli_add_base64(b, (const unsigned char *)answer, r->response.len);
+			base64_add(b, answer, r->response.len);
 			buf_puts(b, "\"");
 		}
 	} else {

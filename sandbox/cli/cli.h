@@ -63,7 +63,6 @@ NODISCARD int cli_print_answer(const struct call_result *r, bool newline, int si
 NODISCARD int cli_explain_write(int r, struct err *e);
 /* The call with its numbers as a JSON object. @more: members for its end, each behind a comma, or NULL. */
 void cli_document_call(struct buf *b, const char *id, const struct call_result *r, const char *more);
-void cli_add_base64(struct buf *b, const unsigned char *p, size_t len);
 
 /* ---- snapshots.c: cold starts that are restores ---- */
 

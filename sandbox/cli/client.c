@@ -217,7 +217,7 @@ static int keep_fds(struct client *c, struct msghdr *m, struct err *e)
 			int fd;
 
 			memcpy(&fd, CMSG_DATA(h) + i * sizeof fd, sizeof fd);
-			if (c->n_got == CLIENT_MAX_FDS) {
+			if (c->n_got == ARRAY_LEN(c->got)) {
 				(void)close(fd);
 				m->msg_flags |= MSG_CTRUNC;
 				continue;
@@ -334,18 +334,23 @@ int client_receive(struct client *c, struct client_reply *ret, struct err *e)
 	replace_nul(c->in.data, len);
 	r = json_parse("answer", c->in.data, len, CLIENT_MAX_MESSAGE, &ret->doc, &inner);
 	for (size_t i = 0; i < c->n_got; i++) {
-		if (c->got[i].at <= len) {
+		if (c->got[i].at > len) {
+			c->got[left] = c->got[i];
+			c->got[left++].at -= len + 1;
+		} else if (ret->n_fds < CLIENT_MAX_FDS) {
 			ret->fds[ret->n_fds++] = c->got[i].fd;
-			continue;
+		} else {
+			(void)close(c->got[i].fd);
+			r = r < 0 ? r : client_malformed(&inner, "too many descriptors");
 		}
-		c->got[left] = c->got[i];
-		c->got[left++].at -= len + 1;
 	}
 	c->n_got = left;
 	buf_drop(&c->in, len + 1);
 	c->seen = 0;
-	if (r < 0)
-		r = inner.code == ENOMEM ? err_oom(e) : client_malformed(e, inner.msg);
+	if (r < 0 && inner.kind == ERR_SPEC)
+		r = client_malformed(e, inner.msg);
+	else if (r < 0)
+		r = err_adopt(e, &inner);
 	else
 		r = take_parts(json_doc_root(ret->doc), ret, e);
 	if (r < 0)

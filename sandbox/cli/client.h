@@ -22,8 +22,8 @@ struct client {
 	size_t seen;   /* that much of it has no 0 byte */
 	struct {
 		int fd;
-		size_t at; /* offset in @in of the byte that it belongs to */
-	} got[CLIENT_MAX_FDS];
+		size_t at;         /* offset in @in of the byte that it belongs to */
+	} got[2 * CLIENT_MAX_FDS]; /* of the message that is awaited, and of the one read with its end */
 	size_t n_got;
 };
 

@@ -286,7 +286,8 @@ const struct command cmd_ps = {
 	.summary = "list the daemon's cells",
 	.details =
 		"A line for each cell: its id, function, state (starting, init, idle, busy, paused, ending), how it was\n"
-		"started, its age, calls, memory in MB now, at most and allowed, CPU time in seconds, processes.\n\n" STATUS,
+		"started, its age, calls, memory in MB now, at most and allowed, CPU time in seconds,\n"
+		"processes.\n\n" STATUS,
 	.tables = {&client_opts},
 	.n_tables = 1,
 	.group = GROUP_DAEMON,

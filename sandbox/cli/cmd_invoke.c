@@ -149,8 +149,8 @@ static int signal_named(const char *name)
 /* The table of `fsbox run`. */
 static int exit_status_of(const struct call_result *r)
 {
-	static const char killed[] = "Runtime exited with error: signal: ";
-	const char *message = r->error_message.data ? r->error_message.data : "";
+	static const char killed[] = "Runtime exited with error: signal: "; /* behind "RequestId: … Error: " */
+	const char *message = strstr(r->error_message.data ? r->error_message.data : "", killed);
 
 	if (r->status == CALL_SUCCESS)
 		return 0;
@@ -162,7 +162,7 @@ static int exit_status_of(const struct call_result *r)
 		return EXIT_FSBOX;
 	if (strcmp(r->error_type, "Runtime.OutOfMemory") == 0)
 		return 137;
-	if (strcmp(r->error_type, "Runtime.ExitError") == 0 && str_starts(message, killed)) {
+	if (strcmp(r->error_type, "Runtime.ExitError") == 0 && message) {
 		int sig = signal_named(message + strlen(killed));
 
 		return sig > 0 ? 128 + sig : 1;

@@ -17,7 +17,7 @@ struct serve_args {
 	const char *socket, *user, *group, *state, *policy_file, *cgroup_parent;
 	const char *keep, *max_cells, *memory, *max_queued; /* numbers */
 	const char *cpu_overcommit;
-	bool no_freeze;
+	bool no_freeze, no_limits;
 };
 
 #define AT(field) offsetof(struct serve_args, field)
@@ -34,6 +34,7 @@ static const struct opt opts[] = {
 	{ "max-queued",    "N",         0, client_set_number, AT(max_queued),    "calls that wait at once, all told (default 4096)", 0 },
 	{ "cpu-overcommit", "FACTOR",   0, client_set_text,   AT(cpu_overcommit), "how many times the CPUs the shares of busy cells may add up to (default 1)", 0 },
 	{ "no-freeze",     NULL, OPT_FLAG, client_set_flag,   AT(no_freeze),     "let cells run between calls", 0 },
+	{ "no-limits",     NULL, OPT_FLAG, client_set_flag,   AT(no_limits),     "no cgroups: no memory, CPU and process limits", 0 },
 	{ "cgroup-parent", "PATH",      0, client_set_text,   AT(cgroup_parent), "cgroup under which the cells' groups are made", 0 },
 };
 /* clang-format on */
@@ -189,6 +190,8 @@ static int make_argv(const struct serve_args *a, struct start *s, struct err *e)
 	add(s, "--state", s->state);
 	add(s, "--cgroup-parent", a->cgroup_parent);
 	add(s, "--max-cells", a->max_cells);
+	if (a->no_limits)
+		s->argv[s->n++] = "--no-limits";
 	s->argv[s->n++] = "--";
 	add(s, "--keep", a->keep ? a->keep : "600");
 	add(s, "--memory", a->memory);
@@ -211,7 +214,7 @@ static int check(const struct serve_args *a, struct err *e)
 	if (a->memory && !parse_u64(a->memory, SPEC_MIN_MEMORY_MB, UINT64_MAX >> 20, &n))
 		return err_set(e, ERR_SPEC, 0, "--memory: expected megabytes from %d, got '%s'", SPEC_MIN_MEMORY_MB,
 			       a->memory);
-	if (a->keep && !parse_u64(a->keep, 0, 86400 * 365, &n))
+	if (a->keep && !parse_u64(a->keep, 0, UINT64_C(86400) * 365, &n))
 		return err_set(e, ERR_SPEC, 0, "--keep: expected seconds up to a year, got '%s'", a->keep);
 	return 0;
 }

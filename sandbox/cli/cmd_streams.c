@@ -162,9 +162,9 @@ static const struct opt_table events_opts = {events_opt, ARRAY_LEN(events_opt)};
 static void add_clean(struct buf *b, const char *text)
 {
 	for (; *text; text++) {
-		const char c = (unsigned char)*text < 0x20 || *text == 0x7f ? '?' : *text;
+		const bool control = (unsigned char)*text < 0x20 || *text == 0x7f;
 
-		buf_add(b, &c, 1);
+		buf_add(b, control ? "?" : text, 1);
 	}
 }
 

@@ -69,7 +69,7 @@ static int no_such(const char *what, const char *file, const char *name, struct 
 
 int names_user(const char *file, const char *name, uid_t *ret_uid, gid_t *ret_gid, struct err *e)
 {
-	uint64_t uid, gid;
+	uint64_t uid = 0, gid = 0;
 	int r = find(file, name, &uid, &gid, e);
 
 	if (r <= 0)
@@ -81,7 +81,7 @@ int names_user(const char *file, const char *name, uid_t *ret_uid, gid_t *ret_gi
 
 int names_group(const char *file, const char *name, gid_t *ret_gid, struct err *e)
 {
-	uint64_t gid, none;
+	uint64_t gid = 0, none;
 	int r = find(file, name, &gid, &none, e);
 
 	if (r <= 0)

@@ -1,5 +1,6 @@
 #include "cli/payload.h"
 
+#include "base/base64.h"
 #include "base/fd.h"
 
 #include <fcntl.h>
@@ -58,42 +59,6 @@ int payload_make(const char *data, size_t len, struct buf *ret_json, int *ret_fd
 
 /* ---- The other way ---- */
 
-static int base64_digit(char c)
-{
-	if (c >= 'A' && c <= 'Z')
-		return c - 'A';
-	if (c >= 'a' && c <= 'z')
-		return c - 'a' + 26;
-	if (c >= '0' && c <= '9')
-		return c - '0' + 52;
-	return c == '+' ? 62 : c == '/' ? 63 : -1;
-}
-
-/* RFC 4648, section 4, with its padding, to the letter. */
-static bool add_decoded(struct buf *to, const char *s, size_t len)
-{
-	if (len % 4 != 0)
-		return false;
-	for (size_t i = 0; i < len; i += 4) {
-		const size_t pads = i + 4 == len && s[i + 3] == '=' ? 1 + (s[i + 2] == '=') : 0;
-		uint32_t v = 0;
-
-		for (size_t k = 0; k < 4; k++) {
-			int digit = k >= 4 - pads ? 0 : base64_digit(s[i + k]);
-
-			if (digit < 0)
-				return false;
-			v = v << 6 | (uint32_t)digit;
-		}
-		if (v & ((UINT32_C(1) << 8 * pads) - 1)) /* bits that stand for nothing */
-			return false;
-
-		const char bytes[3] = {(char)(v >> 16 & 0xff), (char)(v >> 8 & 0xff), (char)(v & 0xff)};
-		buf_add(to, bytes, 3 - pads);
-	}
-	return true;
-}
-
 /* From its start, wherever its offset is: that is shared with who wrote it. */
 static int add_file(struct buf *to, int fd, struct err *e)
 {
@@ -135,7 +100,7 @@ int payload_read(const struct json *payload, const struct client_reply *reply, s
 	} else if (object) {
 		json_dump_to(to, object);
 	} else if (base64) {
-		if (!add_decoded(to, base64, strlen(base64)))
+		if (!base64_decode(to, base64, strlen(base64)))
 			return client_malformed(e, "its payload is not base64");
 	} else if (client_int(payload, "fd", &index)) {
 		if (index < 0 || (uint64_t)index >= reply->n_fds)

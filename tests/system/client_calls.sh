@@ -183,8 +183,8 @@ test_ends_have_the_exit_statuses_of_fsbox_run() {
 	try_status 1 failure '"errorType":"Runtime.ExitError","errorMessage":"Runtime exited with error: exit status 7"' \
 		'{"errorMessage":"Runtime exited with error: exit status 7","errorType":"Runtime.ExitError"}'
 	check_contains "$T/err" "Status: error	Error Type: Runtime.ExitError"
-	try_status 139 failure '"errorType":"Runtime.ExitError","errorMessage":"Runtime exited with error: signal: segmentation fault"' \
-		'{"errorMessage":"Runtime exited with error: signal: segmentation fault","errorType":"Runtime.ExitError"}'
+	try_status 139 failure '"errorType":"Runtime.ExitError","errorMessage":"RequestId: i-1 Error: Runtime exited with error: signal: segmentation fault"' \
+		'{"errorMessage":"RequestId: i-1 Error: Runtime exited with error: signal: segmentation fault","errorType":"Runtime.ExitError"}'
 	try_status 159 failure '"errorType":"Runtime.ExitError","errorMessage":"Runtime exited with error: signal: bad system call (x)"' \
 		'{"errorMessage":"Runtime exited with error: signal: bad system call (x)","errorType":"Runtime.ExitError"}'
 	try_status 137 failure '"errorType":"Runtime.OutOfMemory","errorMessage":"m"' \

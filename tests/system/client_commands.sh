@@ -317,10 +317,10 @@ test_serve_turns_names_into_numbers_and_becomes_fsbox_spawn() {
 	cd "$T"
 	check_status 0 env -u FSBOX_SOCKET LISTEN_FDS=1 "$T/i/bin/fsbox" serve --user nobody --group daemon --state "$T/st/ate" \
 		--socket s --policy-file p.json --keep 5 --max-cells 7 --memory 512 --cgroup-parent /x --max-queued 3 \
-		--cpu-overcommit 1.5 --no-freeze
-	check_eq "$(head -n 31 "$T/out" | tr '\n' ' ')" "--socket $T/s --uid $(id -u nobody) --gid $(id -g nobody) --socket-gid 1 \
+		--cpu-overcommit 1.5 --no-freeze --no-limits
+	check_eq "$(head -n 32 "$T/out" | tr '\n' ' ')" "--socket $T/s --uid $(id -u nobody) --gid $(id -g nobody) --socket-gid 1 \
 --runtime $T/i/bin/../libexec/fsbox --daemon $T/i/bin/../libexec/fsbox/fsboxd --state $T/st/ate --cgroup-parent /x \
---max-cells 7 -- --keep 5 --memory 512 --max-queued 3 --cpu-overcommit 1.5 --no-freeze --policy-file $T/p.json fds 1 "
+--max-cells 7 --no-limits -- --keep 5 --memory 512 --max-queued 3 --cpu-overcommit 1.5 --no-freeze --policy-file $T/p.json fds 1 "
 	check_eq "$(stat -c '%U %a' "$T/st/ate")" "nobody 700"
 	# What fsbox ignores while it writes is not ignored by the daemon.
 	check_contains "$T/out" "SigIgn: 0000000000000000"
