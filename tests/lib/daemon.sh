@@ -36,6 +36,7 @@ daemon_begin() { # OPTION of fsbox serve...
 	export FSBOX_SOCKET
 	"$DAEMON_PROGRAM" serve --user "$DAEMON_USER" --group "$DAEMON_USER" --state "$T/state" "$@" >>"$T/daemon" 2>&1 </dev/null &
 	DAEMON=$!
+	trap daemon_abandon EXIT # of the test's subshell: the next test has a daemon of its own
 	wait_for 300 daemon_answers || {
 		daemon_log
 		fail "the daemon does not answer"
@@ -54,6 +55,16 @@ daemon_log() {
 	[ ! -s "$T/daemon" ] || tail -n 40 "$T/daemon" | cut -c 1-300 | sed 's/^/#   daemon: /'
 }
 
+# Behind a test that failed.
+daemon_abandon() {
+	abandon_status=$?
+	if ! daemon_gone; then
+		kill -TERM "$DAEMON"
+		wait_for 100 daemon_gone || kill -KILL "$DAEMON"
+	fi
+	exit $abandon_status
+}
+
 daemon_gone() {
 	! kill -0 "$DAEMON" 2>/dev/null
 }
@@ -62,7 +73,6 @@ daemon_end() { # SIGTERM; its status is $daemon_status
 	kill -TERM "$DAEMON"
 	wait_for 300 daemon_gone || {
 		daemon_log
-		kill -KILL "$DAEMON"
 		fail "the daemon does not end"
 	}
 	daemon_status=0
