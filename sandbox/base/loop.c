@@ -59,7 +59,7 @@ void loop_remove(struct loop *l, struct watch *w)
 
 static void put(struct loop *l, size_t place, struct timer *t)
 {
-	l->heap[place - 1] = t;
+	l->heap[place - 1] = (struct loop_slot){.at_ns = t->at_ns, .t = t};
 	t->place = place;
 }
 
@@ -67,8 +67,8 @@ static void sift_up(struct loop *l, struct timer *t)
 {
 	size_t at = t->place;
 
-	while (at > 1 && l->heap[at / 2 - 1]->at_ns > t->at_ns) {
-		put(l, at, l->heap[at / 2 - 1]);
+	while (at > 1 && l->heap[at / 2 - 1].at_ns > t->at_ns) {
+		put(l, at, l->heap[at / 2 - 1].t);
 		at /= 2;
 	}
 	put(l, at, t);
@@ -83,11 +83,11 @@ static void sift_down(struct loop *l, struct timer *t)
 
 		if (child > l->n_timers)
 			break;
-		if (child < l->n_timers && l->heap[child]->at_ns < l->heap[child - 1]->at_ns)
+		if (child < l->n_timers && l->heap[child].at_ns < l->heap[child - 1].at_ns)
 			child++;
-		if (l->heap[child - 1]->at_ns >= t->at_ns)
+		if (l->heap[child - 1].at_ns >= t->at_ns)
 			break;
-		put(l, at, l->heap[child - 1]);
+		put(l, at, l->heap[child - 1].t);
 		at = child;
 	}
 	put(l, at, t);
@@ -96,7 +96,7 @@ static void sift_down(struct loop *l, struct timer *t)
 static int make_room(struct loop *l)
 {
 	size_t cap = l->timers_cap ? l->timers_cap * 2 : 64;
-	struct timer **grown;
+	struct loop_slot *grown;
 
 	if (l->n_timers < l->timers_cap)
 		return 0;
@@ -115,7 +115,7 @@ int loop_arm(struct loop *l, struct timer *t, uint64_t at_ns)
 
 		if (r < 0)
 			return r;
-		put(l, ++l->n_timers, t);
+		t->place = ++l->n_timers;
 	}
 	t->at_ns = at_ns;
 	sift_up(l, t);
@@ -129,7 +129,7 @@ void loop_disarm(struct loop *l, struct timer *t)
 
 	if (t->place == 0)
 		return;
-	moved = l->heap[--l->n_timers];
+	moved = l->heap[--l->n_timers].t;
 	if (moved != t) {
 		put(l, t->place, moved);
 		sift_up(l, moved);
@@ -146,8 +146,8 @@ static void tell_timers(struct loop *l)
 	if (l->n_timers == 0)
 		return;
 	now = clock_mono_ns();
-	for (int n = 0; n < LOOP_BATCH && l->n_timers > 0 && l->heap[0]->at_ns <= now; n++) {
-		struct timer *t = l->heap[0];
+	for (int n = 0; n < LOOP_BATCH && l->n_timers > 0 && l->heap[0].at_ns <= now; n++) {
+		struct timer *t = l->heap[0].t;
 
 		loop_disarm(l, t);
 		t->due(t->arg);
@@ -188,19 +188,15 @@ void loop_forget(struct loop *l, struct later *x)
  * it, and the mark is an entry like others. */
 static void tell_laters(struct loop *l)
 {
-	struct later mark = {0};
-
 	if (!l->first)
 		return;
-	loop_later(l, &mark, NULL, NULL);
-	for (;;) {
-		struct later *x = l->first;
-
+	loop_later(l, &l->mark, NULL, NULL);
+	for (struct later *x; (x = l->first) != NULL;) {
 		l->first = x->next;
 		if (!l->first)
 			l->last = &l->first;
 		x->queued = false;
-		if (x == &mark)
+		if (x == &l->mark)
 			return;
 		x->fn(x->arg); /* may free it */
 	}
@@ -216,7 +212,7 @@ static const struct timespec *sleep_time(const struct loop *l, int timeout_ms, s
 	if (l->first)
 		ns = 0;
 	if (ns > 0 && l->n_timers > 0) {
-		uint64_t now = clock_mono_ns(), at = l->heap[0]->at_ns, left = at > now ? at - now : 0;
+		uint64_t now = clock_mono_ns(), at = l->heap[0].at_ns, left = at > now ? at - now : 0;
 
 		ns = left < ns ? left : ns;
 	}
@@ -293,7 +289,7 @@ void loop_close(struct loop *l)
 	while (l->first)
 		tell_laters(l);
 	for (size_t i = 0; i < l->n_timers; i++)
-		l->heap[i]->place = 0;
+		l->heap[i].t->place = 0;
 	free(l->heap);
 	l->heap = NULL;
 	l->n_timers = l->timers_cap = 0;

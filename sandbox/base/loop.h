@@ -42,9 +42,12 @@ struct loop {
 	/* private */
 	int epoll;
 	bool stopped, no_pwait2;
-	struct timer **heap;
+	struct loop_slot {
+		uint64_t at_ns; /* the timer's, without a look at it */
+		struct timer *t;
+	} * heap;
 	size_t n_timers, timers_cap;
-	struct later *first, **last;
+	struct later *first, **last, mark;
 	struct epoll_event *batch; /* being told, NULL between batches */
 	int batch_at, batch_len;
 };

@@ -6,9 +6,9 @@
 
 #include <fcntl.h>
 
-static int load_file(const char *file, struct filter *ret, struct err *e)
+static int load_file(const char *file, int from, struct filter *ret, struct err *e)
 {
-	AUTO_FD int fd = open(file, O_RDONLY | O_CLOEXEC);
+	AUTO_FD int fd = fd_valid(from) ? fcntl(from, F_DUPFD_CLOEXEC, 3) : open(file, O_RDONLY | O_CLOEXEC);
 	AUTO(policy_freep) struct policy *policy = NULL;
 	AUTO_FREE char *text = NULL;
 	size_t len;
@@ -31,6 +31,11 @@ static bool is_file(const char *name)
 
 int policy_load(const char *name, struct filter *base, struct filter *runtime, struct err *e)
 {
+	return policy_load_from(name, FD_NONE, base, runtime, e);
+}
+
+int policy_load_from(const char *name, int fd, struct filter *base, struct filter *runtime, struct err *e)
+{
 	struct filter found = {0};
 
 	*base = *runtime = (struct filter){0};
@@ -45,7 +50,7 @@ int policy_load(const char *name, struct filter *base, struct filter *runtime, s
 				"ends in .json");
 		}
 
-		int r = load_file(name, &found, e);
+		int r = load_file(name, fd, &found, e);
 		if (r < 0)
 			return r;
 	}

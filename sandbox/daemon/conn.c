@@ -95,20 +95,19 @@ static bool may_serve(const struct conn *c)
 	return !c->open && !c->first && !c->closing;
 }
 
-/* One read. False when there is nothing to be had now. */
+/* One read. False when there is nothing to be had now. ECONNRESET is how a stream ends whose client has left answers
+ * unread. */
 static bool read_some(struct conn *c)
 {
 	ssize_t n = wire_rx_recv(&c->rx, c->fd);
 
 	if (n > 0 && server_count(c))
 		return true;
-	if (n == 0)
-		c->eof = true;
-	else if (n > 0 || (n != -EAGAIN && n != -ECONNRESET)) {
+	c->eof = n == 0 || n == -ECONNRESET;
+	if (!c->eof && n != -EAGAIN) {
 		c->s->counts.bad_messages++;
 		conn_break(c);
-	} else if (n == -ECONNRESET)
-		c->eof = true;
+	}
 	return false;
 }
 

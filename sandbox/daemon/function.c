@@ -161,6 +161,14 @@ enum shortage function_may_run(const struct function *f)
 	return f->account->busy_cpus > 0 && d->busy_cpus + f->share > most + 0.001 ? SHORT_OF_CPU : SHORT_OF_NOTHING;
 }
 
+bool function_wants_cell(const struct function *f)
+{
+	const uint32_t cells = f->n_starting + f->n_free + f->n_busy;
+	const double most = (double)f->d->n_cpus * f->d->config.overcommit;
+
+	return cells == 0 || (cells + 1) * f->share <= most + 0.001;
+}
+
 /* ---- Figures ---- */
 
 void function_latency(struct function *f, uint64_t ns)

@@ -68,6 +68,8 @@ const char *shortage_name(enum shortage s); /* "cells", "memory", … as Capacit
 enum shortage function_may_start(const struct function *f);
 /* May one more of its cells be busy? */
 enum shortage function_may_run(const struct function *f);
+/* Would one more cell find the CPU to run? */
+bool function_wants_cell(const struct function *f);
 const struct rights *function_rights(const struct function *f);
 
 void function_latency(struct function *f, uint64_t ns);

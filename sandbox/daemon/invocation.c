@@ -458,7 +458,7 @@ void invocation_submit(struct invocation *v)
 	}
 	if (try_now(v))
 		return;
-	if (f->n_queued >= f->n_starting && function_may_run(f) == SHORT_OF_NOTHING)
+	if (f->n_queued >= f->n_starting && function_wants_cell(f))
 		(void)start_one(f, &e);
 	if (!may_wait(f)) {
 		f->rejected++;
@@ -491,7 +491,7 @@ static void start_what_lacks(struct function *f)
 {
 	struct err e = {0};
 
-	while (!f->forgotten && f->n_queued > f->n_starting + f->n_free && function_may_run(f) == SHORT_OF_NOTHING)
+	while (!f->forgotten && f->n_queued > f->n_starting + f->n_free && function_wants_cell(f))
 		if (!start_one(f, &e))
 			break;
 	invocation_provision(f);
@@ -621,8 +621,7 @@ static void unit_init_failed(struct unit *u, struct outcome *out)
 	if (!v || ++v->init_tries < INIT_TRIES)
 		return;
 	leave_queue(v);
-	(void)snprintf(v->unit, sizeof v->unit, "%s", u->id);
-	v->start_kind = "cold";
+	note_start(v, u);
 	if (v->lease) {
 		struct err e = {0};
 

@@ -305,13 +305,11 @@ uint64_t journal_last(const struct journal *j)
 }
 
 /* Those of one lane above @after: no more than have gone, and no more than there are cursors. */
-static uint64_t lane_lost(const struct lane *l, uint64_t after, uint64_t start)
+static uint64_t lane_lost(const struct lane *l, uint64_t after)
 {
-	uint64_t from = after < start - 1 ? start - 1 : after;
-
-	if (l->gone <= from)
+	if (l->gone <= after)
 		return 0;
-	return l->gone - from < l->gone_many ? l->gone - from : l->gone_many;
+	return l->gone - after < l->gone_many ? l->gone - after : l->gone_many;
 }
 
 uint64_t journal_lost(const struct journal *j, uint64_t after, const struct journal_filter *f)
@@ -323,11 +321,21 @@ uint64_t journal_lost(const struct journal *j, uint64_t after, const struct jour
 	if (f && f->one_owner) {
 		const struct lane *l = lane_find(j, f->owner);
 
-		lost = l ? lane_lost(l, after, j->start) : 0;
+		lost = l ? lane_lost(l, after) : 0;
 	} else {
 		for (size_t i = 0; i < j->n_lanes; i++)
-			lost += lane_lost(&j->lanes[i], after, j->start);
+			lost += lane_lost(&j->lanes[i], after);
 	}
 	/* What a daemon before this one had after that, nobody knows. */
 	return lost == 0 && (after < j->start - 1 || after > journal_last(j)) ? 1 : lost;
+}
+
+uint64_t journal_since(const struct journal *j, const struct journal_filter *f)
+{
+	uint64_t since = j->start - 1;
+
+	for (size_t i = 0; i < j->n_lanes; i++)
+		if ((!f || !f->one_owner || &j->lanes[i] == lane_find(j, f->owner)) && j->lanes[i].gone > since)
+			since = j->lanes[i].gone;
+	return since;
 }

@@ -73,5 +73,12 @@ uint64_t journal_last(const struct journal *j);
 
 /* How many entries above @after are gone, at most; exactly, when there is one owner. With @f->one_owner, those of that
  * owner; its other members do not count. 0: none is missing. @after = 0 asks for what is there, whatever that is, and
- * misses nothing. A cursor from before the daemon's start, or ahead of journal_last(), misses at least one. */
+ * misses nothing. A cursor from before the daemon's start, or ahead of journal_last(), misses at least one. Going from
+ * cursor to cursor, what is missing before an entry is journal_lost(the cursor before) - journal_lost(its own): these add
+ * up, and none is told of twice. */
 uint64_t journal_lost(const struct journal *j, uint64_t after, const struct journal_filter *f);
+
+/* The lowest cursor that misses nothing as @after: journal_lost() is 0 there and for all up to journal_last(). With
+ * @f->one_owner, of that owner's. It is what a client that has lost something goes on from; journal_first() may be lower,
+ * where another owner's entries are older than those that are gone. */
+uint64_t journal_since(const struct journal *j, const struct journal_filter *f);

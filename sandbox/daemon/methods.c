@@ -258,7 +258,7 @@ static const struct wire_error errors[] = {
 		TEXT("phase", 0, "queue, start or run"), INT("ranMs", 0, NULL))},
 	{"Unsupported", "Do not retry.", WIRE_FIELDS(TEXT("feature", 0, NULL), TEXT("reason", 0, NULL))},
 	{"Cancelled", "By its client.", NULL},
-	{"Lost", "Begin again without since.", WIRE_FIELDS(INT("firstAvailable", 0, "the oldest cursor that is kept"))},
+	{"Lost", "Begin again without since.", WIRE_FIELDS(INT("firstAvailable", 0, "the lowest since that misses nothing of what is kept"))},
 	{"SlowConsumer", "Begin again after the cursor, and read faster.", WIRE_FIELDS(INT("cursor", 0, "the last one that was sent"))},
 	{"SystemFailure", "Retry with back-off.", WIRE_FIELDS(TEXT("stage", 0, NULL), TEXT("reason", 0, NULL), TEXT("hint", 0, NULL))},
 	{"InternalError", "Retry with back-off, and report it.", WIRE_FIELDS(TEXT("incident", 0, NULL))},

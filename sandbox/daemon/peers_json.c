@@ -55,7 +55,7 @@ static int read_bool(struct reader *r, const struct json *v, const struct json_p
 
 static int read_number(struct reader *r, const struct json *v, const struct json_path *here, int64_t max, int64_t *ret)
 {
-	int64_t n;
+	int64_t n = 0;
 
 	if (json_type_of(v) != JSON_INTEGER)
 		return wrong_type(r, v, here, "an integer");
@@ -69,7 +69,7 @@ static int read_number(struct reader *r, const struct json *v, const struct json
 static int read_max_cells(struct reader *r, const struct json *v, const struct json_path *here, void *out)
 {
 	struct rights *rights = out;
-	int64_t n;
+	int64_t n = 0;
 	int rc = read_number(r, v, here, UINT32_MAX, &n);
 
 	if (rc == 0)
@@ -80,7 +80,7 @@ static int read_max_cells(struct reader *r, const struct json *v, const struct j
 static int read_max_queued(struct reader *r, const struct json *v, const struct json_path *here, void *out)
 {
 	struct rights *rights = out;
-	int64_t n;
+	int64_t n = 0;
 	int rc = read_number(r, v, here, UINT32_MAX, &n);
 
 	if (rc == 0)
@@ -103,7 +103,7 @@ static int read_memory(struct reader *r, const struct json *v, const struct json
 
 static int read_id(struct reader *r, const struct json *v, const struct json_path *here, struct ids *ids)
 {
-	int64_t n;
+	int64_t n = 0;
 	int rc;
 
 	if (json_type_of(v) == JSON_STRING) {

@@ -55,6 +55,15 @@ static int name_files(struct prepare_job *job, struct err *e)
 	return 0;
 }
 
+/* The file that stands for this place; it may be one that only its owner may open. */
+static int opened(const struct prepare_job *job, const char *const *place)
+{
+	for (size_t i = 0; i < job->n_files; i++)
+		if (job->files[i].place == place)
+			return job->files[i].fd;
+	return FD_NONE;
+}
+
 /* Spec and files, as they are now. */
 static int make_digest(const struct prepare_job *job, char *digest, struct err *e)
 {
@@ -170,10 +179,7 @@ static int put_fds(const struct prepare_job *job, const struct cell_code *code, 
 			return err_set(e, ERR_SPEC, errno, "layer %zu: %s", i + 1, strerrordesc_np(errno));
 	}
 	for (size_t i = 0; i < s->n_secrets; i++) {
-		d->fds[d->n_fds] = open(s->secrets[i].file, O_RDONLY | O_CLOEXEC);
-		if (d->fds[d->n_fds++] < 0)
-			return err_set(e, ERR_SPEC, errno, "secret '%s': %s", s->secrets[i].name,
-				       strerrordesc_np(errno));
+		d->fds[d->n_fds++] = opened(job, &s->secrets[i].file);
 	}
 	if (base->len > 0) {
 		r = d->fds[d->n_fds++] = seal_filter(base, e);
@@ -247,7 +253,7 @@ static int look(struct prepare_job *job, struct prepared *p, struct cell_code *c
 	if (r == 0)
 		r = make_digest(job, p->digest, e);
 	if (r == 0)
-		r = policy_load(job->policy ? job->policy : job->spec->policy, &base, &after, e);
+		r = policy_load_from(job->spec->policy, opened(job, &job->policy), &base, &after, e);
 	if (r == 0)
 		r = code_open_by(job->spec, job->target, job->runtime_dir, code, e);
 	if (r == 0)
@@ -280,6 +286,6 @@ _Noreturn void prepare_main(struct prepare_job *job, int to)
 		code.n_packages = 0;
 	}
 	if (send_prepared(to, &p, &code) == 0 && e.kind == ERR_NONE)
-		(void)!spawn_send(to, &d, d.fds, d.n_fds);
+		(void)!spawn_send(to, d.bytes, d.fds, d.n_fds);
 	_exit(0);
 }

@@ -258,7 +258,10 @@ static int prepare_all(struct store *s, struct err *e)
 	if (r == 0)
 		r = prepare(s, "DELETE FROM function WHERE owner = ? AND name = ?", &s->remove, e);
 	if (r == 0)
-		r = prepare(s, "SELECT number, " COLUMNS " FROM function ORDER BY number", &s->each, e);
+		r = prepare(s, "SELECT number, " COLUMNS " FROM function WHERE number > ? ORDER BY number", &s->from,
+			    e);
+	if (r == 0)
+		r = prepare(s, "SELECT number, " COLUMNS " FROM function WHERE owner = ? AND name = ?", &s->find, e);
 	return r;
 }
 
@@ -297,7 +300,8 @@ void store_close(struct store *s)
 {
 	finalize(&s->put);
 	finalize(&s->remove);
-	finalize(&s->each);
+	finalize(&s->from);
+	finalize(&s->find);
 	(void)sqlite3_close(s->db); /* cannot be busy: its statements are gone */
 	s->db = NULL;
 }
@@ -350,16 +354,20 @@ int store_put(struct store *s, const struct stored *f, uint32_t *ret_number, str
 	return 0;
 }
 
+static int bind_key(struct sqlite3_stmt *st, uid_t owner, const char *name)
+{
+	int code = sqlite3_bind_int64(st, 1, owner);
+
+	return code == SQLITE_OK ? sqlite3_bind_text64(st, 2, name, strlen(name), SQLITE_STATIC, SQLITE_UTF8) : code;
+}
+
 int store_remove(struct store *s, uid_t owner, const char *name, bool *ret_existed, struct err *e)
 {
-	int code, r;
+	int r;
 
 	if (!s->db)
 		return not_open(e);
-	code = sqlite3_bind_int64(s->remove, 1, owner);
-	if (code == SQLITE_OK)
-		code = sqlite3_bind_text64(s->remove, 2, name, strlen(name), SQLITE_STATIC, SQLITE_UTF8);
-	r = run(s, s->remove, code, e, "removing a function");
+	r = run(s, s->remove, bind_key(s->remove, owner, name), e, "removing a function");
 	if (r == 0)
 		*ret_existed = sqlite3_changes(s->db) > 0;
 	return r;
@@ -429,34 +437,51 @@ static const char *read_row(struct sqlite3_stmt *st, struct stored *f, gid_t **g
 	return NULL;
 }
 
-static int give_row(struct store *s, int (*fn)(const struct stored *f, void *arg), void *arg, struct err *bad)
+static int give_row(const struct store *s, struct sqlite3_stmt *st, int (*fn)(const struct stored *f, void *arg),
+		    void *arg, struct err *bad)
 {
 	AUTO_FREE gid_t *groups = NULL;
 	struct stored f = {0};
-	const char *wrong = read_row(s->each, &f, &groups);
+	const char *wrong = read_row(st, &f, &groups);
 	char how[80];
 
 	if (!wrong)
 		return fn(&f, arg);
-	(void)snprintf(how, sizeof how, "row %lld: %s cannot be right", (long long)sqlite3_column_int64(s->each, 0),
-		       wrong);
+	(void)snprintf(how, sizeof how, "row %lld: %s cannot be right", (long long)sqlite3_column_int64(st, 0), wrong);
 	(void)damaged(s, bad, "reading", how);
 	return 0;
 }
 
-int store_each(struct store *s, int (*fn)(const struct stored *f, void *arg), void *arg, struct err *e)
+static int give_rows(const struct store *s, struct sqlite3_stmt *st, int bound,
+		     int (*fn)(const struct stored *f, void *arg), void *arg, struct err *e)
 {
 	struct err bad = {0};
-	int code = SQLITE_DONE, r = 0;
+	int code = bound, r = 0;
 
-	if (!s->db)
-		return not_open(e);
-	while (r == 0 && (code = sqlite3_step(s->each)) == SQLITE_ROW)
-		r = give_row(s, fn, arg, &bad);
+	if (code == SQLITE_OK)
+		while (r == 0 && (code = sqlite3_step(st)) == SQLITE_ROW)
+			r = give_row(s, st, fn, arg, &bad);
 	if (r == 0 && code != SQLITE_DONE)
 		r = fail(s, code, e, "reading");
-	(void)sqlite3_reset(s->each);
+	(void)sqlite3_reset(st);
+	(void)sqlite3_clear_bindings(st);
 	if (r == 0 && bad.kind != ERR_NONE)
 		r = err_adopt(e, &bad);
 	return r;
+}
+
+int store_from(struct store *s, uint32_t after, int (*fn)(const struct stored *f, void *arg), void *arg, struct err *e)
+{
+	return s->db ? give_rows(s, s->from, sqlite3_bind_int64(s->from, 1, after), fn, arg, e) : not_open(e);
+}
+
+int store_each(struct store *s, int (*fn)(const struct stored *f, void *arg), void *arg, struct err *e)
+{
+	return s->db ? give_rows(s, s->from, sqlite3_bind_int64(s->from, 1, INT64_MIN), fn, arg, e) : not_open(e);
+}
+
+int store_find(struct store *s, uid_t owner, const char *name, int (*fn)(const struct stored *f, void *arg), void *arg,
+	       struct err *e)
+{
+	return s->db ? give_rows(s, s->find, bind_key(s->find, owner, name), fn, arg, e) : not_open(e);
 }

@@ -36,7 +36,7 @@ struct sqlite3_stmt;
 
 struct store {
 	struct sqlite3 *db; /* NULL when not open: then all below fail with words */
-	struct sqlite3_stmt *put, *remove, *each;
+	struct sqlite3_stmt *put, *remove, *from, *find;
 	char file[160]; /* for messages: the end of the name */
 };
 
@@ -52,7 +52,16 @@ void store_close(struct store *s);
 NODISCARD int store_put(struct store *s, const struct stored *f, uint32_t *ret_number, struct err *e);
 NODISCARD int store_remove(struct store *s, uid_t owner, const char *name, bool *ret_existed, struct err *e);
 
-/* Calls @fn for each, in the order of the numbers, until one call returns non-zero: that value is returned. @f and what it
- * points to live as long as the call, which must not change the store. A row that no fsbox can have written is left out,
- * and the error at the end (EBADMSG) names the first such; the others were given all the same. */
+/* Calls @fn for each with a number above @after, in the order of the numbers, until one call returns non-zero: that value
+ * is returned. @f and what it points to live as long as the call, which must use the store for nothing else. A row that no
+ * fsbox can have written is left out, and the error at the end (EBADMSG) names the first such; the others were given all
+ * the same. Who stops half-way goes on from the last number at no cost for those before. */
+NODISCARD int store_from(struct store *s, uint32_t after, int (*fn)(const struct stored *f, void *arg), void *arg,
+			 struct err *e);
+
+/* All of them. */
 NODISCARD int store_each(struct store *s, int (*fn)(const struct stored *f, void *arg), void *arg, struct err *e);
+
+/* The same for the one with this owner and name, by the index: @fn is called once, or not at all. */
+NODISCARD int store_find(struct store *s, uid_t owner, const char *name, int (*fn)(const struct stored *f, void *arg),
+			 void *arg, struct err *e);

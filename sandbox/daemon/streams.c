@@ -138,7 +138,7 @@ static void lost(struct stream *s)
 	struct wire_obj o;
 
 	wire_obj_begin(&o, &b);
-	wire_obj_int(&o, "firstAvailable", (int64_t)journal_first(s->journal));
+	wire_obj_int(&o, "firstAvailable", (int64_t)journal_since(s->journal, &s->filter));
 	wire_obj_end(&o);
 	end_stream(s);
 	call_error(c, "org.fsbox.Sandbox.Lost", &b);
@@ -192,7 +192,7 @@ static bool pump(struct stream *s)
 			s->cursor = journal_last(s->journal);
 			return true;
 		}
-		if (send_entry(s, e, s->cursor == 0 ? 0 : gone)) {
+		if (send_entry(s, e, s->cursor == 0 ? 0 : gone - journal_lost(s->journal, e->cursor, &s->filter))) {
 			s->cursor = s->last_sent = e->cursor;
 			continue;
 		}

@@ -281,7 +281,11 @@ static void settle(void *arg)
 {
 	struct unit *u = arg;
 
-	if (u->state == UNIT_IDLE && (u->paused || !u->d->config.no_freeze))
+	if (u->state != UNIT_IDLE)
+		return;
+	if (u->f->forgotten && !u->leased) /* nobody will call it again */
+		unit_leave(u, "undeployed");
+	else if (u->paused || !u->d->config.no_freeze)
 		set_frozen(u, true);
 }
 

@@ -1,5 +1,5 @@
-/* The socket on which clients knock. It is fsboxd that listens; here it is made and kept, so that between two fsboxd
- * clients only wait. */
+/* The socket on which clients knock. It is fsboxd that listens; here it is made and kept, so that between two
+ * fsboxd clients only wait. */
 #include "spawn/spawn.h"
 
 #include "base/str.h"

@@ -1,5 +1,5 @@
-/* OPEN: a child becomes who asks, opens, and sends what it got. It may hang in a file system that does not answer; nobody
- * waits for it but its client. */
+/* OPEN: a child becomes who asks, opens, and sends what it got. It may hang in a file system that does not answer;
+ * nobody waits for it but its client. */
 #include "spawn/spawn.h"
 
 #include "base/clock.h"
@@ -36,8 +36,8 @@ static void tell_opened(struct spawn *s, uint64_t number, int code, bool directo
 
 /* ---- Who asks ---- */
 
-/* Was this socket accepted from ours? Its local end has our file then: bind(2) makes a new one each time, so nobody else's
- * can. A listening socket has its own maker's ids for those of a peer. */
+/* Was this socket accepted from ours? Its local end has our file then: bind(2) makes a new one each time, so
+ * nobody else's can. A listening socket has its own maker's ids for those of a peer. */
 static bool is_client(const struct spawn *s, int fd)
 {
 	AUTO_FD int file = FD_NONE;

@@ -1,8 +1,9 @@
 /* Private to spawn/: fsbox-spawn, the privileged half of the daemon.
  *
- * One process, one thread, one loop. It starts fsboxd, which has no rights, and makes, keeps and ends cells for it; the
- * protocol is wire/spawn.h. It parses nobody's text: what fsboxd sends is fixed in layout and looked at again here. When
- * fsboxd dies, the next one gets everything handed over; when this process dies, the kernel ends every cell.
+ * One process, one thread, one loop. It starts fsboxd, which has no rights, and makes, keeps and ends cells for
+ * it; the protocol is wire/spawn.h. It parses nobody's text: what fsboxd sends is fixed in layout and looked at
+ * again here. When fsboxd dies, the next one gets everything handed over; when this process dies, the kernel ends
+ * every cell.
  *
  * Functions and cells have numbers that only grow, so a table of them is an array in the order of numbers. */
 #pragma once
@@ -166,7 +167,8 @@ void listen_close(struct spawn *s);
 void daemon_start(struct spawn *s);
 void daemon_kill(struct spawn *s, int sig);
 void daemon_done(struct spawn *s);
-/* talk.c: fsboxd as somebody to talk to. What is told while there is none is dropped: the next one hears of everything. */
+/* talk.c: fsboxd as somebody to talk to. What is told while there is none is dropped: the next one hears of
+ * everything. */
 NODISCARD int talk_open(struct spawn *s, int pair, struct err *e);
 void talk_close(struct spawn *s);
 /* @msg begins with a spawn_head. The descriptors stay the caller's. */

@@ -79,8 +79,8 @@ static bool enqueue(struct spawn *s, const void *msg, const int *fds, size_t n_f
 	return true;
 }
 
-/* ETOOMANYREFS: descriptors in flight are counted for an ordinary user, and nothing tells when they have landed. The socket
- * may be writable all that time. */
+/* ETOOMANYREFS: descriptors in flight are counted for an ordinary user, and nothing tells when they have landed.
+ * The socket may be writable all that time. */
 static bool try_later(struct spawn *s, int r)
 {
 	if (r == -ETOOMANYREFS || r == -ENOBUFS || r == -ENOMEM) {

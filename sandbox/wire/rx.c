@@ -208,8 +208,10 @@ int wire_rx_next(struct wire_rx *rx, struct wire_message *m, int *fds, size_t *r
 {
 	size_t n = 0;
 
-	if (rx->broken || !wire_rx_ready(rx))
+	if (rx->broken)
 		return 0;
+	if (!wire_rx_ready(rx))
+		return check_length(rx);
 	if (rx->scanned - rx->from > max_bytes(rx))
 		return breaks(rx, EMSGSIZE);
 	while (n < rx->n_fds && rx->fds[n].at <= rx->base + rx->scanned)

@@ -299,6 +299,8 @@ enum spawn_side { SPAWN_TO_SPAWN, SPAWN_TO_DAEMON };
 
 /* One datagram with what came beside it. Large: allocate it once. */
 struct spawn_datagram {
+	int fds[SPAWN_MAX_FDS]; /* owned: what is taken is made FD_NONE, the rest is closed by spawn_drop() */
+	size_t n_fds;
 	union {
 		struct spawn_head head;
 		struct spawn_number number;
@@ -315,8 +317,6 @@ struct spawn_datagram {
 		struct spawn_opened opened;
 		char bytes[SPAWN_MAX_BYTES + 8];
 	};
-	int fds[SPAWN_MAX_FDS]; /* owned: what is taken is made FD_NONE, the rest is closed by spawn_drop() */
-	size_t n_fds;
 };
 
 /* Is this a datagram for @side, whole and well-formed, with the right number of descriptors? ERR_BUG with EPROTO.

@@ -8,6 +8,7 @@ An answer is an object:
     {"parameters": …}              sent as it stands; "continues" too
     {"error": …, "parameters": …}
     {"raw": TEXT}                  these bytes, without a 0 byte behind them; "raw64" for any bytes
+    {"flood": N}                   N bytes that are no message yet
     {"close": true}                the connection is closed
     {"half": true}                 with parameters: only the first half of the message, then the connection is closed
     {"fd": TEXT}                   with parameters: a sealed memfd with the text comes along; "fd64" for any bytes;
@@ -94,9 +95,11 @@ class Server:
         """False when the connection is to be closed."""
         if "raw" in answer or "raw64" in answer:
             conn.sendall(answer["raw"].encode() if "raw" in answer else base64.b64decode(answer["raw64"]))
+        elif "flood" in answer:
+            conn.sendall(b"[" * answer["flood"])
         elif "glued" in answer:
             conn.sendall(b"".join(message_of(a) for a in answer["glued"]))
-        elif "parameters" in answer or "error" in answer:
+        elif "close" not in answer or "parameters" in answer:
             data, fds = message_of(answer), self.descriptors(answer)
             if answer.get("half"):
                 conn.sendall(data[: len(data) // 2])
@@ -131,7 +134,10 @@ class Server:
             answers = [{"error": "org.varlink.service.MethodNotFound", "parameters": {"method": call["method"]}}]
         for answer in answers:
             if "wait" in answer:
-                while conn.recv(1):
+                try:
+                    while conn.recv(1):
+                        pass
+                except ConnectionResetError:  # it went without having read everything
                     pass
                 self.note({"gone": method})
                 return False

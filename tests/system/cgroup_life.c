@@ -75,6 +75,31 @@ TEST(removal_waits_for_processes_that_still_exit)
 	}
 }
 
+TEST(one_that_does_not_wait_says_not_yet_and_removes_later)
+{
+	AUTO(cg_close) struct cgroup cg = CGROUP_INIT;
+	struct err e = {0};
+	pid_t pid;
+	int r = -EAGAIN;
+
+	SETUP();
+	REQUIRE(create("notyet", 64, 8, &cg));
+	pid = spawn(&cg, work_sleep);
+	CHECK_EQ(cg_try_remove(&cg, &e), -EAGAIN);
+	CHECK_EQ(e.kind, ERR_NONE);
+	CHECK_GT(count_groups("notyet"), 0);
+	CHECK_EQ(cg_kill(&cg, &e), 0);
+	(void)reap(pid);
+	for (int t = 0; t < slow(500) && r == -EAGAIN; t++) {
+		r = cg_try_remove(&cg, &e);
+		if (r == -EAGAIN)
+			nap_ms(1);
+	}
+	CHECK_EQ(r, 0);
+	CHECK_EQ(count_groups("notyet"), 0);
+	CHECK_EQ(cg_try_remove(&cg, &e), 0);
+}
+
 TEST(a_group_with_a_living_process_is_busy_after_two_seconds_and_stays)
 {
 	AUTO(cg_close) struct cgroup cg = CGROUP_INIT;

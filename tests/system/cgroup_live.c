@@ -610,6 +610,79 @@ TEST(who_holds_more_than_is_left_is_told_of)
 	}
 }
 
+static const char *memory_limit(const char *name)
+{
+	return read_in(CG_V1_MEMORY, name, host.mode == CG_V2 ? "memory.max" : "memory.limit_in_bytes");
+}
+
+static uint64_t number_in(enum cg_v1 h, const char *name, const char *file)
+{
+	uint64_t v = UINT64_MAX;
+
+	CHECK(parse_u64(read_in(h, name, file), 0, UINT64_MAX, &v));
+	return v;
+}
+
+TEST(limits_of_a_group_in_use_change_with_its_share)
+{
+	AUTO(cg_close) struct cgroup cg = CGROUP_INIT;
+	struct err e = {0};
+	char before[64];
+	const char *const share = "cpu.cfs_quota_us";
+	pid_t pid;
+
+	SETUP();
+	REQUIRE(create("update", 64, 8, &cg));
+	(void)snprintf(before, sizeof before, "%.60s",
+		       read_in(CG_V1_CPU, "update", host.mode == CG_V2 ? "cpu.max" : share));
+	pid = spawn(&cg, work_sleep);
+	CHECK_EQ(cg_update(&cg, 256 * MIB, 16, &e), 0);
+	CHECK_STREQ(memory_limit("update"), "268435456");
+	CHECK_STREQ(read_in(CG_V1_PIDS, "update", "pids.max"), "16");
+	const struct cg_cpu cpu = cg_cpu_of_memory(256 * MIB, host.n_cpus);
+	if (host.mode == CG_HYBRID) {
+		CHECK_EQ(number_in(CG_V1_CPU, "update", share), cpu.quota_us);
+		CHECK_EQ(number_in(CG_V1_CPU, "update", "cpu.cfs_period_us"), cpu.period_us);
+		CHECK_EQ(number_in(CG_V1_CPU, "update", "cpu.shares"), cpu.shares);
+	} else {
+		char now[64];
+
+		(void)snprintf(now, sizeof now, "%llu %llu", (unsigned long long)cpu.quota_us,
+			       (unsigned long long)cpu.period_us);
+		CHECK_STREQ(read_in(CG_V1_CPU, "update", "cpu.max"), now);
+		CHECK_EQ(number_in(CG_V1_CPU, "update", "cpu.weight"), cpu.weight);
+	}
+	CHECK_EQ(cg_update(&cg, 0, 0, &e), 0); /* as it is */
+	CHECK_STREQ(memory_limit("update"), "268435456");
+	CHECK_EQ(cg_update(&cg, 64 * MIB, 8, &e), 0);
+	CHECK_STREQ(memory_limit("update"), "67108864");
+	CHECK_STREQ(read_in(CG_V1_CPU, "update", host.mode == CG_V2 ? "cpu.max" : share), before);
+	CHECK_EQ(e.kind, ERR_NONE);
+	end_group(&cg, pid);
+}
+
+TEST(nobody_is_killed_for_a_limit_that_comes_later)
+{
+	AUTO(cg_close) struct cgroup cg = CGROUP_INIT;
+	struct err e = {0};
+	pid_t pid;
+
+	SETUP();
+	REQUIRE(create("shrink", 128, 8, &cg));
+	pid = spawn(&cg, work_hold_64);
+	for (int t = 0; t < slow(500) && usage_of(&cg).memory_bytes < 64 * MIB; t++)
+		nap_ms(10);
+	CHECK_EQ(cg_update(&cg, 32 * MIB, 4, &e), -EBUSY);
+	CHECK_EQ(e.kind, ERR_BUSY);
+	CHECK_STREQ(memory_limit("shrink"), "134217728");
+	CHECK_STREQ(read_in(CG_V1_PIDS, "shrink", "pids.max"), "8");
+	if (host.mode == CG_V2)
+		CHECK_STREQ(read_in(CG_V1_MEMORY, "shrink", "memory.high"), "max");
+	CHECK_EQ(usage_of(&cg).oom_kills, 0);
+	CHECK_EQ(kill(pid, 0), 0);
+	end_group(&cg, pid);
+}
+
 TEST(the_parent_of_these_tests_is_empty_and_removed)
 {
 	SETUP();

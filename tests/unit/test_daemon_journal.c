@@ -342,5 +342,60 @@ TEST(another_owners_losses_are_not_mine)
 	CHECK_EQ(journal_lost(&j, start, &mine), 0);
 	CHECK_EQ(journal_lost(&j, start, &nobody), 0);
 	CHECK_GT(journal_lost(&j, start, NULL), 0);
+
+	/* Cursors of others in between are not counted as mine. */
+	journal_done(&j);
+	journal_init(&j, 10, 0);
+	start = journal_first(&j);
+	for (int i = 0; i < 30; i++) {
+		(void)add(&j, 1, "f", NULL);
+		(void)add(&j, 2, "f", NULL);
+	}
+	CHECK_EQ(journal_lost(&j, start - 1, &mine), 24); /* 6 are there */
+	CHECK_EQ(journal_lost(&j, start - 1, NULL), 50);
 	CHECK(!journal_next(&j, 0, &nobody));
+}
+
+TEST(who_has_lost_something_is_told_where_to_go_on)
+{
+	AUTO(journal_done) struct journal j;
+	const struct journal_filter quiet = {.one_owner = true, .owner = 2}, loud = {.one_owner = true, .owner = 1};
+
+	journal_init(&j, 10, 0);
+	uint64_t start = journal_first(&j);
+	CHECK_EQ(journal_since(&j, NULL), start - 1);
+	(void)add(&j, 2, "f", NULL);
+	for (int i = 0; i < 100; i++)
+		(void)add(&j, 1, "f", NULL);
+	/* Of `loud` 9 are there, the first of which is start + 92. */
+	CHECK_EQ(journal_since(&j, &quiet), start - 1);
+	CHECK_EQ(journal_since(&j, &loud), start + 91);
+	CHECK_EQ(journal_since(&j, NULL), start + 91);
+	CHECK_EQ(journal_first(&j), start);
+	CHECK_EQ(journal_lost(&j, start + 91, &loud), 0);
+	CHECK_EQ(journal_lost(&j, start + 90, &loud), 1);
+	CHECK_EQ(count(&j, start + 91, &loud), 9);
+}
+
+TEST(what_is_missing_adds_up_from_entry_to_entry)
+{
+	AUTO(journal_done) struct journal j;
+	const struct entry *e;
+	uint64_t after, told = 0;
+
+	journal_init(&j, 50, 0);
+	after = journal_last(&j);
+	for (int i = 0; i < 20; i++) {
+		(void)add(&j, 2, "f", NULL);
+		for (int k = 0; k < 10; k++)
+			(void)add(&j, 1, "f", NULL);
+	}
+	while ((e = journal_next(&j, after, NULL))) {
+		uint64_t before = journal_lost(&j, after, NULL), at = journal_lost(&j, e->cursor, NULL);
+
+		CHECK_GE(before, at);
+		told += before - at;
+		after = e->cursor;
+	}
+	CHECK_EQ(told, 20 * 11 - 50);
 }

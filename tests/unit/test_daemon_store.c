@@ -195,6 +195,53 @@ TEST(a_reader_that_has_enough_ends_it)
 	stores_done(&t);
 }
 
+static int note_number(const struct stored *f, void *arg)
+{
+	*(uint32_t *)arg = f->number;
+	return f->owner == 3 ? 9 : 0;
+}
+
+TEST(one_is_found_by_its_owner_and_name)
+{
+	struct err e = {0};
+	uint32_t number = 0;
+
+	stores_setup(&t);
+	for (uid_t i = 1; i <= 4; i++)
+		(void)stores_put(&t, i, "f", "{}");
+	CHECK_EQ(store_find(&t.s, 2, "f", note_number, &number, &e), 0);
+	CHECK_EQ(number, 2);
+	CHECK_EQ(store_find(&t.s, 3, "f", note_number, &number, &e), 9);
+	CHECK_EQ(number, 3);
+	CHECK_EQ(store_find(&t.s, 2, "F", note_number, &number, &e), 0);
+	CHECK_EQ(store_find(&t.s, 5, "f", note_number, &number, &e), 0);
+	CHECK_EQ(number, 3);
+	stores_sql(&t, "UPDATE function SET spec = '{' WHERE owner = 2");
+	CHECK_EQ(store_find(&t.s, 2, "f", note_number, &number, &e), -EBADMSG);
+	CHECK_CONTAINS(e.msg, "row 2: a spec cannot be right");
+	CHECK_EQ(number, 3);
+	stores_done(&t);
+}
+
+TEST(a_reader_goes_on_behind_a_number)
+{
+	struct err e = {0};
+	uint32_t number = 0;
+
+	stores_setup(&t);
+	for (uid_t i = 1; i <= 4; i++)
+		(void)stores_put(&t, i, "f", "{}");
+	CHECK_EQ(store_from(&t.s, 0, note_number, &number, &e), 9);
+	CHECK_EQ(number, 3);
+	CHECK_EQ(store_from(&t.s, 3, note_number, &number, &e), 0);
+	CHECK_EQ(number, 4);
+	number = 0;
+	CHECK_EQ(store_from(&t.s, 4, note_number, &number, &e), 0);
+	CHECK_EQ(store_from(&t.s, UINT32_MAX, note_number, &number, &e), 0);
+	CHECK_EQ(number, 0);
+	stores_done(&t);
+}
+
 TEST(the_files_are_the_owners_alone)
 {
 	struct stat st;
@@ -222,6 +269,10 @@ TEST(a_store_that_is_not_open_says_so)
 	CHECK_CONTAINS(remove.msg, "could not be opened");
 	CHECK_LT(store_each(&s, stop_at_second, NULL, &each), 0);
 	CHECK_CONTAINS(each.msg, "could not be opened");
+	struct err from = {0}, find = {0};
+	CHECK_LT(store_from(&s, 1, stop_at_second, NULL, &from), 0);
+	CHECK_LT(store_find(&s, 1, "f", stop_at_second, NULL, &find), 0);
+	CHECK(from.msg[0] && find.msg[0]);
 	store_close(&s);
 }
 
@@ -336,6 +387,28 @@ TEST(damage_anywhere_is_refused_or_survived)
 		store_close(&s);
 	}
 	CHECK_GT(refused, 10);
+	stores_done(&t);
+}
+
+/* The index as well, which nothing would read until a function is replaced. */
+TEST(a_page_that_is_lost_is_found_when_it_is_opened)
+{
+	static const char zeros[4096];
+	size_t len;
+
+	stores_setup(&t);
+	for (uid_t i = 1; i <= 40; i++)
+		CHECK_EQ(stores_put(&t, i, "f", "{}"), i);
+	store_close(&t.s);
+	AUTO_FREE char *data = bytes_of(t.file, &len);
+	for (off_t at = 4096; at < (off_t)len; at += 4096) {
+		AUTO_FD int fd = open(t.file, O_RDWR | O_TRUNC | O_CLOEXEC);
+
+		REQUIRE(fd >= 0 && fd_write_all(fd, data, len) == 0);
+		CHECK_EQ(pwrite(fd, zeros, sizeof zeros, at), 4096);
+		fd_closep(&fd);
+		check_refused(ERR_SYSTEM, EBADMSG, "the file is damaged");
+	}
 	stores_done(&t);
 }
 

@@ -155,16 +155,31 @@ TEST(a_disk_that_fails_is_an_error_and_the_next_try_succeeds)
 
 /* ---- A disk that is full and stays so ---- */
 
+static bool write_text(const char *file, const char *text)
+{
+	return fd_write_file_at(AT_FDCWD, file, text, strlen(text)) == 0;
+}
+
+/* Makes this user, and its group, root of the namespace. */
+static bool map_ids(uid_t uid, gid_t gid)
+{
+	char users[32], groups[32];
+
+	(void)snprintf(users, sizeof users, "0 %u 1", uid);
+	(void)snprintf(groups, sizeof groups, "0 %u 1", gid);
+	return write_text("/proc/self/setgroups", "deny") && write_text("/proc/self/uid_map", users) &&
+	       write_text("/proc/self/gid_map", groups);
+}
+
 /* A mount namespace of its own, with a small tmpfs over @t.dir. */
 static bool small_disk(void)
 {
-	char map[32];
 	uid_t uid = geteuid();
+	gid_t gid = getegid();
 
 	if (unshare(uid == 0 ? CLONE_NEWNS : CLONE_NEWNS | CLONE_NEWUSER) < 0)
 		return false;
-	(void)snprintf(map, sizeof map, "0 %u 1", uid);
-	if (uid != 0 && fd_write_file_at(AT_FDCWD, "/proc/self/uid_map", map, strlen(map)) < 0)
+	if (uid != 0 && !map_ids(uid, gid))
 		return false;
 	return mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
 	       mount("tmpfs", t.dir, "tmpfs", MS_NOSUID | MS_NODEV, "size=512k") == 0;

@@ -1,4 +1,5 @@
 /* Varlink's server, with clients of every kind in this process. */
+#include "tests/lib/idl.h"
 #include "tests/lib/tap.h"
 #include "tests/lib/varlink_peer.h"
 #include "tests/lib/world.h"
@@ -713,7 +714,6 @@ TEST(without_descriptors_the_listener_rests_and_tries_again)
 	REQUIRE(setrlimit(RLIMIT_NOFILE, &low) == 0);
 	peer_pump(&s);
 	CHECK_EQ(s.loop.n_timers, 1);
-	CHECK_EQ(s.loop.n_timers ? (int)s.loop.heap[0]->place : 0, 1);
 	CHECK_OK(loop_once(&s.loop, 0, &e), &e); /* silent: no spinning */
 	REQUIRE(setrlimit(RLIMIT_NOFILE, &old) == 0);
 	CHECK_STREQ(peer_ask(&s, a, ECHO("still")), ECHOED("still"));
@@ -748,6 +748,16 @@ TEST(the_description_of_an_interface_is_its_text)
 				   "{\"method\":\"org.varlink.service.GetInterfaceDescription\",\"parameters\":"
 				   "{\"interface\":\"org.example.peer\"}}");
 	CHECK_CONTAINS(got, want.data);
+	AUTO(json_doc_freep) struct json_doc *doc = NULL;
+	struct err e = {0};
+	REQUIRE_OK(json_parse("", got, strlen(got), 1 << 20, &doc, &e), &e);
+	struct idl_counts n;
+	size_t at;
+	CHECK(idl_read(wire_get_string(wire_get(json_doc_root(doc), "parameters"), "description"), &n, &at));
+	CHECK_STREQ(n.name, "org.example.peer");
+	CHECK_EQ(n.methods, 7);
+	CHECK_EQ(n.types + n.errors, 2);
+	CHECK_EQ(n.unknown, 0);
 	CHECK_CONTAINS(peer_ask(&s, a,
 				"{\"method\":\"org.varlink.service.GetInterfaceDescription\",\"parameters\":"
 				"{\"interface\":\"org.varlink.service\"}}"),

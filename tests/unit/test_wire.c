@@ -1,4 +1,5 @@
 /* Varlink's tables: their text, the check of parameters against them, calls and answers as text. */
+#include "tests/lib/idl.h"
 #include "tests/lib/tap.h"
 
 #include "base/mem.h"
@@ -126,6 +127,32 @@ TEST(the_service_interface_is_the_one_of_the_specification)
 	CHECK_CONTAINS(b.data, "error InvalidParameter (parameter: string)\n");
 	CHECK_CONTAINS(b.data, "error PermissionDenied ()\n");
 	CHECK_CONTAINS(b.data, "error ExpectedMore ()\n");
+}
+
+TEST(the_text_is_an_interface_for_a_reader_that_knows_only_the_grammar)
+{
+	AUTO(buf_done) struct buf b = {0};
+	struct idl_counts n;
+	size_t at;
+
+	wire_describe(&b, &wire_service);
+	CHECK(idl_read(b.data, &n, &at));
+	CHECK_STREQ(n.name, "org.varlink.service");
+	CHECK_EQ(n.methods, 2);
+	CHECK_EQ(n.errors, 6);
+	CHECK_EQ(n.fields, 11);
+	b.len = 0;
+	wire_describe(&b, &sample);
+	if (!CHECK(idl_read(b.data, &n, &at)))
+		tap_note("  from: %s", b.data + at);
+	CHECK_STREQ(n.name, "org.example.more-2");
+	CHECK_EQ(n.types, 2);
+	CHECK_EQ(n.methods, 2);
+	CHECK_EQ(n.errors, 2);
+	CHECK_EQ(n.fields, 2 + 13 + 2 + 1 + 1);
+	CHECK_EQ(n.unknown, 0);
+	b.data[strlen(b.data) - 3] = '\0'; /* the last parenthesis: the reader does see what is wrong */
+	CHECK(!idl_read(b.data, &n, &at));
 }
 
 /* ---- Verification ---- */
