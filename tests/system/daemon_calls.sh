@@ -556,16 +556,16 @@ c.deploy("big", "echo", mem=512)
 c.call("Kill", cell=c.cells("echo")[0]["id"])
 until(lambda: not c.cells("echo"), "it is gone")
 e = c.fails("CapacityExhausted", "Invoke", function="big")
-eq(e["resource"], "memory")
+true(e["resource"].startswith("memory"), e)
 c.fails("InvalidSpec", "Deploy", name="huge", spec={"target": os.environ["FUNCTIONS"] + "/echo.so", "mem": 601},
         provisioned=0, reserved=0, maxCells=0)
 for i in range(8):
     c.call("Cancel", invocation="s%d" % i)
 until(lambda: c.cells("sleep_forever") == [], "they are gone")
 eq(body(c.invoke("big", "now")), "now")
-# Room that is only warm is made free for who needs it.
+# Room that is only warm is made free for who needs it, and the call waits for it.
 eq(body(c.invoke("echo", "in")), "in")
-until(lambda: c.cells("big") == [], "the idle one made room")
+eq(c.cells("big"), [])
 END
 	daemon_stop
 }
