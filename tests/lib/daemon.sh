@@ -27,7 +27,7 @@ need_daemon() {
 }
 
 daemon_answers() {
-	[ -S "$FSBOX_SOCKET" ] && "$FSBOX" ps >/dev/null 2>&1
+	[ -S "$FSBOX_SOCKET" ] && { "$FSBOX" ps >"$T/answer" 2>&1 || grep -qi denied "$T/answer"; } # a policy may forbid it
 }
 
 # Of the daemon that this test started: $DAEMON is fsbox-spawn.
@@ -96,16 +96,26 @@ daemon_stop() { # [ERE]
 }
 
 steps() { # [WORD...]: Python on standard input; the words are sys.argv[1:]
+	steps_with 'c = Client()' "$@"
+}
+
+steps_without() { # the same without a connection
+	steps_with '' "$@"
+}
+
+steps_with() { # FIRST [WORD...]
 	cat >"$T/steps.py"
-	PYTHONPATH="$FSBOX_SRC/tests/lib" T="$T" python3 -c '
+	steps_first=$1
+	shift
+	PYTHONPATH="$FSBOX_SRC/tests/lib" T="$T" python3 -c "
 import os, signal, sys, threading, time
 from varlink import *
-T = os.environ["T"]
-c = Client()
-with open(T + "/steps.py") as f:
-    code = compile(f.read(), "steps", "exec")
-exec(code)
-' "$@" >"$T/said" 2>&1 || {
+T = os.environ['T']
+with open(T + '/steps.py') as f:
+    steps = compile(f.read(), 'steps', 'exec')
+$steps_first
+exec(steps)
+" "$@" >"$T/said" 2>&1 || {
 		tail -n 40 "$T/said" | cut -c 1-1000 | sed 's/^/#   steps: /'
 		daemon_log
 		fail "the steps failed"
