@@ -27,7 +27,7 @@ need_daemon() {
 }
 
 daemon_answers() {
-	[ -S "$FSBOX_SOCKET" ] && { "$FSBOX" ps >"$T/answer" 2>&1 || grep -qi denied "$T/answer"; } # a policy may forbid it
+	[ -S "$FSBOX_SOCKET" ] && { "$FSBOX" ps >"$T/answer" 2>&1 || grep -qiE "denied|policy|permi" "$T/answer"; } # a policy may forbid it
 }
 
 # Of the daemon that this test started: $DAEMON is fsbox-spawn.
