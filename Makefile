@@ -168,7 +168,8 @@ $(B)/tests/fuzz/fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $(if $(filter fuzz,$(VARIAN
 BENCH_LINK = -static -no-pie
 $(B)/tests/bench/exit: BENCH_LINK = -static -no-pie -nostdlib -nostartfiles
 $(B)/tests/bench/bare: BENCH_LINK = -pie
-$(B)/tests/bench/snapshots: $(B)/obj/tests/bench/snapshots.o $(B)/tests/libtest.a $(B)/libfsbox.a
+BENCH_LIB := $(addprefix $(B)/tests/bench/,snapshots daemon daemon_starts)
+$(BENCH_LIB): $(B)/tests/bench/%: $(B)/obj/tests/bench/%.o $(B)/tests/libtest.a $(B)/libfsbox.a
 	@echo "  LD      $@"
 	$(Q)mkdir -p $(@D) && $(CC) -pie $(LD_ALL) -o $@ $^ $(LIB_LDLIBS)
 $(B)/tests/bench/%: $(B)/obj/tests/bench/%.o
@@ -181,7 +182,7 @@ $(B)/tests/%: $(B)/obj/tests/%.o $(B)/tests/libtest.a $(B)/libfsbox.a
 programs-%:
 	@:
 define SUITE
-programs-$(1): $(call suite,$(1)) $(if $(filter system,$(1)),$(B)/tools/gencli) $(if $(filter unit system fault escape,$(1)),$(FUNCTION_SO) $(if $(filter unit,$(1)),$(RUNTIME),all))
+programs-$(1): $(call suite,$(1)) $(if $(filter system,$(1)),$(B)/tools/gencli $(B)/tools/genprotocol) $(if $(filter unit system fault escape,$(1)),$(FUNCTION_SO) $(if $(filter unit,$(1)),$(RUNTIME),all))
 check-$(1):
 	$$(Q)sh tests/run.sh $(1)
 endef
@@ -208,16 +209,16 @@ bench: all functions $(BENCH)  ## compare with the floor, bwrap, runc and crun; 
 GENERATED := docs/man/fsbox.1 docs/spec.md contrib/completions/fsbox.bash contrib/completions/_fsbox
 $(B)/obj/tools/cli_main.o: sandbox/cli/main.c $(B)/.flags
 	$(Q)mkdir -p $(@D) && $(CC) $(CPP_ALL) $(C_ALL) -Wno-missing-prototypes -Dmain=fsbox_main -fPIE -MMD -MP -c -o $@ $<
-$(B)/tools/gencli: $(B)/obj/tools/gencli.o $(B)/obj/tools/cli_main.o $(filter-out %/main.o,$(call obj,$(CLI_SRC))) $(B)/libfsbox.a
+$(B)/tools/gencli: $(B)/obj/tools/gencli.o $(B)/obj/tools/regions.o $(B)/obj/tools/cli_main.o $(filter-out %/main.o,$(call obj,$(CLI_SRC))) $(B)/libfsbox.a
 	@echo "  LD      $@"
 	$(Q)mkdir -p $(@D) && $(CC) -pie $(LD_ALL) -o $@ $^ $(LIB_LDLIBS)
 $(B)/tools/canfilter: $(B)/obj/tools/canfilter.o
 	@echo "  LD      $@"
 	$(Q)mkdir -p $(@D) && $(CC) -pie $(LD_ALL) -o $@ $<
-docs: $(B)/tools/gencli  ## bring manual, spec.md and completions up to the option tables
-	$(Q)$< $(GENERATED)
-check-docs: $(B)/tools/gencli
-	$(Q)$< --check $(GENERATED)
+docs: $(B)/tools/gencli $(B)/tools/genprotocol  ## bring manual, documents and completions up to the tables of options and methods
+	$(Q)$(B)/tools/gencli $(GENERATED) && $(B)/tools/genprotocol docs/protocol.md
+check-docs: $(B)/tools/gencli $(B)/tools/genprotocol
+	$(Q)$(B)/tools/gencli --check $(GENERATED) && $(B)/tools/genprotocol --check docs/protocol.md
 lint:  ## quick checks: format, layers, banned words, sizes, shell scripts
 	$(Q)sh tests/lint/run.sh
 format:  ## run clang-format over the sources

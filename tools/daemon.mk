@@ -14,3 +14,8 @@ $(B)/tests/unit/test_daemon_%: $(B)/obj/tests/unit/test_daemon_%.o $(B)/tests/li
 $(B)/fsboxd: $(B)/obj/sandbox/daemon/main.o $(B)/libdaemon.a $(B)/libfsbox.a
 	@echo "  LD      $@"
 	$(Q)$(CC) -pie $(LD_ALL) -o $@ $^ $(LIB_LDLIBS) $(DAEMON_LDLIBS)
+
+# The interface's text for docs/protocol.md: of the table alone.
+$(B)/tools/genprotocol: $(call obj,tools/genprotocol.c tools/regions.c sandbox/daemon/methods.c) $(B)/libfsbox.a
+	@echo "  LD      $@"
+	$(Q)mkdir -p $(@D) && $(CC) -pie $(LD_ALL) -o $@ $^ $(LIB_LDLIBS)

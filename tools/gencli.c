@@ -8,14 +8,14 @@
  * What stands between them is written here; the rest is written by hand. With --check nothing is changed, and a file
  * that is behind makes the status 1. KIND: man-options COMMAND, spec-keys, bash, zsh. */
 #include "cli/cli.h"
+#include "cli/client.h"
 
-#include "base/fd.h"
 #include "base/str.h"
+#include "tools/regions.h"
 
-#include <fcntl.h>
 #include <stdio.h>
 
-enum { FILE_MAX = 4 << 20, WORDS_MAX = 200, VALUE_MAX = 32, MAN_COLUMNS = 72 };
+enum { WORDS_MAX = 200, VALUE_MAX = 32, MAN_COLUMNS = 72 };
 
 /* ---- What an option's value may be ---- */
 
@@ -120,6 +120,16 @@ static void each(struct buf *b, const struct command *cmd, each_opt *f)
 	for (size_t t = 0; t < cmd->n_tables; t++)
 		for (size_t i = 0; i < cmd->tables[t]->n; i++)
 			f(b, cmd, &cmd->tables[t]->opts[i]);
+}
+
+/* Without the tables that the manual has elsewhere: those of a cell under `run`, the daemon's clients' under `ps`. */
+static void each_own(struct buf *b, const struct command *cmd, each_opt *f)
+{
+	for (size_t t = 0; t < cmd->n_tables; t++)
+		for (size_t i = 0; i < cmd->tables[t]->n; i++)
+			if (cmd->n_tables == 1 || cmd == &cmd_run ||
+			    (cmd->tables[t] != &spec_opts && cmd->tables[t] != &client_opts))
+				f(b, cmd, &cmd->tables[t]->opts[i]);
 }
 
 static const struct command *find_command(const char *name)
@@ -373,95 +383,11 @@ static bool generate(struct buf *b, const char *kind)
 	}
 	cmd = str_starts(kind, "man-options ") ? find_command(kind + strlen("man-options ")) : NULL;
 	if (cmd)
-		each(b, cmd, man_option);
+		each_own(b, cmd, man_option);
 	return cmd != NULL;
-}
-
-/* What follows "gencli: @what " in the line, without what closes the comment; NULL when the line has no such mark. */
-static char *mark(char *line, const char *what)
-{
-	char *p = strstr(line, "gencli: ");
-	size_t n = strlen(what);
-
-	if (!p || strncmp(p + 8, what, n) != 0)
-		return NULL;
-	p += 8 + n;
-	p += *p == ' ';
-
-	char *end = strstr(p, " -->");
-	if (end)
-		*end = '\0';
-	return p;
-}
-
-/* The file with fresh regions. False, with a message, when its marks are wrong. */
-static bool rewrite(const char *file, const char *text, struct buf *to)
-{
-	bool inside = false, any = false;
-
-	for (const char *line = text, *next; *line; line = next) {
-		const char *nl = strchr(line, '\n');
-		char copy[256];
-		char *kind;
-
-		next = nl ? nl + 1 : line + strlen(line);
-		(void)snprintf(copy, sizeof copy, "%.*s", (int)(nl ? nl - line : next - line), line);
-		if (inside && mark(copy, "end"))
-			inside = false;
-		if (inside)
-			continue;
-		buf_add(to, line, (size_t)(next - line));
-		kind = mark(copy, "begin");
-		if (kind && !generate(to, kind)) {
-			(void)fprintf(stderr, "gencli: %s: there is no '%s'\n", file, kind);
-			return false;
-		}
-		inside = kind != NULL;
-		any |= inside;
-	}
-	if (inside || !any)
-		(void)fprintf(stderr, "gencli: %s: %s\n", file, any ? "a region has no end" : "no region");
-	return any && !inside && !to->failed;
-}
-
-/* 0 when it is as it should be now, 1 when it was behind (@check) or something failed. */
-static int update(const char *file, bool check)
-{
-	AUTO_FD int fd = open(file, O_RDONLY | O_CLOEXEC);
-	AUTO_FREE char *text = NULL;
-	AUTO(buf_done) struct buf b = {0};
-	size_t len = 0;
-
-	if (fd < 0 || fd_read_all(fd, FILE_MAX, &text, &len) < 0) {
-		perror(file);
-		return 1;
-	}
-	if (!rewrite(file, text, &b))
-		return 1;
-	if (b.len == len && memcmp(b.data, text, len) == 0)
-		return 0;
-	if (check) {
-		(void)fprintf(stderr, "%s: behind the options' tables; run: make docs\n", file);
-		return 1;
-	}
-	fd_closep(&fd);
-	fd = open(file, O_WRONLY | O_TRUNC | O_CLOEXEC);
-	if (fd < 0 || fd_write_all(fd, b.data, b.len) < 0) {
-		perror(file);
-		return 1;
-	}
-	(void)printf("gencli: wrote %s\n", file);
-	return 0;
 }
 
 int main(int argc, char **argv)
 {
-	bool check = argc > 1 && strcmp(argv[1], "--check") == 0;
-	int status = argc > 1 + check ? 0 : 2;
-
-	if (status == 2)
-		(void)fprintf(stderr, "usage: gencli [--check] FILE...\n");
-	for (int i = 1 + check; i < argc; i++)
-		status |= update(argv[i], check);
-	return status;
+	return regions_main("gencli", argc, argv, generate);
 }

@@ -256,7 +256,7 @@ static void tell_events(struct loop *l, struct epoll_event *events, int n)
 
 int loop_once(struct loop *l, int timeout_ms, struct err *e)
 {
-	struct epoll_event events[LOOP_BATCH];
+	UNINITIALIZED struct epoll_event events[LOOP_BATCH];
 	struct timespec ts;
 	int n = wait_events(l, events, sleep_time(l, timeout_ms, &ts));
 

@@ -14,6 +14,10 @@
 #define AUTO_FD   AUTO(fd_closep)
 #define AUTO_FREE AUTO(freep)
 
+/* A large buffer that a system call fills before anybody reads it. All automatic variables are zeroed otherwise
+ * (-ftrivial-auto-var-init), which is dear where nothing but speed is wanted of them. */
+#define UNINITIALIZED __attribute__((uninitialized))
+
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 
 #define take_ptr(pp)                    \

@@ -450,7 +450,7 @@ static void take_exit(struct session *s)
 
 static enum session_event read_channel(struct session *s)
 {
-	char chunk[READ_CHUNK];
+	UNINITIALIZED char chunk[READ_CHUNK];
 	ssize_t n = read(s->cell->out, chunk, sizeof chunk);
 
 	/* Once PID 1 is gone an empty pipe is the end as well: a copy of the descriptor that was in flight in a socket of
@@ -469,7 +469,7 @@ static enum session_event read_channel(struct session *s)
 /* True when end of file was met. */
 static bool read_output(struct session *s, int fd, int stream)
 {
-	char chunk[READ_CHUNK];
+	UNINITIALIZED char chunk[READ_CHUNK];
 	size_t total = 0;
 
 	while (total < OUTPUT_PER_TURN) {
@@ -506,7 +506,7 @@ void session_drain_rest(struct session *s)
 	const bool open[] = {s->stdout_open, s->stderr_open};
 
 	for (int i = 0; i < 2; i++) {
-		char chunk[4096];
+		UNINITIALIZED char chunk[4096];
 		ssize_t n;
 
 		/* Bounded although nobody should write any more: a process that hangs in the kernel might. */

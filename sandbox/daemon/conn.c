@@ -85,8 +85,7 @@ void conn_end_call(struct conn *c)
 	c->refused = false;
 	c->s->counts.open_calls--;
 	(void)server_count(c); /* less than before */
-	if (!c->dispatching &&
-	    (c->dead || c->eof || c->closing || !(c->watch.events & EPOLLIN) || wire_rx_ready(&c->rx)))
+	if (!c->dispatching && (c->dead || !(c->watch.events & EPOLLIN) || wire_rx_ready(&c->rx)))
 		loop_later(c->s->loop, &c->later, conn_go, c);
 }
 
@@ -114,7 +113,7 @@ static bool read_some(struct conn *c)
 /* Serves the message that is next in the buffer, if there is one. */
 static bool serve_next(struct conn *c)
 {
-	int fds[WIRE_MAX_FDS];
+	UNINITIALIZED int fds[WIRE_MAX_FDS];
 	struct wire_message m;
 	size_t n_fds;
 	int r = wire_rx_next(&c->rx, &m, fds, &n_fds);
@@ -154,30 +153,23 @@ static void serve(struct conn *c)
 	}
 }
 
-/* Is there nothing that this connection is still wanted for? */
-static bool is_over(struct conn *c)
+/* The end of the stream is read only when what came before is served and its answers are sent. */
+static bool is_over(const struct conn *c)
 {
-	if (c->open || c->later.queued)
-		return false;
-	if (c->closing)
-		return !c->first;
-	return c->eof && (c->dead || !c->first) && !wire_rx_ready(&c->rx);
+	return !c->open && !c->later.queued && (c->closing ? !c->first : c->eof);
 }
 
-/* What is served without a read comes from the buffer: goes on after an answer and in the next turn. */
 static void conn_go(void *arg)
 {
 	struct conn *c = arg;
 
 	serve(c);
-	if (is_over(c)) {
+	if (is_over(c))
 		conn_close(c);
-		return;
-	}
-	if (may_serve(c) && !c->eof && !c->later.queued)
-		(void)loop_set(c->s->loop, &c->watch, c->watch.events | EPOLLIN);
-	else if (c->eof || c->closing)
+	else if (c->closing)
 		(void)loop_set(c->s->loop, &c->watch, c->watch.events & ~(uint32_t)EPOLLIN);
+	else if (may_serve(c) && !c->later.queued)
+		(void)loop_set(c->s->loop, &c->watch, c->watch.events | EPOLLIN);
 }
 
 static void conn_died(struct conn *c)

@@ -51,7 +51,7 @@ struct invocation;
 /* What one uid has taken of the budgets. */
 struct account {
 	uid_t uid;
-	uint32_t cells, queued;
+	uint32_t cells, queued, n_ending;
 	uint64_t memory_bytes;
 	double busy_cpus;
 	struct account *next;
@@ -82,9 +82,9 @@ struct daemon {
 	struct invocation **by_id; /* table of those whose clients chose the id */
 	uint32_t n_kept;
 
-	uint32_t n_units, n_queued;
-	uint64_t memory_bytes; /* limits of the cells that are there */
-	double busy_cpus;      /* shares of those that run a call */
+	uint32_t n_units, n_queued, n_ending; /* these are among the units still, and in the sums below */
+	uint64_t memory_bytes;                /* limits of the cells that are there */
+	double busy_cpus;                     /* shares of those that run a call */
 	uint64_t n_calls, n_rejected;
 
 	uint32_t last_function;

@@ -29,7 +29,7 @@ struct function {
 	bool defined;   /* fsbox-spawn knows it */
 	bool forgotten; /* undeployed or replaced: goes with its last cell */
 
-	uint32_t n_units, n_starting, n_idle, n_busy; /* n_units has the others, and those that end */
+	uint32_t n_units, n_starting, n_idle, n_busy, n_ending;
 	uint32_t n_queued;
 	struct unit *free; /* idle, for anybody's call; the one used last first */
 	uint32_t n_free;

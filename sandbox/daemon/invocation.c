@@ -357,43 +357,57 @@ static void run(struct invocation *v, struct unit *u)
 }
 
 /* An idle cell that makes room: of the same owner first, then, unless it is @own room that lacks, of one who has more than
- * the asker. True when room is on its way. */
+ * the asker. */
 static bool evict_for(const struct function *f, bool own)
 {
 	struct unit *worst = NULL;
-	uint32_t leaving = 0;
 
 	for (struct unit *u = f->d->units; u; u = u->next) {
-		const bool other = u->f->owner != f->owner;
-
-		leaving += u->state == UNIT_LEAVING || (u->state == UNIT_ENDING && !(own && other));
 		if (!unit_is_free(u) || u->f == f || u->f->n_units <= u->f->provisioned ||
 		    u->f->n_units <= u->f->reserved)
 			continue;
-		if (other && (own || u->f->account->memory_bytes <= f->account->memory_bytes))
+		if (u->f->owner != f->owner && (own || u->f->account->memory_bytes <= f->account->memory_bytes))
 			continue;
 		if (!worst || u->idle_ns < worst->idle_ns)
 			worst = u;
 	}
-	if (leaving > f->d->n_queued) /* for each that waits there is one: no more than needed */
-		return true;
 	if (worst)
 		unit_leave(worst, "its room was needed");
-	return worst != NULL || leaving > 0;
+	return worst != NULL;
 }
 
-/* One more cell for what waits. False: there is no room; *ret_soon: but there will be. */
-static bool start_one(struct function *f, bool *ret_soon, struct err *e)
-{
-	struct unit *u;
-	enum shortage s = function_may_start(f);
+enum prospect { NO_CELL, CELL_LATER, CELL_STARTS };
 
-	*ret_soon = false;
-	if (s == SHORT_OF_NOTHING)
-		return unit_start(f, &u, e) == 0;
-	if (s != SHORT_OF_CPU && !function_is_full(f)) /* it takes a moment: who waits is told when there is room */
-		*ret_soon = evict_for(f, s == SHORT_OF_OWN_CELLS || s == SHORT_OF_OWN_MEMORY);
-	return err_set(e, ERR_CAPACITY, 0, "%s", shortage_name(s)) == 0;
+/* Is what is lacking about to be given back? What makes room takes a moment to end. */
+static bool room_comes(const struct function *f, enum shortage s)
+{
+	switch (s) {
+	case SHORT_OF_OWN_CELLS:
+	case SHORT_OF_OWN_MEMORY:
+		if (function_is_full(f))
+			return f->n_ending > 0;
+		return f->account->n_ending > 0 || evict_for(f, true);
+	case SHORT_OF_CELLS:
+	case SHORT_OF_MEMORY:
+		return f->d->n_ending > 0 || evict_for(f, false);
+	case SHORT_OF_NOTHING:
+	case SHORT_OF_CPU:
+		break;
+	}
+	return false;
+}
+
+/* One more cell for what waits. NO_CELL: *e says why. */
+static enum prospect start_one(struct function *f, struct err *e)
+{
+	const enum shortage s = function_may_start(f);
+	struct unit *u;
+
+	if (s != SHORT_OF_NOTHING && room_comes(f, s))
+		return CELL_LATER;
+	if (s != SHORT_OF_NOTHING)
+		(void)err_set(e, ERR_CAPACITY, 0, "%s", shortage_name(s));
+	return s == SHORT_OF_NOTHING && unit_start(f, &u, e) == 0 ? CELL_STARTS : NO_CELL;
 }
 
 static void on_deadline(void *arg)
@@ -429,10 +443,10 @@ static void enqueue(struct invocation *v)
 
 /* Who waits must have a cell to wait for: one that starts, or one whose call will end, each for one. So nobody waits longer
  * than about one call of the function takes. */
-static bool may_wait(const struct function *f, bool soon)
+static bool may_wait(const struct function *f, enum prospect p)
 {
 	const struct rights *r = function_rights(f);
-	const uint32_t cells = f->n_starting + f->n_busy + f->n_free + soon;
+	const uint32_t cells = f->n_starting + f->n_busy + f->n_free + (p == CELL_LATER ? 1 : 0);
 
 	return f->n_queued < cells && f->account->queued < r->max_queued && f->d->n_queued < f->d->config.max_queued;
 }
@@ -453,8 +467,8 @@ static bool try_now(struct invocation *v)
 void invocation_submit(struct invocation *v)
 {
 	struct function *f = v->f;
+	enum prospect p = NO_CELL;
 	struct err e = {0};
-	bool soon = false;
 
 	if (v->wanted) { /* a leased cell: one call at a time, and nobody else's */
 		if (v->u->state != UNIT_IDLE || v->u->paused) {
@@ -468,8 +482,8 @@ void invocation_submit(struct invocation *v)
 	if (try_now(v))
 		return;
 	if (f->n_queued >= f->n_starting && function_wants_cell(f))
-		(void)start_one(f, &soon, &e);
-	if (!may_wait(f, soon)) {
+		p = start_one(f, &e);
+	if (!may_wait(f, p)) {
 		f->rejected++;
 		v->d->n_rejected++;
 		if (e.kind == ERR_NONE)
@@ -499,13 +513,13 @@ static struct function *next_to_run(struct daemon *d)
 static void start_what_lacks(struct function *f)
 {
 	struct err e = {0};
-	bool soon = false;
 
-	while (!f->forgotten && f->n_queued > f->n_starting + f->n_free && function_wants_cell(f))
-		if (!start_one(f, &soon, &e))
-			break;
+	enum prospect p = CELL_STARTS;
+
+	while (p == CELL_STARTS && !f->forgotten && f->n_queued > f->n_starting + f->n_free && function_wants_cell(f))
+		p = start_one(f, &e);
 	/* The room that was to come was not enough, or others were faster: nothing is left that could be waited for. */
-	while (!soon && f->queue && e.kind == ERR_CAPACITY && f->n_units == 0)
+	while (p == NO_CELL && f->queue && e.kind == ERR_CAPACITY && f->n_units == 0)
 		invocation_refuse(f->queue, "CapacityExhausted", &e);
 	invocation_provision(f);
 }
@@ -537,12 +551,11 @@ static void provision_again(void *arg)
 void invocation_provision(struct function *f)
 {
 	struct err e = {0};
-	bool soon;
 
 	if (f->forgotten || !f->defined || timer_armed(&f->again))
 		return;
 	while (f->n_starting + f->n_idle + f->n_busy < f->provisioned) {
-		if (f->init_failures == 0 && start_one(f, &soon, &e))
+		if (f->init_failures == 0 && start_one(f, &e) == CELL_STARTS)
 			continue;
 		/* No room, or inits that fail: later, and not without pause. */
 		f->again.due = provision_again;

@@ -97,8 +97,8 @@ static const struct wire_struct payload = {
 		OBJ("json", OPT, "any JSON object; it is passed on in compact form"),
 		TEXT("text", OPT, "any text without NUL, JSON of other types among it; passed on byte by byte"),
 		TEXT("base64", OPT, "any bytes"),
-		FD("fd", OPT, "index of a descriptor of the message: a memfd sealed against writing, growing and shrinking,\n"
-			      "or a regular file or pipe that is read at once")),
+		FD("fd", OPT, "index of a descriptor of the message: a memfd that is sealed against writing, growing and\n"
+			      "shrinking; what stands in it from its beginning to its end")),
 };
 static const struct wire_struct phases = {
 	.name = "Phases",
@@ -219,7 +219,7 @@ static const struct wire_method methods[] = {
 	 WIRE_FIELDS(BOOL("existed", 0, NULL)), 0, 0, M_CANCEL},
 	{"Pause", "Freezes an idle cell; it takes no calls until it is resumed, and does not end for being idle.",
 	 WIRE_FIELDS(ID("cell", 0, NULL)), NULL, 0, 0, M_PAUSE},
-	{"Resume", NULL, WIRE_FIELDS(ID("cell", 0, NULL)), NULL, 0, 0, M_RESUME},
+	{"Resume", "Ends a pause.", WIRE_FIELDS(ID("cell", 0, NULL)), NULL, 0, 0, M_RESUME},
 	{"Update", "Changes the limits of a cell that is there.", WIRE_FIELDS(
 		ID("cell", 0, NULL), BOUNDED("memoryMb", SPEC_MIN_MEMORY_MB, WIRE_INT_MAX >> 20, "its CPU share follows"),
 		BOUNDED("pids", SPEC_MIN_PIDS, SPEC_MAX_PIDS, NULL)), NULL, 0, 0, M_UPDATE},
@@ -227,7 +227,7 @@ static const struct wire_method methods[] = {
 	 WIRE_FIELDS(BOOL("existed", 0, NULL)), 0, 0, M_KILL},
 	{"Remove", "Ends a cell in good order, or cancels its call.", WIRE_FIELDS(ID("cell", 0, NULL)),
 	 WIRE_FIELDS(BOOL("existed", 0, NULL)), 0, 0, M_REMOVE},
-	{"Inspect", NULL, WIRE_FIELDS(ID("cell", 0, NULL)), WIRE_FIELDS(STRUCT("cell", 0, &cell, NULL)), 0, 0, M_INSPECT},
+	{"Inspect", "One cell, as List has it.", WIRE_FIELDS(ID("cell", 0, NULL)), WIRE_FIELDS(STRUCT("cell", 0, &cell, NULL)), 0, 0, M_INSPECT},
 	{"List", "The caller's cells, one in each answer. Without any, one answer without one.", WIRE_FIELDS(
 		NAME("function", OPT, "only of this one")), WIRE_FIELDS(STRUCT("cell", OPT, &cell, NULL)),
 	 WIRE_MORE | WIRE_NEEDS_MORE, 0, M_LIST},
@@ -257,7 +257,7 @@ static const struct wire_error errors[] = {
 	{"DeadlineExceeded", "The caller decides: in the phase run it may have had effects.", WIRE_FIELDS(
 		TEXT("phase", 0, "queue, start or run"), INT("ranMs", 0, NULL))},
 	{"Unsupported", "Do not retry.", WIRE_FIELDS(TEXT("feature", 0, NULL), TEXT("reason", 0, NULL))},
-	{"Cancelled", "By its client.", NULL},
+	{"Cancelled", "It was asked for: by Cancel, Remove, or the end of the connection with cancelOnClose.", NULL},
 	{"Lost", "Begin again without since.", WIRE_FIELDS(INT("firstAvailable", 0, "the lowest since that misses nothing of what is kept"))},
 	{"SlowConsumer", "Begin again after the cursor, and read faster.", WIRE_FIELDS(INT("cursor", 0, "the last one that was sent"))},
 	{"SystemFailure", "Retry with back-off.", WIRE_FIELDS(TEXT("stage", 0, NULL), TEXT("reason", 0, NULL), TEXT("hint", 0, NULL))},

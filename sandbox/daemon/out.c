@@ -22,7 +22,7 @@ static ssize_t send_parts(int sock, struct iovec *iov, size_t n, const int *fds,
 	union {
 		struct cmsghdr align;
 		char bytes[CMSG_SPACE(WIRE_MAX_FDS * sizeof(int))];
-	} control;
+	} control UNINITIALIZED;
 	struct msghdr m = {.msg_iov = iov, .msg_iovlen = n};
 	ssize_t r;
 
@@ -175,7 +175,7 @@ static void forget_sent(struct conn *c, size_t n)
 void out_flush(struct conn *c)
 {
 	while (c->first) {
-		struct iovec iov[FLUSH_IOV];
+		UNINITIALIZED struct iovec iov[FLUSH_IOV];
 		size_t n_iov = gather(c, iov);
 		ssize_t n = send_parts(c->fd, iov, n_iov, c->first->fds, c->first->n_fds);
 

@@ -418,7 +418,7 @@ void method_describe(struct daemon *d, struct call *c)
 	wire_obj_begin(&o, &b);
 	wire_obj_string(&o, "vendor", "fsbox");
 	wire_obj_string(&o, "version", FSBOX_VERSION);
-	wire_obj_int(&o, "apiLevel", 1);
+	wire_obj_int(&o, "apiLevel", METHODS_API_LEVEL);
 	wire_obj_string(&o, "bootId", d->boot_id);
 	wire_obj_key(&o, "features");
 	buf_printf(&b, "[\"lease\",\"stream\",\"memfd\"%s%s]", d->limits ? ",\"limits\"" : "",

@@ -89,6 +89,7 @@ static void set_state(struct unit *u, enum unit_state state)
 {
 	struct function *f = u->f;
 	uint32_t *const count[] = {&f->n_starting, &f->n_starting, &f->n_idle, &f->n_busy, NULL, NULL};
+	const bool was_ending = u->state >= UNIT_LEAVING, is_ending = state >= UNIT_LEAVING;
 
 	if (u->state == state)
 		return;
@@ -100,6 +101,11 @@ static void set_state(struct unit *u, enum unit_state state)
 		add_busy(f, -f->share);
 	if (state == UNIT_BUSY)
 		add_busy(f, f->share);
+	if (is_ending && !was_ending) { /* and nothing goes back from there */
+		f->n_ending++;
+		f->account->n_ending++;
+		u->d->n_ending++;
+	}
 	u->state = state;
 	list_free(u);
 }
@@ -193,6 +199,9 @@ static void free_unit(struct unit *u)
 	*u->at = u->next;
 	if (u->next)
 		u->next->at = u->at;
+	f->n_ending--;
+	f->account->n_ending--;
+	d->n_ending--;
 	f->n_units--;
 	d->n_units--;
 	d->memory_bytes -= u->memory_bytes;

@@ -202,6 +202,7 @@ static void end(struct kept *k)
 	if (k->state == KEPT_BUILDING)
 		k->s->n_building--;
 	k->state = KEPT_ENDING;
+	loop_remove(&k->s->loop, &k->barrier); /* its child's word may be in this very batch */
 	k->give_up_ns = clock_mono_ns() + END_WAIT_MS * NS_PER_MS;
 	k->pause_ns = 0;
 	cell_kill(&k->cell);

@@ -172,12 +172,13 @@ ssize_t wire_rx_recv(struct wire_rx *rx, int sock)
 	union {
 		struct cmsghdr align;
 		char bytes[CMSG_SPACE(WIRE_MAX_FDS * sizeof(int))];
-	} control;
+	} control UNINITIALIZED;
 	struct iovec iov;
 	struct msghdr m = {.msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
-	int fds[WIRE_MAX_FDS], r;
+	UNINITIALIZED int fds[WIRE_MAX_FDS];
 	size_t n_fds;
 	ssize_t n;
+	int r;
 
 	if (rx->broken)
 		return -EPIPE;

@@ -76,6 +76,18 @@ static void echo(struct call *c)
 	call_reply(c, &b, NULL, 0);
 }
 
+/* A descriptor from which one byte can be read. */
+static int marked(unsigned char mark)
+{
+	int fd[2];
+
+	if (!CHECK(pipe2(fd, O_CLOEXEC) == 0))
+		return FD_NONE;
+	CHECK_EQ(write(fd[1], &mark, 1), 1);
+	(void)close(fd[1]);
+	return fd[0];
+}
+
 static void stream(struct peer_server *s, struct call *c)
 {
 	AUTO(buf_done) struct buf b = {0};
@@ -89,7 +101,10 @@ static void stream(struct peer_server *s, struct call *c)
 		wire_obj_int(&o, "n", s->streamed);
 		wire_obj_bytes(&o, "filler", filler, s->stream_bytes);
 		wire_obj_end(&o);
-		if (!call_continue(c, &b, NULL, 0))
+		const bool has = s->stream_fds && s->streamed % s->stream_fds == s->stream_fds - 1;
+		int fd = has ? marked((unsigned char)s->streamed) : FD_NONE;
+
+		if (!call_continue(c, &b, &fd, has))
 			return; /* stays open: drained() goes on */
 	}
 	answer_number(c, s->streamed);

@@ -20,6 +20,7 @@ struct peer_server {
 	bool answer_when_gone;
 	unsigned stream;     /* answers of Stream before the last */
 	size_t stream_bytes; /* of each */
+	unsigned stream_fds; /* each so manieth brings a descriptor, from which its number can be read; 0: none */
 	unsigned streamed;   /* that were taken */
 	int taken;           /* by Take, FD_NONE at first */
 	uid_t last_uid;

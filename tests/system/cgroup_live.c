@@ -1,6 +1,8 @@
 /* Every promise of cgroup/cgroup.h about limits, entering, ending and accounts, on the hierarchies of this host. */
 #include "tests/system/cgroup_live.h"
 
+#include "base/str.h"
+
 /* ---- The host and the parent ---- */
 
 TEST(the_probe_finds_a_usable_host_and_our_own_group)

@@ -211,6 +211,40 @@ TEST(one_that_is_ended_while_it_is_built_fails_and_is_gone)
 	}
 }
 
+static void nap_us(uint64_t us)
+{
+	(void)clock_nanosleep(CLOCK_MONOTONIC, 0, &(struct timespec){.tv_nsec = (long)us * 1000}, NULL);
+}
+
+/* The word of its child and its END are met in one turn of the loop. */
+TEST(one_that_is_ended_as_it_arrives_is_either_made_or_not)
+{
+	SPAWN_PEER(p);
+
+	if (!need_root())
+		SKIP("needs root");
+	if (!peer_start(&p, NULL) || !peer_hello(&p) || !peer_function(&p, 1, "echo"))
+		return;
+	for (uint64_t i = 1; i <= 32; i++) {
+		bool was_made = false, failed = false;
+		int word;
+
+		peer_make(&p, i, 1, "");
+		nap_us(i * 120);
+		CHECK_EQ(kill(p.pid, SIGSTOP), 0);
+		peer_number(&p, SPAWN_END, i);
+		(void)poll(NULL, 0, 30);
+		CHECK_EQ(kill(p.pid, SIGCONT), 0);
+		while ((word = peer_next(&p)) != SPAWN_ENDED && word > 0) {
+			was_made |= word == SPAWN_MADE;
+			failed |= word == SPAWN_FAILED;
+		}
+		CHECK_EQ(word, SPAWN_ENDED);
+		CHECK_EQ(p.d->exit.cell, i);
+		CHECK_NE(was_made, failed);
+	}
+}
+
 TEST(what_cannot_be_built_is_told_with_its_stage)
 {
 	/* The kernel takes no program without a return at its end. */

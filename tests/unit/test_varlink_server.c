@@ -491,6 +491,34 @@ TEST(an_answer_brings_a_descriptor_even_when_it_has_to_wait)
 	world_done(&before);
 }
 
+TEST(descriptors_stay_with_their_answers_among_others_that_wait)
+{
+	SERVER(s);
+	CLIENT(s, a);
+	s.stream = 60;
+	s.stream_bytes = 9000;
+	s.stream_fds = 5;
+	peer_say(&s, a, MORE("Stream"));
+	peer_pump(&s);
+	CHECK_EQ(s.streamed, 60); /* half of them are with us, as they exceed a socket's buffer */
+	for (unsigned i = 0; i < 60; i++) {
+		unsigned char mark = 0;
+		char begin[60];
+		int fd;
+
+		(void)snprintf(begin, sizeof begin, "{\"parameters\":{\"n\":%u,", i);
+		if (!CHECK_EQ(strncmp(peer_hear_fd(&s, a, &fd), begin, strlen(begin)), 0) ||
+		    !CHECK_EQ(fd_valid(fd), i % 5 == 4))
+			return;
+		if (fd_valid(fd)) {
+			CHECK_EQ(read(fd, &mark, 1), 1);
+			CHECK_EQ(mark, i);
+			fd_closep(&fd);
+		}
+	}
+	CHECK_STREQ(peer_hear(&s, a), NUMBER(60));
+}
+
 /* ---- Ends ---- */
 
 TEST(a_client_that_only_ends_its_writing_side_gets_its_answers)
@@ -586,6 +614,7 @@ TEST(calls_of_a_client_that_closed_at_once_are_served)
 	peer_pump(&s);
 	CHECK_EQ(s.called, 9);
 	CHECK_EQ(s.closed, 3);
+	CHECK_EQ(server_counts(s.server)->bad_messages, 0);
 	CHECK_EQ(server_counts(s.server)->conns, 0);
 }
 

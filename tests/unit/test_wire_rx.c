@@ -292,6 +292,13 @@ TEST(descriptors_that_come_with_parts_of_a_message_are_joined)
 		CHECK_STREQ(receivers[i](&s), "x:");
 		CHECK_STREQ(receivers[i](&s), "begin-mid-end:ab");
 		CHECK_STREQ(receivers[i](&s), "y:c");
+		SEND(&s, "longer than what comes behind\0", ""); /* so that the rest is moved with its descriptor */
+		SEND(&s, "be", "d");
+		if (i == 0)
+			CHECK_EQ(wire_rx_recv(&s.rx, s.fd[0]), 32);
+		SEND(&s, "gin\0", "");
+		CHECK_STREQ(receivers[i](&s), "longer than what comes behind:");
+		CHECK_STREQ(receivers[i](&s), "begin:d");
 	}
 }
 
