@@ -356,8 +356,9 @@ static void run(struct invocation *v, struct unit *u)
 	v->thaw_ns = u->thaw_ns;
 }
 
-/* An idle cell that makes room: of the same owner first, then of one who has more than the asker. */
-static bool evict_for(const struct function *f)
+/* An idle cell that makes room: of the same owner first, then, unless it is @own room that lacks, of one who has more than
+ * the asker. */
+static bool evict_for(const struct function *f, bool own)
 {
 	struct unit *worst = NULL;
 
@@ -365,7 +366,7 @@ static bool evict_for(const struct function *f)
 		if (!unit_is_free(u) || u->f == f || u->f->n_units <= u->f->provisioned ||
 		    u->f->n_units <= u->f->reserved)
 			continue;
-		if (u->f->owner != f->owner && u->f->account->memory_bytes <= f->account->memory_bytes)
+		if (u->f->owner != f->owner && (own || u->f->account->memory_bytes <= f->account->memory_bytes))
 			continue;
 		if (!worst || u->idle_ns < worst->idle_ns)
 			worst = u;
@@ -383,10 +384,12 @@ static bool room_comes(const struct function *f, enum shortage s)
 	switch (s) {
 	case SHORT_OF_OWN_CELLS:
 	case SHORT_OF_OWN_MEMORY:
-		return f->n_ending > 0 || f->account->n_ending > 0;
+		if (function_is_full(f))
+			return f->n_ending > 0;
+		return f->account->n_ending > 0 || evict_for(f, true);
 	case SHORT_OF_CELLS:
 	case SHORT_OF_MEMORY:
-		return f->d->n_ending > 0 || evict_for(f);
+		return f->d->n_ending > 0 || evict_for(f, false);
 	case SHORT_OF_NOTHING:
 	case SHORT_OF_CPU:
 		break;
@@ -511,9 +514,13 @@ static void start_what_lacks(struct function *f)
 {
 	struct err e = {0};
 
-	while (!f->forgotten && f->n_queued > f->n_starting + f->n_free && function_wants_cell(f))
-		if (start_one(f, &e) != CELL_STARTS)
-			break;
+	enum prospect p = CELL_STARTS;
+
+	while (p == CELL_STARTS && !f->forgotten && f->n_queued > f->n_starting + f->n_free && function_wants_cell(f))
+		p = start_one(f, &e);
+	/* The room that was to come was not enough, or others were faster: nothing is left that could be waited for. */
+	while (p == NO_CELL && f->queue && e.kind == ERR_CAPACITY && f->n_units == 0)
+		invocation_refuse(f->queue, "CapacityExhausted", &e);
 	invocation_provision(f);
 }
 

@@ -98,8 +98,7 @@ class Client:
         before = self.sock.gettimeout()
         self.sock.settimeout(seconds)
         try:
-            self.data += self.sock.recv(1, socket.MSG_PEEK)
-            return False
+            return not (self.data or self.sock.recv(1, socket.MSG_PEEK))
         except socket.timeout:
             return True
         finally:
@@ -284,6 +283,7 @@ def as_user(uid, function, groups=()):
         except BaseException as e:  # whatever it is, the parent says it
             import traceback
             status = "%s\n%s" % (e, traceback.format_exc())
+        sys.stdout.flush()
         os.write(w, status.encode()[-4000:])
         os._exit(0)
     os.close(w)
