@@ -9,7 +9,7 @@
 
 const struct invocation_ops *invocation_ops;
 
-enum { TABLE = 4096, PROVISION_RETRY_S = 5, INIT_TRIES = 2 };
+enum { MAX_SPARE = 64, TABLE = 4096, PROVISION_RETRY_S = 5, INIT_TRIES = 2 };
 
 /* ---- Those that are known ---- */
 
@@ -68,15 +68,40 @@ static void draw_uuid(char *to)
 	to[-1] = '\0';
 }
 
+/* Used ones wait here for the next call: for their size malloc(3) takes its long way. */
+static struct invocation *spare;
+static unsigned n_spare;
+
+static struct invocation *take_spare(void)
+{
+	struct invocation *v = spare;
+
+	if (!v)
+		return calloc(1, sizeof *v);
+	spare = v->next;
+	n_spare--;
+	memset(v, 0, sizeof *v);
+	return v;
+}
+
+static void give_spare(struct invocation *v)
+{
+	if (n_spare == MAX_SPARE) {
+		free(v);
+		return;
+	}
+	v->next = spare;
+	spare = v;
+	n_spare++;
+}
+
 struct invocation *invocation_new(struct daemon *d, struct function *f, uid_t owner, const char *id)
 {
-	struct invocation *v = calloc(1, sizeof *v);
-	struct invocation **same = v && id ? place_of(d, owner, id) : NULL;
+	struct invocation **same = id ? place_of(d, owner, id) : NULL;
+	struct invocation *v = id && !same ? NULL : take_spare();
 
-	if (!v || (id && !same)) {
-		free(v);
+	if (!v)
 		return NULL;
-	}
 	v->d = d;
 	v->f = f;
 	v->owner = owner;
@@ -122,7 +147,7 @@ static void free_invocation(void *arg)
 	buf_done(&v->error_document);
 	buf_done(&v->answer);
 	free(v->log);
-	free(v);
+	give_spare(v);
 }
 
 bool invocation_attach(struct invocation *v, struct call *c, bool answer_fd, bool logs, bool stream)
