@@ -57,6 +57,14 @@ bool str_ends(const char *s, const char *suffix)
 	return len >= n && memcmp(s + len - n, suffix, n) == 0;
 }
 
+void str_copy(char *to, size_t size, const char *s)
+{
+	const size_t n = strnlen(s, size - 1);
+
+	memcpy(to, s, n);
+	to[n] = '\0';
+}
+
 /* Length of the sequence that starts at s[0], or 0 when it is malformed or longer than @left. */
 static size_t utf8_step(const unsigned char *s, size_t left)
 {

@@ -13,6 +13,9 @@ NODISCARD bool parse_seconds(const char *s, uint64_t *ret_ns);
 bool str_starts(const char *s, const char *prefix);
 bool str_ends(const char *s, const char *suffix);
 
+/* As much of @s as fits into @size bytes with its 0 byte: snprintf's "%s" at a tenth of the price. */
+void str_copy(char *to, size_t size, const char *s);
+
 /* True for bytes that form valid UTF-8 (RFC 3629: no surrogates, no overlong forms, at most U+10FFFF). */
 bool str_is_utf8(const char *s, size_t len);
 

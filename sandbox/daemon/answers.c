@@ -7,7 +7,8 @@
 #include <stdio.h>
 #include <sys/mman.h>
 
-enum { BUSY_RETRY_MS = 100 };
+enum { BUSY_RETRY_MS = 100, KEPT_BYTES = 65536 };
+
 #define OURS(name) "org.fsbox.Sandbox." name
 
 /* ---- Errors ---- */
@@ -339,13 +340,24 @@ static void add_failure(struct wire_obj *o, const struct invocation *v)
 		add_payload(o, v->error_document.data, v->error_document.len, true);
 }
 
+/* Kept from one result to the next, unless it has become large. */
+static struct buf *result_buf(void)
+{
+	static struct buf b;
+
+	if (b.failed || b.cap > KEPT_BYTES)
+		buf_done(&b);
+	b.len = 0;
+	return &b;
+}
+
 static void answer_result(const struct invocation *v, const struct waiter *w)
 {
-	struct buf b = {0};
+	struct buf *b = result_buf();
 	struct wire_obj o;
 	int fd = FD_NONE;
 
-	wire_obj_begin(&o, &b);
+	wire_obj_begin(&o, b);
 	wire_obj_string(&o, "kind", "result");
 	wire_obj_string(&o, "invocation", v->id);
 	wire_obj_string(&o, "cell", v->unit);
@@ -362,8 +374,7 @@ static void answer_result(const struct invocation *v, const struct waiter *w)
 	if (w->logs)
 		add_log(&o, v);
 	wire_obj_end(&o);
-	call_reply(w->call, &b, fd_valid(fd) ? &fd : NULL, fd_valid(fd) ? 1 : 0);
-	buf_done(&b);
+	call_reply(w->call, b, fd_valid(fd) ? &fd : NULL, fd_valid(fd) ? 1 : 0);
 }
 
 static void answer_lease(const struct invocation *v, const struct waiter *w)

@@ -174,7 +174,7 @@ void method_invoke(struct daemon *d, struct call *c)
 	ms = (uint64_t)wire_get_int(c->params, "deadlineMs", (int64_t)(f->spec.timeout_ns / NS_PER_MS) + WAIT_MS);
 	v->deadline_ns = v->arrived_ns + ms * NS_PER_MS;
 	v->cancel_on_close = wire_get_bool(c->params, "cancelOnClose");
-	(void)snprintf(v->trace_id, sizeof v->trace_id, "%s", trace ? trace : "");
+	str_copy(v->trace_id, sizeof v->trace_id, trace ? trace : "");
 	v->wanted = u != NULL;
 	v->u = u;
 	if (wrong) {

@@ -9,7 +9,7 @@
 
 const struct invocation_ops *invocation_ops;
 
-enum { TABLE = 4096, PROVISION_RETRY_S = 5, INIT_TRIES = 2 };
+enum { MAX_SPARE = 64, TABLE = 4096, PROVISION_RETRY_S = 5, INIT_TRIES = 2 };
 
 /* ---- Those that are known ---- */
 
@@ -34,32 +34,83 @@ struct invocation *invocation_find(struct daemon *d, uid_t owner, const char *id
 	return v;
 }
 
+static char *put_hex(char *to, const unsigned char *from, size_t n)
+{
+	static const char digits[] = "0123456789abcdef";
+
+	for (size_t i = 0; i < n; i++) {
+		*to++ = digits[from[i] >> 4];
+		*to++ = digits[from[i] & 15];
+	}
+	*to = '\0';
+	return to;
+}
+
+/* Request ids need not be secret, only different: drawn many at a time. */
 static void draw_uuid(char *to)
 {
-	unsigned char u[16] = {0};
+	static unsigned char drawn[64][16];
+	static size_t used = ARRAY_LEN(drawn);
+	static const size_t ends[] = {4, 6, 8, 10, 16};
+	unsigned char *u;
 
-	(void)!getrandom(u, sizeof u, 0);
+	if (used == ARRAY_LEN(drawn)) {
+		(void)!getrandom(drawn, sizeof drawn, 0);
+		used = 0;
+	}
+	u = drawn[used++];
 	u[6] = (unsigned char)((u[6] & 0x0f) | 0x40); /* version 4: RFC 9562, section 5.4 */
 	u[8] = (unsigned char)((u[8] & 0x3f) | 0x80);
-	(void)snprintf(to, REQUEST_ID_LEN + 1, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x",
-		       u[0], u[1], u[2], u[3], u[4], u[5], u[6], u[7], u[8], u[9], u[10], u[11], u[12], u[13], u[14],
-		       u[15]);
+	for (size_t i = 0, at = 0; i < ARRAY_LEN(ends); at = ends[i++]) {
+		to = put_hex(to, u + at, ends[i] - at);
+		*to++ = '-';
+	}
+	to[-1] = '\0';
+}
+
+/* Used ones wait here for the next call: for their size malloc(3) takes its long way. */
+static struct invocation *spare;
+static unsigned n_spare;
+
+static struct invocation *take_spare(void)
+{
+	struct invocation *v = spare;
+
+	if (!v)
+		return calloc(1, sizeof *v);
+	spare = v->next;
+	n_spare--;
+	memset(v, 0, sizeof *v);
+	return v;
+}
+
+static void give_spare(struct invocation *v)
+{
+	if (n_spare == MAX_SPARE) {
+		free(v);
+		return;
+	}
+	v->next = spare;
+	spare = v;
+	n_spare++;
 }
 
 struct invocation *invocation_new(struct daemon *d, struct function *f, uid_t owner, const char *id)
 {
-	struct invocation *v = calloc(1, sizeof *v);
-	struct invocation **same = v && id ? place_of(d, owner, id) : NULL;
+	struct invocation **same = id ? place_of(d, owner, id) : NULL;
+	struct invocation *v = id && !same ? NULL : take_spare();
 
-	if (!v || (id && !same)) {
-		free(v);
+	if (!v)
 		return NULL;
-	}
-	*v = (struct invocation){
-		.d = d, .f = f, .owner = owner, .chosen = id != NULL, .arrived_ns = clock_mono_ns(), .refusal = ""};
+	v->d = d;
+	v->f = f;
+	v->owner = owner;
+	v->chosen = id != NULL;
+	v->arrived_ns = clock_mono_ns();
+	v->refusal = "";
 	draw_uuid(v->request_id);
-	(void)snprintf(v->id, sizeof v->id, "%s", id ? id : v->request_id);
-	(void)snprintf(v->function, sizeof v->function, "%s", f->name);
+	str_copy(v->id, sizeof v->id, id ? id : v->request_id);
+	str_copy(v->function, sizeof v->function, f->name);
 	v->next = d->invocations;
 	v->at = &d->invocations;
 	if (v->next)
@@ -95,7 +146,8 @@ static void free_invocation(void *arg)
 	buf_done(&v->error_message);
 	buf_done(&v->error_document);
 	buf_done(&v->answer);
-	free(v);
+	free(v->log);
+	give_spare(v);
 }
 
 bool invocation_attach(struct invocation *v, struct call *c, bool answer_fd, bool logs, bool stream)
@@ -138,7 +190,8 @@ static void be_over(struct invocation *v)
 	struct daemon *d = v->d;
 
 	v->state = INVOCATION_OVER;
-	v->end_ns = clock_mono_ns();
+	if (v->end_ns == 0)
+		v->end_ns = clock_mono_ns();
 	v->u = NULL;
 	v->f = NULL;
 	loop_disarm(&d->loop, &v->timer);
@@ -223,7 +276,7 @@ static void take_outcome(struct invocation *v, struct unit *u, struct outcome *o
 {
 	v->status = out->status;
 	v->reported = out->plain;
-	(void)snprintf(v->error_type, sizeof v->error_type, "%s", out->type);
+	str_copy(v->error_type, sizeof v->error_type, out->type);
 	if (out->status == CALL_SUCCESS && u) {
 		v->answer = u->session.answer;
 		u->session.answer = (struct buf){0};
@@ -305,8 +358,7 @@ static void grant(struct invocation *v, struct unit *u)
 	unsigned char raw[16] = {0};
 
 	(void)!getrandom(raw, sizeof raw, 0);
-	for (size_t i = 0; i < sizeof raw; i++)
-		(void)snprintf(v->request_id + 2 * i, 3, "%02x", raw[i]); /* REQUEST_ID_LEN + 1 > 33 */
+	put_hex(v->request_id, raw, sizeof raw); /* REQUEST_ID_LEN + 1 > 33 */
 	unit_lease(u, v->request_id, v->lease_ns);
 	(void)snprintf(v->unit, sizeof v->unit, "%s", u->id);
 	v->begin_ns = clock_mono_ns();
@@ -315,7 +367,7 @@ static void grant(struct invocation *v, struct unit *u)
 
 static void note_start(struct invocation *v, struct unit *u)
 {
-	(void)snprintf(v->unit, sizeof v->unit, "%s", u->id);
+	str_copy(v->unit, sizeof v->unit, u->id);
 	v->start_kind = u->used || u->adopted || u->ready_ns < v->arrived_ns ? "warm" : "cold";
 	if (v->start_kind[0] == 'c') {
 		v->build_ns = u->cell.exec_ns > u->asked_ns ? u->cell.exec_ns - u->asked_ns : 0;
@@ -670,6 +722,10 @@ static void unit_answered(struct unit *u, struct outcome *out)
 
 static void keep_tail(struct invocation *v, const char *data, size_t len)
 {
+	if (!v->log)
+		v->log = malloc(LOG_TAIL);
+	if (!v->log)
+		return;
 	for (size_t i = len > LOG_TAIL ? len - LOG_TAIL : 0; i < len; i++)
 		v->log[(v->log_len + i) % LOG_TAIL] = data[i];
 	v->log_len += len;

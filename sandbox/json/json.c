@@ -180,19 +180,20 @@ int json_parse(const char *file, const char *text, size_t len, size_t max_bytes,
 	AUTO(json_doc_freep) struct json_doc *doc = NULL;
 	struct json_place place;
 	const char *fault;
-	char name[FILE_ROOM];
-	json_error_t je;
+	UNINITIALIZED char name[FILE_ROOM];
+	UNINITIALIZED json_error_t je;
 
-	short_file(name, file);
 	if (len > max_bytes) {
 		int r = err_set(e, ERR_LIMIT, EFBIG, "%zu bytes of JSON: at most %zu are taken", len, max_bytes);
 
+		short_file(name, file);
 		return err_where(e, r, "%s", name[0] ? name : "$");
 	}
 	fault = json_scan_fault(text, len, &place);
 	if (fault) {
 		int r = err_set(e, ERR_SPEC, EINVAL, "%s", fault);
 
+		short_file(name, file);
 		return err_where(e, r, "%s:%zu:%zu", name, place.line, place.column);
 	}
 

@@ -3,7 +3,8 @@
  *     daemon latency ROUNDS CALLS CONTESTANT...   in turns, CALLS each in every round: µs
  *     daemon rate MS ROUNDS CONTESTANT...         in turns, for MS each in every round: calls/s
  *
- * A contestant is NAME=floor,CONNS,OUT,BACK or NAME=invoke,CONNS,SOCKET,FUNCTION,BYTES or NAME=memfd,CONNS,... The floor is a
+ * A contestant is NAME=floor,CONNS,OUT,BACK or NAME=invoke,CONNS,SOCKET,FUNCTION,BYTES or NAME=memfd,CONNS,...; floor+4000,
+ * invoke+4000: with a pause of 4000 us before each call, in which the cell is frozen (latency only). The floor is a
  * ping over two Unix sockets: this process, a broker, a worker that answers, with OUT bytes there and BACK bytes back. With
  * one connection the broker reads and writes in turn; with more it sleeps in epoll_wait(2), and there is a worker for each. */
 #include "tests/lib/load.h"
@@ -27,6 +28,7 @@ struct contestant {
 	char *text; /* the message */
 	size_t len, back;
 	int memfd;
+	useconds_t pause_us;
 	size_t n_conns;
 	struct load_conn *conns;
 	uint64_t calls, ns;
@@ -202,6 +204,7 @@ static void open_contestant(char *text)
 		load_die(c->name);
 	}
 	c->kind = word[0];
+	c->pause_us = strchr(c->kind, '+') ? (useconds_t)strtoul(strchr(c->kind, '+') + 1, NULL, 10) : 0;
 	c->n_conns = strtoul(word[1], NULL, 10);
 	if (c->n_conns < 1 || c->n_conns > MAX_CONNS)
 		load_die("connections");
@@ -261,8 +264,11 @@ static void in_turns(size_t rounds, void (*turn)(struct contestant *c, size_t am
 static void latency_turn(struct contestant *c, size_t calls)
 {
 	for (size_t i = 0; i < calls && c->n_us < MAX_SAMPLES / MAX_CONTESTANTS; i++) {
-		const uint64_t start = load_now_ns();
+		uint64_t start;
 
+		if (c->pause_us > 0)
+			(void)usleep(c->pause_us);
+		start = load_now_ns();
 		begin(c, &c->conns[0]);
 		load_wait(&c->conns[0], c->back);
 		c->us[c->n_us++] = (double)(load_now_ns() - start) / 1e3;

@@ -1,0 +1,308 @@
+#!/usr/bin/python3
+"""fsboxd under load: warm calls beside their floor, calls/s, cold starts, a thousand cells, overload. Prints Markdown.
+
+    python3 tests/bench/daemon.py BUILD ROUNDS [SECTION...]     sections: warm bodies rate many cold overload
+
+Asserts nothing: times belong to a machine. Needs root. What is measured by whom stands in daemon.c and daemon_starts.c; this
+starts the daemons, each with its own socket and state, and ends them. BENCH_CELLS (1000), BENCH_SECONDS (10).
+"""
+
+import atexit
+import json
+import os
+import re
+import resource
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+
+BUILD, ROUNDS = os.path.abspath(sys.argv[1]), int(sys.argv[2])
+CELLS, SECONDS = int(os.environ.get("BENCH_CELLS", "1000")), int(os.environ.get("BENCH_SECONDS", "10"))
+FSBOX = os.path.join(BUILD, "fsbox")
+LOAD, STARTS = (os.path.join(BUILD, "tests/bench", p) for p in ("daemon", "daemon_starts"))
+ECHO, BUSY = (os.path.join(BUILD, "tests/functions", f) for f in ("echo.so", "busy.so"))
+OUT, BACK = 95, 288  # bytes of a call without a body, and of its answer
+ROOM = ["--memory", "100000000", "--cpu-overcommit", "100"]  # the daemon's own limits are not what is looked for
+
+
+class Daemon:
+    def __init__(self, parent, *args):
+        self.dir = tempfile.mkdtemp(dir=parent)
+        os.chmod(self.dir, 0o755)
+        self.path = os.path.join(self.dir, "s")
+        self.log = open(os.path.join(self.dir, "log"), "wb")
+        words = [FSBOX, "serve", "--socket", self.path, "--user", "65534", "--group", "0", "--state", self.dir + "/state", *args]
+        self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+        atexit.register(self.end)  # also when the benchmark fails
+        self.socket = None
+        self.socket = self.connect()
+
+    def connect(self):
+        for _ in range(200):
+            s = socket.socket(socket.AF_UNIX)
+            try:
+                s.connect(self.path)
+                return s
+            except OSError:
+                s.close()
+                time.sleep(0.05)
+        with open(self.log.name) as f:
+            raise SystemExit("fsboxd did not start:\n" + f.read())
+
+    def call(self, method, more=False, **parameters):
+        """The answers' parameters: one, or with @more a list."""
+        call = {"method": "org.fsbox.Sandbox." + method, "parameters": parameters}
+        if more:
+            call["more"] = True
+        self.socket.sendall(json.dumps(call).encode() + b"\0")
+        text, answers = b"", []
+        while True:
+            while b"\0" not in text:
+                text += self.socket.recv(65536) or sys.exit("fsboxd hung up")
+            one, text = text.split(b"\0", 1)
+            answer = json.loads(one)
+            if "error" in answer:
+                raise SystemExit("%s: %s" % (method, answer))
+            answers.append(answer["parameters"])
+            if not answer.get("continues"):
+                return answers if more else answers[0]
+
+    def deploy(self, name, target, memory=1769, **more):
+        spec = {"target": target, "mem": memory}
+        self.call("Deploy", name=name, spec=spec, **more)
+
+    def function(self, name):
+        return self.call("Functions", more=True, name=name)[0]["function"]
+
+    def pids(self):
+        """fsbox-spawn, fsboxd and the cells' processes."""
+        children = {}
+        for p in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open("/proc/%s/stat" % p) as f:
+                    children.setdefault(int(f.read().rpartition(")")[2].split()[1]), []).append(int(p))
+            except OSError:
+                pass
+        found = [self.process.pid]
+        for p in found:
+            found += children.get(p, [])
+        return found
+
+    def end(self):
+        atexit.unregister(self.end)
+        if self.socket:
+            self.socket.close()
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(60)
+        except subprocess.TimeoutExpired:
+            print("a daemon did not end in 60 s")
+            self.process.kill()
+            self.process.wait()
+        shutil.rmtree(self.dir, ignore_errors=True)
+
+
+def load(program, *words):
+    done = subprocess.run([program, *map(str, words)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True)
+    if done.returncode != 0:
+        raise SystemExit("%s failed: %d" % (os.path.basename(program), done.returncode))
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def invoke(daemon, bytes_=2, kind="invoke", conns=1, function="echo"):
+    return "%s,%d,%s,%s,%d" % (kind, conns, daemon.path, function, bytes_)
+
+
+def table(head, rows):
+    print("| " + " | ".join(head) + " |")
+    print("|---" + "|--:" * (len(head) - 1) + "|")
+    for row in rows:
+        print("| " + " | ".join(str(cell) for cell in row) + " |")
+    print(flush=True)
+
+
+def latencies(rounds, calls, contestants):
+    """Rows: name, p50, p99, and the ratios to the contestant that stands before the row as (name, spec, floor)."""
+    got = {r["name"]: r for r in load(LOAD, "latency", rounds, calls, *("%s=%s" % (n, s) for n, s, _ in contestants))}
+    rows = []
+    for name, _, floor in contestants:
+        r, f = got[name], got[floor or name]
+        rows.append((name, r["p50"], r["p99"], "%.2f" % (r["p50"] / f["p50"]), "%.2f" % (r["p99"] / f["p99"])))
+    return rows
+
+
+WARM_HEAD = ("µs", "p50", "p99", "p50 / floor", "p99 / floor")
+
+
+def on_cpus(cpus, what, *args):
+    """All processes that are started in it stay on these CPUs."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cpus)
+    try:
+        return what(*args)
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def warm_once(parent):
+    thawed, frozen = Daemon(parent, *ROOM, "--no-freeze"), Daemon(parent, *ROOM)
+    for d in (thawed, frozen):
+        d.deploy("echo", ECHO)
+    floor = "floor,1,%d,%d" % (OUT, BACK)
+    rows = latencies(ROUNDS, 100, [("floor", floor, None), ("no freezing", invoke(thawed), "floor"),
+                                   ("freezing", invoke(frozen), "floor")])
+    paused = [("floor, 4 ms apart", "floor+4000" + floor[5:], None),
+              ("no freezing, 4 ms apart", invoke(thawed, kind="invoke+4000"), "floor, 4 ms apart"),
+              ("frozen, 4 ms apart", invoke(frozen, kind="invoke+4000"), "floor, 4 ms apart")]
+    rows += latencies(ROUNDS, 20, paused)
+    for d in (thawed, frozen):
+        d.end()
+    return rows
+
+
+def warm(parent):
+    cpu = max(os.sched_getaffinity(0))
+    print("Warm calls of echo.so, 2 bytes, all processes on CPU %d:\n" % cpu)
+    table(WARM_HEAD, on_cpus({cpu}, warm_once, parent))
+    print("The same where the kernel puts them:\n")
+    table(WARM_HEAD, warm_once(parent))
+
+
+def bodies_once(parent):
+    d = Daemon(parent, *ROOM)
+    d.deploy("echo", ECHO)
+    rows = []
+    for size, name in ((1 << 10, "1 KB"), (1 << 20, "1 MB")):
+        floor = "floor " + name
+        rows += latencies(max(ROUNDS // 4, 3), 40 if size < 1 << 20 else 10, [
+            (floor, "floor,1,%d,%d" % (OUT + size, BACK + size), None),
+            (name + " inline", invoke(d, size), floor),
+            (name + " memfd, answerFd", invoke(d, size, "memfd"), floor)])
+    d.end()
+    return rows
+
+
+def bodies(parent):
+    cpu = max(os.sched_getaffinity(0))
+    print("Bodies there and back, call after call, on CPU %d; the floor hands all bytes through both sockets:\n" % cpu)
+    table(WARM_HEAD, on_cpus({cpu}, bodies_once, parent))
+
+
+def rate(parent):
+    thawed, frozen = Daemon(parent, *ROOM, "--no-freeze"), Daemon(parent, *ROOM)
+    for d in (thawed, frozen):
+        d.deploy("echo", ECHO)
+    rows = []
+    for conns in (1, 8, 64):
+        r = load(LOAD, "rate", 400, max(ROUNDS // 10, 3), "floor=floor,%d,%d,%d" % (conns, OUT, BACK),
+                 "thawed=" + invoke(thawed, conns=conns), "frozen=" + invoke(frozen, conns=conns))
+        floor, *both = (x["perSecond"] for x in r)
+        rows.append((conns, floor, *("%d (%d %%)" % (x, 100 * x / floor) for x in both)))
+    print("Calls/s, each connection one call after the other, as many cells as connections; the floor has as many workers:\n")
+    table(("connections", "floor", "no freezing (of the floor)", "freezing"), rows)
+    for d in (thawed, frozen):
+        d.end()
+
+
+def mem_available():
+    with open("/proc/meminfo") as f:
+        return int(re.search(r"MemAvailable:\s+(\d+)", f.read()).group(1))
+
+
+def pss(pids):
+    total = 0
+    for p in pids:
+        try:
+            with open("/proc/%d/smaps_rollup" % p) as f:
+                total += int(re.search(r"^Pss:\s+(\d+)", f.read(), re.M).group(1))
+        except (OSError, AttributeError):
+            pass
+    return total
+
+
+def many(parent):
+    one, d = Daemon(parent, *ROOM), Daemon(parent, *ROOM, "--max-cells", str(CELLS + 8))
+    for x in (one, d):
+        x.deploy("echo", ECHO)
+        x.call("Invoke", function="echo")
+    pss_before, available = pss(d.pids()), mem_available()
+    begin = time.monotonic()
+    d.deploy("many", ECHO, memory=128, provisioned=CELLS)
+    idle, since = 0, begin
+    while idle < CELLS and time.monotonic() - since < 60:
+        time.sleep(0.05)
+        now = d.function("many")["idle"]
+        since = time.monotonic() if now > idle else since
+        idle = max(now, idle)
+    seconds = time.monotonic() - begin
+    if idle < CELLS:
+        print("only %d of %d cells came to be; soft limit of open files %d, hard %d" % (
+            idle, CELLS, *resource.getrlimit(resource.RLIMIT_NOFILE)))
+    time.sleep(3)
+    pids = d.pids()
+    used, available = pss(pids) - pss_before, available - mem_available()
+    print("%d cells past their init after %.2f s (%.0f/s). An idle cell: %.2f MiB less MemAvailable, PSS %.2f MiB, "
+          "of fsboxd and fsbox-spawn together %.1f MiB in all.\n" % (
+              idle, seconds, idle / seconds, available / 1024 / max(idle, 1), used / 1024 / max(idle, 1), pss(pids[:2]) / 1024))
+    print("Warm calls with one cell present and with %d, call after call:\n" % (idle + 1))
+    table(("µs", "p50", "p99", "p50 / one", "p99 / one"), latencies(ROUNDS, 100, [
+        ("one cell", invoke(one), None), ("%d cells" % (idle + 1), invoke(d), "one cell")]))
+    begin = time.monotonic()
+    for x in (one, d):
+        x.end()
+    print("All gone after %.1f s.\n" % (time.monotonic() - begin))
+
+
+def cold(parent):
+    rows = []
+    for conns in (1, 2, 4, 8):
+        d = Daemon(parent, *ROOM)
+        d.deploy("echo", ECHO)
+        r = load(STARTS, "cold", d.path, "echo", conns, SECONDS * 1000)[0]
+        rows.append((conns, "%.0f" % r["perSecond"], "%.1f" % (r["p50"] / 1e3), "%.1f" % (r["p99"] / 1e3), r["refused"]))
+        d.end()
+        time.sleep(2)
+    print("Cold starts, Acquire and Release without reuse, for %d s:\n" % SECONDS)
+    table(("connections", "starts/s", "p50 ms", "p99 ms", "refused"), rows)
+    d = Daemon(parent, *ROOM)
+    d.deploy("echo", ECHO)
+    r = load(STARTS, "burst", d.path, "echo", 100)[0]
+    print("100 at once: the last after %.0f ms (%.0f/s), half of them after %.0f ms; refused %d.\n" % (
+        r["max"] / 1e3, r["n"] / r["max"] * 1e6, r["p50"] / 1e3, r["refused"]))
+    d.end()
+
+
+def overload(parent):
+    d = Daemon(parent)  # with its own limits: shares of cells that run add up to the CPUs there are
+    d.deploy("busy", BUSY, memory=1769, maxCells=os.cpu_count())
+    load(STARTS, "offer", d.path, "busy", 2 * os.cpu_count(), 1000, 0, 5)
+    rows, work_ms = [], 5
+    alone = load(STARTS, "offer", d.path, "busy", 1, 5000, 0, work_ms)[0]
+    full = load(STARTS, "offer", d.path, "busy", os.cpu_count(), 5000, 0, work_ms)[0]
+    for name, times in (("unloaded", 0), ("full", -1), ("3 × capacity", 3)):
+        r = {0: alone, -1: full}.get(times) or load(STARTS, "offer", d.path, "busy", 200, 5000, times * full["perSecond"], work_ms)[0]
+        rows.append((name, "%.0f" % (r["offered"] / 5), "%.0f" % r["perSecond"], r["refused"], "%.2f" % (r["p50"] / 1e3),
+                     "%.2f" % (r["p99"] / 1e3), "%.2f" % (r["p50"] / alone["p50"]), "%.2f" % (r["p99"] / alone["p99"])))
+    print("Calls that compute for %d ms in %d cells. Unloaded: one after the other; full: as many at a time as cells:\n" % (
+        work_ms, os.cpu_count()))
+    table(("", "offered/s", "admitted/s", "refused", "p50 ms", "p99 ms", "p50 / unloaded", "p99 / unloaded"), rows)
+    d.end()
+
+
+def main():
+    sections = {"warm": warm, "bodies": bodies, "rate": rate, "many": many, "cold": cold, "overload": overload}
+    if os.geteuid() != 0:
+        raise SystemExit("the daemon's benchmark needs root: cells with limits")
+    print("fsboxd: %d CPUs, Linux %s, load average %.1f before\n" % (os.cpu_count(), os.uname().release, os.getloadavg()[0]))
+    # On the file system of the build, as a daemon's state is on a disk.
+    with tempfile.TemporaryDirectory(dir=BUILD, prefix="bench.") as parent:
+        os.chmod(parent, 0o755)
+        for name in sys.argv[3:] or sections:
+            sections[name](parent)
+
+
+main()
