@@ -7,6 +7,8 @@
 #include <stdio.h>
 #include <sys/mman.h>
 
+enum { RETRY_MS = 100 };
+
 #define OURS(name) "org.fsbox.Sandbox." name
 
 /* ---- Errors ---- */
@@ -63,6 +65,30 @@ static void answer_unsupported(struct call *c, const struct err *e)
 	send_error(c, OURS("Unsupported"), &o, &b);
 }
 
+/* Something that passes by itself and takes no queue. */
+static void answer_busy(struct call *c)
+{
+	struct buf b = {0};
+	struct wire_obj o;
+
+	wire_obj_begin(&o, &b);
+	wire_obj_int(&o, "retryAfterMs", RETRY_MS);
+	wire_obj_int(&o, "queueDepth", 0);
+	send_error(c, OURS("Busy"), &o, &b);
+}
+
+static void answer_capacity(struct call *c, const char *resource)
+{
+	struct buf b = {0};
+	struct wire_obj o;
+
+	wire_obj_begin(&o, &b);
+	wire_obj_string(&o, "resource", resource);
+	wire_obj_int(&o, "wanted", 1);
+	wire_obj_int(&o, "free", 0);
+	send_error(c, OURS("CapacityExhausted"), &o, &b);
+}
+
 void answer_err(struct call *c, const struct err *e)
 {
 	struct buf b = {0};
@@ -80,7 +106,13 @@ void answer_err(struct call *c, const struct err *e)
 		answer_unsupported(c, e);
 		return;
 	case ERR_NOT_FOUND:
-		answer_not_found(c, "file", e->msg);
+		answer_not_found(c, "file", e->where[0] ? e->where : e->msg);
+		return;
+	case ERR_BUSY:
+		answer_busy(c);
+		return;
+	case ERR_CAPACITY:
+		answer_capacity(c, e->msg);
 		return;
 	default:
 		break;

@@ -294,7 +294,7 @@ static void update(struct daemon *d, struct call *c, struct unit *u)
 	m.memory_bytes = memory;
 	m.pids = (uint32_t)wire_get_int(c->params, "pids", 0);
 	if (memory > u->memory_bytes && d->memory_bytes + memory - u->memory_bytes > d->config.memory_bytes)
-		(void)err_set(&e, ERR_CAPACITY, 0, "the daemon's budget of memory has no room for it");
+		(void)err_set(&e, ERR_CAPACITY, 0, "memory");
 	else if (memory > u->memory_bytes &&
 		 u->f->account->memory_bytes + memory - u->memory_bytes > function_rights(u->f)->memory_bytes)
 		(void)err_set(&e, ERR_DENIED, 0, "more than the daemon's policy gives this user");

@@ -1,6 +1,7 @@
 #include "daemon/deployment.h"
 
 #include "base/fd.h"
+#include "daemon/calls.h"
 
 #include <stdio.h>
 
@@ -39,7 +40,10 @@ void deployment_fail(struct deployment *p, const struct err *e)
 
 	if (p->call) {
 		p->call->user = NULL;
-		answer_err(p->call, e);
+		if (e->kind == ERR_DENIED && e->code == 0) /* by us, not by the kernel */
+			answer_denied(p->call, e->msg, call_rights(d, p->call)->rule);
+		else
+			answer_err(p->call, e);
 	} else {
 		daemon_event(d, EV_UNDEPLOYED, p->f, NULL, NULL, err_kind_name(e->kind), e->msg);
 	}
@@ -148,7 +152,7 @@ void method_deploy(struct daemon *d, struct call *c)
 	struct err e = {0};
 
 	if (too_many(peer->uid)) {
-		(void)err_set(&e, ERR_CAPACITY, EBUSY, "too many deployments are under way");
+		(void)err_set(&e, ERR_BUSY, EBUSY, "too many deployments are under way");
 		answer_err(c, &e);
 		return;
 	}
