@@ -8,6 +8,7 @@
  * What stands between them is written here; the rest is written by hand. With --check nothing is changed, and a file
  * that is behind makes the status 1. KIND: man-options COMMAND, spec-keys, bash, zsh. */
 #include "cli/cli.h"
+#include "cli/client.h"
 
 #include "base/str.h"
 #include "tools/regions.h"
@@ -119,6 +120,16 @@ static void each(struct buf *b, const struct command *cmd, each_opt *f)
 	for (size_t t = 0; t < cmd->n_tables; t++)
 		for (size_t i = 0; i < cmd->tables[t]->n; i++)
 			f(b, cmd, &cmd->tables[t]->opts[i]);
+}
+
+/* Without the tables that the manual has elsewhere: those of a cell under `run`, the daemon's clients' under `ps`. */
+static void each_own(struct buf *b, const struct command *cmd, each_opt *f)
+{
+	for (size_t t = 0; t < cmd->n_tables; t++)
+		for (size_t i = 0; i < cmd->tables[t]->n; i++)
+			if (cmd->n_tables == 1 || cmd == &cmd_run ||
+			    (cmd->tables[t] != &spec_opts && cmd->tables[t] != &client_opts))
+				f(b, cmd, &cmd->tables[t]->opts[i]);
 }
 
 static const struct command *find_command(const char *name)
@@ -372,7 +383,7 @@ static bool generate(struct buf *b, const char *kind)
 	}
 	cmd = str_starts(kind, "man-options ") ? find_command(kind + strlen("man-options ")) : NULL;
 	if (cmd)
-		each(b, cmd, man_option);
+		each_own(b, cmd, man_option);
 	return cmd != NULL;
 }
 

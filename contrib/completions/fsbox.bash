@@ -10,7 +10,7 @@ _fsbox_options() { # COMMAND
 	snapshot) echo --help --json --max-age --max-size --mem -m --timeout -t --env -e --layer --tmp --tmp-dir --rootfs --runtime --handler --name --net --policy --pids --cgroup-parent --no-init-boost --secret --keep-seeds --no-limits ;;
 	check) echo --help --json ;;
 	help) echo --help ;;
-	serve) echo --help --socket --user --group --state --policy-file --keep --max-cells --memory --cgroup-parent ;;
+	serve) echo --help --socket --user --group --state --policy-file --keep --max-cells --memory --max-queued --cpu-overcommit --no-freeze --cgroup-parent ;;
 	deploy) echo --help --json --socket --provisioned --reserved --max-cells --replace --env-file --spec --mem -m --timeout -t --env -e --layer --tmp --tmp-dir --rootfs --runtime --handler --name --net --policy --pids --cgroup-parent --no-init-boost --secret --keep-seeds --no-limits ;;
 	invoke) echo --help --json --socket --event --invocation --deadline --logs --stream --trace-id ;;
 	undeploy) echo --help --json --socket ;;
@@ -76,6 +76,8 @@ _fsbox_value() { # COMMAND OPTION: the kind of its value, then fixed words
 	"serve --keep") echo word ;;
 	"serve --max-cells") echo word ;;
 	"serve --memory") echo word ;;
+	"serve --max-queued") echo word ;;
+	"serve --cpu-overcommit") echo word ;;
 	"serve --cgroup-parent") echo word ;;
 	"deploy --socket") echo file ;;
 	"deploy --provisioned") echo word ;;

@@ -95,12 +95,13 @@ static void cell_row(struct table *t, const struct json *v)
 
 	table_add(t, client_text(v, "id"));
 	table_add(t, client_text(v, "function"));
-	table_addf(t, "%s%s", client_text(v, "state") ?: "-", client_bool(v, "lease") ? " (leased)" : "");
+	table_addf(t, "%s%s", client_text(v, "state") ?: "-", client_bool(v, "leased") ? " (leased)" : "");
 	table_add(t, client_text(v, "startKind"));
 	add_age(t, v, "createdMs");
 	add_number(t, v, "calls");
-	add_number(t, v, "memoryMb");
+	add_number(t, v, "usedMb");
 	add_number(t, v, "maxMemoryMb");
+	add_number(t, v, "memoryMb");
 	if (client_int(v, "cpuUs", &us))
 		table_addf(t, "%.2f", (double)us / 1e6);
 	else
@@ -110,8 +111,8 @@ static void cell_row(struct table *t, const struct json *v)
 
 static int ps(struct client *c, void *args, char **operands, struct err *e)
 {
-	static const char *const heads[] = {"CELL",  "FUNCTION", "STATE",  "START", "AGE",
-					    "CALLS", "MB",       "MAX MB", "CPU S", "PROCESSES"};
+	static const char *const heads[] = {"CELL", "FUNCTION", "STATE", "START", "AGE",      "CALLS",
+					    "MB",   "MAX MB",   "OF MB", "CPU S", "PROCESSES"};
 	static const struct listing cells = {
 		.method = "List",
 		.member = "cell",
@@ -120,7 +121,7 @@ static int ps(struct client *c, void *args, char **operands, struct err *e)
 		.row = cell_row,
 		.heads = heads,
 		.columns = ARRAY_LEN(heads),
-		.right = 0x3f0,
+		.right = 0x7f0,
 	};
 
 	return list(c, args, &cells, operands[0], e);
@@ -285,7 +286,7 @@ const struct command cmd_ps = {
 	.summary = "list the daemon's cells",
 	.details =
 		"A line for each cell: its id, function, state (starting, init, idle, busy, paused, ending), how it was\n"
-		"started, its age, calls, memory now and at most in MB, CPU time in seconds, and processes.\n\n" STATUS,
+		"started, its age, calls, memory in MB now, at most and allowed, CPU time in seconds, processes.\n\n" STATUS,
 	.tables = {&client_opts},
 	.n_tables = 1,
 	.group = GROUP_DAEMON,

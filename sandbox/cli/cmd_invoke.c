@@ -22,8 +22,8 @@ static int set_deadline(void *args, const struct opt *o, const char *value, stru
 	struct invoke_args *a = args;
 	uint64_t ns;
 
-	if (!parse_seconds(value, &ns) || ns < NS_PER_MS || ns > 86400 * NS_PER_S)
-		return err_set(e, ERR_SPEC, 0, "--%s: expected seconds (0.001 to 86400, decimals allowed), got '%s'",
+	if (!parse_seconds(value, &ns) || ns < NS_PER_MS || ns > 960 * NS_PER_S)
+		return err_set(e, ERR_SPEC, 0, "--%s: expected seconds (0.001 to 960, decimals allowed), got '%s'",
 			       o->name, value);
 	(void)snprintf(a->deadline, sizeof a->deadline, "%llu", (unsigned long long)(ns / NS_PER_MS));
 	a->deadline_ms = a->deadline;
@@ -35,9 +35,9 @@ static int set_deadline(void *args, const struct opt *o, const char *value, stru
 static const struct opt opts[] = {
 	{ "event",      "JSON|@FILE|-", 0,        client_set_text, AT(event),      "event for the function: text, a file, or stdin (default {})", 0 },
 	{ "invocation", "ID",           0,        client_set_text, AT(invocation), "name of the call; the same one again gets the same call's result and never a second run", 0 },
-	{ "deadline",   "SECONDS",      0,        set_deadline,    0,              "time for all of it, waiting included, decimals allowed (default: the function's and 60)", 0 },
+	{ "deadline",   "SECONDS",      0,        set_deadline,    0,              "time for all of it, waiting included, decimals allowed (default: the function's timeout and 60)", 0 },
 	{ "logs",       NULL,           OPT_FLAG, client_set_flag, AT(logs),       "print the end of the function's output, up to 4 KiB, on stderr", 0 },
-	{ "stream",     NULL,           OPT_FLAG, client_set_flag, AT(stream),     "print answer and output while they are written", 0 },
+	{ "stream",     NULL,           OPT_FLAG, client_set_flag, AT(stream),     "print the answer in parts, as it is written", 0 },
 	{ "trace-id",   "ID",           0,        client_set_text, AT(trace_id),   "trace id that the function is told", 0 },
 };
 /* clang-format on */
@@ -84,6 +84,7 @@ static int ask(struct client *c, const struct invoke_args *a, const char *name, 
 	params_text(&params, "traceId", a->trace_id);
 	params_raw(&params, "cancelOnClose", "true"); /* whoever interrupts us wants no more of it */
 	params_raw(&params, "logs", a->logs ? "true" : NULL);
+	/* Byte for byte, of any size, and nothing in it that has to be JSON to us. */
 	params_raw(&params, "answerFd", "true");
 	params_raw(&params, "stream", a->stream ? "true" : NULL);
 	params_end(&params);
@@ -413,7 +414,7 @@ const struct command cmd_invoke = {
 	.operands = "[options] NAME",
 	.summary = "call a function that is deployed",
 	.details =
-		"The answer goes to stdout; the REPORT line, and with --logs or --stream the function's output, to\n"
+		"The answer goes to stdout; the REPORT line, and with --logs the end of the function's output, to\n"
 		"stderr. An interrupt cancels the call.\n\n"
 		"Exit status: as of `fsbox run`: 0 success; 1 the function failed; 124 timed out, or the deadline passed;\n"
 		"125 fsbox or fsboxd failed; 126 cannot execute; 127 no such function; 137 out of memory; 128+n ended by\n"

@@ -15,7 +15,9 @@ static const char passwd_file[] = "/etc/passwd", group_file[] = "/etc/group";
 
 struct serve_args {
 	const char *socket, *user, *group, *state, *policy_file, *cgroup_parent;
-	const char *keep, *max_cells, *memory; /* numbers */
+	const char *keep, *max_cells, *memory, *max_queued; /* numbers */
+	const char *cpu_overcommit;
+	bool no_freeze;
 };
 
 #define AT(field) offsetof(struct serve_args, field)
@@ -28,7 +30,10 @@ static const struct opt opts[] = {
 	{ "policy-file",   "FILE",      0, client_set_text,   AT(policy_file),   "who may do what: JSON", 0 },
 	{ "keep",          "SECONDS",   0, client_set_number, AT(keep),          "how long an idle cell is kept (default 600)", 0 },
 	{ "max-cells",     "N",         0, client_set_number, AT(max_cells),     "cells at once (default: what the host has ids and descriptors for)", 0 },
-	{ "memory",        "MB",        0, client_set_number, AT(memory),        "memory for all cells together (default: from the host's)", 0 },
+	{ "memory",        "MB",        0, client_set_number, AT(memory),        "what the limits of all cells may add up to (default: 80 % of the host's)", 0 },
+	{ "max-queued",    "N",         0, client_set_number, AT(max_queued),    "calls that wait at once, all told (default 4096)", 0 },
+	{ "cpu-overcommit", "FACTOR",   0, client_set_text,   AT(cpu_overcommit), "how many times the CPUs the shares of busy cells may add up to (default 1)", 0 },
+	{ "no-freeze",     NULL, OPT_FLAG, client_set_flag,   AT(no_freeze),     "let cells run between calls", 0 },
 	{ "cgroup-parent", "PATH",      0, client_set_text,   AT(cgroup_parent), "cgroup under which the cells' groups are made", 0 },
 };
 /* clang-format on */
@@ -187,6 +192,10 @@ static int make_argv(const struct serve_args *a, struct start *s, struct err *e)
 	s->argv[s->n++] = "--";
 	add(s, "--keep", a->keep ? a->keep : "600");
 	add(s, "--memory", a->memory);
+	add(s, "--max-queued", a->max_queued);
+	add(s, "--cpu-overcommit", a->cpu_overcommit);
+	if (a->no_freeze)
+		s->argv[s->n++] = "--no-freeze";
 	if (a->policy_file)
 		r |= add_printf(s, "--policy-file", "%s", absolute(&s->arena, a->policy_file) ?: "");
 	s->argv[s->n] = NULL;

@@ -1,5 +1,5 @@
 /* fsbox top: functions and cells, live. Fsboxd's Stats come over one connection in their rhythm; with each of them a second
- * connection asks for the cells. Rates are differences between two such moments. */
+ * one asks for what is free. Rates are differences between two such moments. */
 #include "cli/client.h"
 
 #include "base/clock.h"
@@ -37,17 +37,17 @@ static const struct opt_table top_opts = {opts, ARRAY_LEN(opts)};
 
 /* ---- A look ---- */
 
-/* The counters of something with a name, and what was measured since the look before. -1: not known. */
+/* The counters of a function or a cell, and what was measured since the look before. -1: not known. */
 struct row {
 	char name[72], function[72], state[24];
-	int64_t calls, cpu_us, memory_mb, cells, busy, queued, p50_us, p99_us;
+	int64_t calls, failures, cold, cpu_us, used_mb, limit_mb, cells, idle, busy, queued, p50_us, p99_us;
 	double calls_s, cpu;
 };
 
 struct look {
 	uint64_t at_ns;
-	struct row all; /* of the daemon */
-	int64_t max_cells, budget_mb, idle, failures;
+	int64_t max_cells, budget_mb, free_mb; /* of all owners together */
+	struct row all;                        /* sums of what follows */
 	struct row functions[MAX_ROWS], cells[MAX_ROWS];
 	size_t n_functions, n_cells, all_cells;
 	struct buf json; /* --json: the document */
@@ -67,9 +67,13 @@ static void read_row(struct row *r, const struct json *v, const char *name_key)
 
 	*r = (struct row){
 		.calls = number(v, "calls"),
+		.failures = number(v, "failures"),
+		.cold = number(v, "coldStarts"),
 		.cpu_us = number(v, "cpuUs"),
-		.memory_mb = number(v, "memoryMb"),
+		.used_mb = number(v, "usedMb"),
+		.limit_mb = number(v, "memoryMb"),
 		.cells = number(v, "cells"),
+		.idle = number(v, "idle"),
 		.busy = number(v, "busy"),
 		.queued = number(v, "queued"),
 		.p50_us = number(v, "p50Us"),
@@ -82,55 +86,53 @@ static void read_row(struct row *r, const struct json *v, const char *name_key)
 	(void)snprintf(r->state, sizeof r->state, "%s", state ? state : "?");
 }
 
+static size_t read_rows(const struct json *stats, const char *key, const char *name_key, struct row *rows,
+			size_t *ret_n)
+{
+	const struct json *v = json_member(stats, key);
+	const size_t all = v && json_type_of(v) == JSON_ARRAY ? json_length(v) : 0;
+
+	*ret_n = all < MAX_ROWS ? all : MAX_ROWS;
+	for (size_t i = 0; i < *ret_n; i++)
+		read_row(&rows[i], json_at(v, i), name_key);
+	return all;
+}
+
 static int read_stats(struct look *l, const struct client_reply *reply, struct err *e)
 {
 	const struct json *v = client_object(reply->params, "stats");
-	const struct json *functions = v ? json_member(v, "perFunction") : NULL;
 
 	if (!v)
 		return client_malformed(e, "it has no stats");
 	l->at_ns = clock_mono_ns();
-	read_row(&l->all, v, "");
-	l->max_cells = number(v, "maxCells");
-	l->budget_mb = number(v, "memoryBudgetMb");
-	l->idle = number(v, "idle");
-	l->failures = number(v, "failures");
-	for (size_t i = 0; functions && json_type_of(functions) == JSON_ARRAY && i < json_length(functions); i++)
-		if (l->n_functions < MAX_ROWS)
-			read_row(&l->functions[l->n_functions++], json_at(functions, i), "name");
+	(void)read_rows(v, "functions", "name", l->functions, &l->n_functions);
+	l->all_cells = read_rows(v, "cells", "id", l->cells, &l->n_cells);
 	buf_puts(&l->json, "{\"stats\":");
 	json_dump_to(&l->json, v);
-	buf_puts(&l->json, ",\"cells\":[");
 	return 0;
 }
 
-static int read_cells(struct client *c, struct look *l, struct err *e)
+static int read_capacity(struct client *c, struct look *l, struct err *e)
 {
-	bool more = true;
-	int r = client_send(c, "List", NULL, true, NULL, 0, e);
+	struct client_reply reply;
+	int r = client_call(c, "Capacity", NULL, &reply, e);
 
-	while (r == 0 && more) {
-		struct client_reply reply;
-		const struct json *cell;
-
-		r = client_receive(c, &reply, e);
-		if (r < 0)
-			return r;
-		more = reply.continues;
-		cell = client_object(reply.params, "cell");
-		if (cell) {
-			buf_puts(&l->json, l->all_cells++ > 0 ? "," : "");
-			json_dump_to(&l->json, cell);
-			if (l->n_cells < MAX_ROWS)
-				read_row(&l->cells[l->n_cells++], cell, "id");
-		}
-		client_reply_done(&reply);
-	}
-	buf_puts(&l->json, "]}\n");
-	return r;
+	if (r < 0)
+		return r;
+	l->max_cells = number(reply.params, "maxCells");
+	l->budget_mb = number(reply.params, "memoryBudgetMb");
+	l->free_mb = number(reply.params, "memoryFreeMb");
+	buf_puts(&l->json, ",\"capacity\":");
+	if (reply.params)
+		json_dump_to(&l->json, reply.params);
+	else
+		buf_puts(&l->json, "{}");
+	buf_puts(&l->json, "}\n");
+	client_reply_done(&reply);
+	return 0;
 }
 
-/* ---- Rates ---- */
+/* ---- Rates and sums ---- */
 
 static double rate(int64_t now, int64_t before, double seconds)
 {
@@ -142,28 +144,73 @@ static void set_rates(struct row *now, const struct row *before, double seconds)
 	now->calls_s = rate(now->calls, before->calls, seconds);
 	now->cpu = rate(now->cpu_us, before->cpu_us, seconds);
 	if (now->cpu >= 0)
-		now->cpu /= 1e4; /* µs in a second to hundredths */
+		now->cpu /= 1e4; /* from µs in a second to hundredths of a CPU */
 }
 
 static void rate_rows(struct row *now, size_t n, const struct row *before, size_t n_before, double seconds)
 {
 	for (size_t i = 0; i < n; i++)
-		for (size_t k = 0; k < n_before; k++)
-			/* mostly in the place where it was */
-			if (strcmp(now[i].name, before[(i + k) % n_before].name) == 0) {
-				set_rates(&now[i], &before[(i + k) % n_before], seconds);
+		for (size_t k = 0; k < n_before; k++) {
+			const struct row *b = &before[(i + k) % n_before]; /* mostly where it was */
+
+			if (strcmp(now[i].name, b->name) == 0) {
+				set_rates(&now[i], b, seconds);
 				break;
 			}
+		}
+}
+
+static void add_known(int64_t *sum, int64_t v)
+{
+	if (v >= 0)
+		*sum = (*sum < 0 ? 0 : *sum) + v;
+}
+
+static void add_rate(double *sum, double v)
+{
+	if (v >= 0)
+		*sum = (*sum < 0 ? 0 : *sum) + v;
+}
+
+/* What cells use, to their functions; everything to the whole. */
+static void add_up(struct look *l)
+{
+	struct row *all = &l->all;
+
+	*all = (struct row){
+		.calls = -1, .failures = -1, .used_mb = -1, .idle = -1, .busy = -1, .queued = -1, .cpu = -1};
+	all->calls_s = -1;
+	for (size_t i = 0; i < l->n_cells; i++) {
+		const struct row *cell = &l->cells[i];
+
+		for (size_t k = 0; k < l->n_functions; k++)
+			if (strcmp(l->functions[k].name, cell->function) == 0) {
+				add_known(&l->functions[k].used_mb, cell->used_mb);
+				add_rate(&l->functions[k].cpu, cell->cpu);
+			}
+		add_known(&all->used_mb, cell->used_mb);
+		add_rate(&all->cpu, cell->cpu);
+	}
+	for (size_t i = 0; i < l->n_functions; i++) {
+		const struct row *f = &l->functions[i];
+
+		add_known(&all->calls, f->calls);
+		add_known(&all->failures, f->failures);
+		add_known(&all->idle, f->idle);
+		add_known(&all->busy, f->busy);
+		add_known(&all->queued, f->queued);
+		add_rate(&all->calls_s, f->calls_s);
+	}
 }
 
 static int busiest_first(const void *a, const void *b)
 {
 	const struct row *x = a, *y = b;
 
-	if (x->cpu != y->cpu)
-		return x->cpu < y->cpu ? 1 : -1;
-	if (x->calls_s != y->calls_s)
+	if (x->calls_s < y->calls_s || x->calls_s > y->calls_s)
 		return x->calls_s < y->calls_s ? 1 : -1;
+	if (x->cpu < y->cpu || x->cpu > y->cpu)
+		return x->cpu < y->cpu ? 1 : -1;
 	return strcmp(x->name, y->name);
 }
 
@@ -172,10 +219,10 @@ static void finish_look(struct look *now, const struct look *before)
 	const double seconds = before ? (double)(now->at_ns - before->at_ns) / 1e9 : 0;
 
 	if (before) {
-		set_rates(&now->all, &before->all, seconds);
 		rate_rows(now->functions, now->n_functions, before->functions, before->n_functions, seconds);
 		rate_rows(now->cells, now->n_cells, before->cells, before->n_cells, seconds);
 	}
+	add_up(now);
 	qsort(now->functions, now->n_functions, sizeof *now->functions, busiest_first);
 	qsort(now->cells, now->n_cells, sizeof *now->cells, busiest_first);
 }
@@ -214,32 +261,31 @@ static void add_heads(struct table *t, const char *const *heads)
 
 static void draw_all(struct buf *b, const struct look *l)
 {
-	static const char *const heads[] = {"CELLS",   "OF",    "IDLE",     "BUSY",   "QUEUED", "MB",   "OF",
-					    "CALLS/S", "CALLS", "FAILURES", "P50 MS", "P99 MS", "CPU %"};
-	struct table t = {.columns = ARRAY_LEN(heads), .right = 0x1fff};
+	static const char *const heads[] = {"CELLS",     "OF",    "IDLE",  "BUSY",    "QUEUED", "USED MB",
+					    "LIMITS MB", "OF MB", "CPU %", "CALLS/S", "CALLS",  "FAILURES"};
+	struct table t = {.columns = ARRAY_LEN(heads), .right = 0xfff};
 
 	add_heads(&t, heads);
-	add_count(&t, l->all.cells >= 0 ? l->all.cells : (int64_t)l->all_cells);
+	add_count(&t, (int64_t)l->all_cells);
 	add_count(&t, l->max_cells);
-	add_count(&t, l->idle);
+	add_count(&t, l->all.idle);
 	add_count(&t, l->all.busy);
 	add_count(&t, l->all.queued);
-	add_count(&t, l->all.memory_mb);
+	add_count(&t, l->all.used_mb);
+	add_count(&t, l->budget_mb >= 0 && l->free_mb >= 0 ? l->budget_mb - l->free_mb : -1);
 	add_count(&t, l->budget_mb);
+	add_fraction(&t, l->all.cpu);
 	add_fraction(&t, l->all.calls_s);
 	add_count(&t, l->all.calls);
-	add_count(&t, l->failures);
-	add_us(&t, l->all.p50_us);
-	add_us(&t, l->all.p99_us);
-	add_fraction(&t, l->all.cpu);
+	add_count(&t, l->all.failures);
 	table_print(&t, b);
 }
 
 static void draw_functions(struct buf *b, const struct look *l)
 {
-	static const char *const heads[] = {"FUNCTION", "CELLS",   "BUSY",   "QUEUED", "MB",
-					    "CPU %",    "CALLS/S", "P50 MS", "P99 MS"};
-	struct table t = {.columns = ARRAY_LEN(heads), .right = 0x1fe};
+	static const char *const heads[] = {"FUNCTION", "CELLS",    "BUSY", "QUEUED", "USED MB", "CPU %",
+					    "CALLS/S",  "FAILURES", "COLD", "P50 MS", "P99 MS"};
+	struct table t = {.columns = ARRAY_LEN(heads), .right = 0x7fe};
 
 	add_heads(&t, heads);
 	for (size_t i = 0; i < l->n_functions; i++) {
@@ -249,9 +295,11 @@ static void draw_functions(struct buf *b, const struct look *l)
 		add_count(&t, f->cells);
 		add_count(&t, f->busy);
 		add_count(&t, f->queued);
-		add_count(&t, f->memory_mb);
+		add_count(&t, f->used_mb);
 		add_fraction(&t, f->cpu);
 		add_fraction(&t, f->calls_s);
+		add_count(&t, f->failures);
+		add_count(&t, f->cold);
 		add_us(&t, f->p50_us);
 		add_us(&t, f->p99_us);
 	}
@@ -261,8 +309,9 @@ static void draw_functions(struct buf *b, const struct look *l)
 
 static void draw_cells(struct buf *b, const struct look *l)
 {
-	static const char *const heads[] = {"CELL", "FUNCTION", "STATE", "MB", "CPU %", "CALLS/S", "CALLS"};
-	struct table t = {.columns = ARRAY_LEN(heads), .right = 0x78};
+	static const char *const heads[] = {"CELL",  "FUNCTION", "STATE",   "USED MB",
+					    "OF MB", "CPU %",    "CALLS/S", "CALLS"};
+	struct table t = {.columns = ARRAY_LEN(heads), .right = 0xf8};
 
 	add_heads(&t, heads);
 	for (size_t i = 0; i < l->n_cells; i++) {
@@ -271,7 +320,8 @@ static void draw_cells(struct buf *b, const struct look *l)
 		table_add(&t, c->name);
 		table_add(&t, c->function);
 		table_add(&t, c->state);
-		add_count(&t, c->memory_mb);
+		add_count(&t, c->used_mb);
+		add_count(&t, c->limit_mb);
 		add_fraction(&t, c->cpu);
 		add_fraction(&t, c->calls_s);
 		add_count(&t, c->calls);
@@ -294,7 +344,7 @@ static void draw(struct buf *b, const struct look *l)
 
 struct top {
 	const struct top_args *args;
-	struct client *stats, cells;
+	struct client *stats, other;
 	struct terminal terminal;
 	bool live; /* on a terminal, until told to end */
 	struct look looks[2];
@@ -336,7 +386,7 @@ static int take_look(struct top *t, struct err *e)
 	r = read_stats(now, &reply, e);
 	client_reply_done(&reply);
 	if (r == 0)
-		r = read_cells(&t->cells, now, e);
+		r = read_capacity(&t->other, now, e);
 	if (r < 0)
 		return r;
 	finish_look(now, before);
@@ -391,14 +441,14 @@ static int top(struct client *c, void *args, char **operands, struct err *e)
 		return err_oom(e);
 	t->args = args;
 	t->stats = c;
-	r = client_open(&t->cells, c->path, e);
-	t->cells.signal_fd = c->signal_fd;
+	r = client_open(&t->other, c->path, e);
+	t->other.signal_fd = c->signal_fd;
 	t->live = r == 0 && !t->args->client.json && terminal_open(&t->terminal);
 	if (r == 0)
 		r = watch(t, e);
 	if (t->live)
 		terminal_close(&t->terminal);
-	client_close(&t->cells);
+	client_close(&t->other);
 	buf_done(&t->looks[0].json);
 	buf_done(&t->looks[1].json);
 	free(t);

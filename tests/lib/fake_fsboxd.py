@@ -8,6 +8,7 @@ An answer is an object:
     {"parameters": …}              sent as it stands; "continues" too
     {"error": …, "parameters": …}
     {"raw": TEXT}                  these bytes, without a 0 byte behind them; "raw64" for any bytes
+    {"pause": SECONDS}             nothing is sent for so long
     {"flood": N}                   N bytes that are no message yet
     {"close": true}                the connection is closed
     {"half": true}                 with parameters: only the first half of the message, then the connection is closed
@@ -31,6 +32,7 @@ import socket
 import stat
 import sys
 import threading
+import time
 
 F_ADD_SEALS, F_GET_SEALS = 1033, 1034
 SEALS = 1 | 2 | 4 | 8  # seal, shrink, grow, write
@@ -95,6 +97,8 @@ class Server:
         """False when the connection is to be closed."""
         if "raw" in answer or "raw64" in answer:
             conn.sendall(answer["raw"].encode() if "raw" in answer else base64.b64decode(answer["raw64"]))
+        elif "pause" in answer:
+            time.sleep(answer["pause"])
         elif "flood" in answer:
             conn.sendall(b"[" * answer["flood"])
         elif "glued" in answer:

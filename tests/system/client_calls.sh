@@ -429,26 +429,33 @@ a-long-one     20  -'
 	check_eq "$(jq -c .latency.deep "$T/out")" '{"x":[1,2]}'
 }
 
-LOOKS='{"Stats":[
-	{"parameters":{"stats":{"cells":1,"maxCells":9,"calls":5,"cpuUs":1000,"perFunction":[
-		{"name":"hello","cells":1,"busy":0,"queued":0,"calls":5,"cpuUs":1000,"p50Us":35,"p99Us":770}]}},"continues":true},
-	{"raw":""},
-	{"parameters":{"stats":{"cells":1,"maxCells":9,"calls":5000005,"cpuUs":2000000,"perFunction":[
-		{"name":"hello","cells":1,"busy":1,"queued":0,"calls":5000005,"cpuUs":2000000,"p50Us":35,"p99Us":770}]}},"continues":true},
-	{"wait":true}],
-	"List 1":[{"parameters":{"cell":{"id":"0123456789ab","function":"hello","state":"idle","calls":5,"cpuUs":1000}}}],
-	"List":[{"parameters":{"cell":{"id":"00000000000c","function":"hello","state":"init","calls":0,"cpuUs":0}},"continues":true},
-		{"parameters":{"cell":{"id":"0123456789ab","function":"hello","state":"busy","calls":5000005,"cpuUs":2000000}}}]}'
+LOOKS='{"Capacity":[{"parameters":{"memoryFreeMb":872,"memoryBudgetMb":1000,"cells":1,"maxCells":9,"queued":0,"maxQueued":5}}],
+	"Stats":[
+	{"parameters":{"stats":{"functions":[{"name":"hello","cells":1,"idle":1,"busy":0,"queued":0,"calls":5,"failures":0,
+			"coldStarts":1,"memoryMb":128,"p50Us":35,"p99Us":770}],
+		"cells":[{"id":"0123456789ab","function":"hello","state":"idle","calls":5,"cpuUs":1000,"memoryMb":128,"usedMb":1}]}},
+		"continues":true},
+	{"pause":0.3},
+	{"parameters":{"stats":{"functions":[{"name":"hello","cells":2,"idle":0,"busy":1,"queued":4,"calls":3005,"failures":7,
+			"coldStarts":2,"memoryMb":128,"p50Us":35,"p99Us":770},{"name":"new"}],
+		"cells":[{"id":"00000000000c","function":"hello","state":"init","calls":0,"cpuUs":0,"memoryMb":128},
+			{"id":"0123456789ab","function":"hello","state":"busy","calls":3005,"cpuUs":201000,"memoryMb":128,"usedMb":3}]}},
+		"continues":true},
+	{"wait":true}]}'
 
 test_top_without_a_terminal_is_one_picture() {
 	fake "$LOOKS"
 	check_status 0 fsbox top --interval 0.5
 	check_eq "$(grep -c '^CELLS' "$T/out")" 1
+	check_matches "$T/out" '^ +2 +9 +0 +1 +4 +3 +128 +1000 +[0-9.]+ +[0-9.]+ +3005 +7$'
 	# Rates are there at the second look; what was not there at the first has none.
-	check_matches "$T/out" '^hello +1 +1 +0 +- +[0-9.]+ +[0-9.]+ +0\.04 +0\.77$'
-	check_matches "$T/out" '^0123456789ab +hello +busy +- +[0-9.]+ +[0-9.]+ +5000005$'
-	check_matches "$T/out" '^00000000000c +hello +init +- +- +- +0$'
+	check_matches "$T/out" '^hello +2 +1 +4 +3 +[0-9.]+ +[0-9.]+ +7 +2 +0\.04 +0\.77$'
+	check_matches "$T/out" '^0123456789ab +hello +busy +3 +128 +[0-9.]+ +[0-9.]+ +3005$'
+	check_matches "$T/out" '^00000000000c +hello +init +- +128 +- +- +0$'
+	check_matches "$T/out" '^new( +-)+$'
 	check_lacks "$T/out" "$(printf '\033')"
+	# 3,000 calls and 0.2 s of CPU in about 0.3 s.
+	check [ "$(awk '$1 == "0123456789ab" { print ($7 > 100 && $7 <= 10000 && $6 > 6 && $6 <= 70) }' "$T/out")" = 1 ]
 	# The busiest first.
 	check_eq "$(awk '/^CELL / { getline; print $1 }' "$T/out")" 0123456789ab
 	check_eq "$(jq -c 'select(.method == "Stats") | [.parameters, .more]' "$T/asked")" '[{"everyMs":500},true]'
@@ -457,10 +464,13 @@ test_top_without_a_terminal_is_one_picture() {
 test_top_has_json() {
 	fake "$LOOKS"
 	check_status 0 fsbox top --json
-	check_eq "$(jq -c '[.stats.calls, (.cells | length)]' "$T/out")" '[5000005,2]'
-	rm -rf "${T:?}"/* && fake '{"Stats":[{"parameters":{"stats":{}}}],"List":[{"parameters":{}}]}'
+	check_eq "$(jq -c '[.stats.functions[0].calls, .capacity.maxCells]' "$T/out")" '[3005,9]'
+}
+
+test_top_makes_do_with_little() {
+	fake '{"Stats":[{"parameters":{"stats":{"functions":7,"cells":[[],{"id":3}]}}}],"Capacity":[{}]}'
 	check_status 0 fsbox top
-	check_contains "$T/out" CELL
+	check_matches "$T/out" '^ +2( +-)+$'
 }
 
 # On a terminal of our own: a picture, then what is typed, then everything is as it was.

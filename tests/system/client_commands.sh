@@ -8,19 +8,19 @@
 
 CELLS='{"List":[
 	{"parameters":{"cell":{"id":"0123456789ab","function":"hello","owner":0,"state":"idle","startKind":"cold",
-		"createdMs":1000,"lease":false,"calls":12,"memoryMb":3,"maxMemoryMb":30,"cpuUs":1250000,"processes":2,"later":[1]}},
+		"createdMs":1000,"leased":false,"calls":12,"memoryMb":128,"usedMb":3,"maxMemoryMb":30,"cpuUs":1250000,"processes":2,"later":[1]}},
 		"continues":true},
 	{"parameters":{"cell":{"id":"00000000000c","function":"a-long-name","owner":7,"state":"busy","startKind":"warm",
-		"createdMs":1000,"lease":true,"calls":1,"cgroup":null}},"continues":true,"unknown":"member"},
+		"createdMs":1000,"leased":true,"calls":1,"cgroup":null}},"continues":true,"unknown":"member"},
 	{"parameters":{}}]}'
 
 test_ps_has_a_line_for_each_cell() {
 	fake "$CELLS"
 	check_status 0 fsbox ps
 	cat >"$T/wanted" <<-END
-		CELL          FUNCTION     STATE          START  AGE  CALLS  MB  MAX MB  CPU S  PROCESSES
-		0123456789ab  hello        idle           cold   AGE     12   3      30   1.25          2
-		00000000000c  a-long-name  busy (leased)  warm   AGE      1   -       -      -          -
+		CELL          FUNCTION     STATE          START  AGE  CALLS  MB  MAX MB  OF MB  CPU S  PROCESSES
+		0123456789ab  hello        idle           cold   AGE     12   3      30    128   1.25          2
+		00000000000c  a-long-name  busy (leased)  warm   AGE      1   -       -      -      -          -
 	END
 	sed 's/ [0-9]*d /dAGE /; s/ *dAGE */   AGE     /' "$T/out" >"$T/aged"
 	check_eq "$(tr -s ' ' <"$T/aged")" "$(tr -s ' ' <"$T/wanted")"
@@ -316,10 +316,11 @@ test_serve_turns_names_into_numbers_and_becomes_fsbox_spawn() {
 	install_fake_spawn
 	cd "$T"
 	check_status 0 env -u FSBOX_SOCKET LISTEN_FDS=1 "$T/i/bin/fsbox" serve --user nobody --group daemon --state "$T/st/ate" \
-		--socket s --policy-file p.json --keep 5 --max-cells 7 --memory 512 --cgroup-parent /x
-	check_eq "$(head -n 26 "$T/out" | tr '\n' ' ')" "--socket $T/s --uid $(id -u nobody) --gid $(id -g nobody) --socket-gid 1 \
+		--socket s --policy-file p.json --keep 5 --max-cells 7 --memory 512 --cgroup-parent /x --max-queued 3 \
+		--cpu-overcommit 1.5 --no-freeze
+	check_eq "$(head -n 31 "$T/out" | tr '\n' ' ')" "--socket $T/s --uid $(id -u nobody) --gid $(id -g nobody) --socket-gid 1 \
 --runtime $T/i/bin/../libexec/fsbox --daemon $T/i/bin/../libexec/fsbox/fsboxd --state $T/st/ate --cgroup-parent /x \
---max-cells 7 -- --keep 5 --memory 512 --policy-file $T/p.json fds 1 "
+--max-cells 7 -- --keep 5 --memory 512 --max-queued 3 --cpu-overcommit 1.5 --no-freeze --policy-file $T/p.json fds 1 "
 	check_eq "$(stat -c '%U %a' "$T/st/ate")" "nobody 700"
 	# What fsbox ignores while it writes is not ignored by the daemon.
 	check_contains "$T/out" "SigIgn: 0000000000000000"
