@@ -7,8 +7,7 @@
 #include <stdio.h>
 #include <sys/mman.h>
 
-enum { RETRY_MS = 100 };
-
+enum { BUSY_RETRY_MS = 100 };
 #define OURS(name) "org.fsbox.Sandbox." name
 
 /* ---- Errors ---- */
@@ -65,14 +64,14 @@ static void answer_unsupported(struct call *c, const struct err *e)
 	send_error(c, OURS("Unsupported"), &o, &b);
 }
 
-/* Something that passes by itself and takes no queue. */
+/* What is in the way is a call or deployments, of which nobody knows how long they take. */
 static void answer_busy(struct call *c)
 {
 	struct buf b = {0};
 	struct wire_obj o;
 
 	wire_obj_begin(&o, &b);
-	wire_obj_int(&o, "retryAfterMs", RETRY_MS);
+	wire_obj_int(&o, "retryAfterMs", BUSY_RETRY_MS);
 	wire_obj_int(&o, "queueDepth", 0);
 	send_error(c, OURS("Busy"), &o, &b);
 }
@@ -401,15 +400,15 @@ static void answer_refusal(const struct invocation *v, const struct waiter *w)
 		answer_err(w->call, &v->why);
 		return;
 	}
+	if (is(v, "CapacityExhausted")) {
+		answer_capacity(w->call, v->why.msg);
+		return;
+	}
 	(void)snprintf(name, sizeof name, OURS("%s"), v->refusal);
 	wire_obj_begin(&o, &b);
 	if (is(v, "Busy")) {
 		wire_obj_int(&o, "retryAfterMs", v->retry_ms);
 		wire_obj_int(&o, "queueDepth", v->queue_depth);
-	} else if (is(v, "CapacityExhausted")) {
-		wire_obj_string(&o, "resource", v->why.msg);
-		wire_obj_int(&o, "wanted", 1);
-		wire_obj_int(&o, "free", 0);
 	} else if (is(v, "DeadlineExceeded")) {
 		wire_obj_string(&o, "phase", v->phase);
 		wire_obj_int(&o, "ranMs", v->begin_ns ? (int64_t)((v->end_ns - v->begin_ns) / NS_PER_MS) : 0);

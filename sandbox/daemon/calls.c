@@ -231,10 +231,12 @@ void method_release(struct daemon *d, struct call *c)
 	struct unit *u = leased_unit(d, c, wire_get_string(c->params, "lease"));
 	const struct json *reuse = wire_get(c->params, "reuse");
 
-	if (u && (reuse && !json_bool_get(reuse)))
-		unit_leave(u, "released");
-	else if (u)
+	if (u && (!reuse || json_bool_get(reuse)))
 		unit_lease(u, NULL, 0);
+	else if (u && u->invocation)
+		invocation_cancel(u->invocation);
+	else if (u)
+		unit_leave(u, "released");
 	answer_existed(c, u != NULL);
 	if (u)
 		d->on_room(d, u->f);

@@ -204,21 +204,28 @@ static bool same(const struct function *a, const struct function *b)
 	       a->max_cells == b->max_cells;
 }
 
-void deployment_seen(struct deployment *p, int r, struct err *e)
+/* There is one of this name, and it stays: then the deployment is over. */
+static bool keep_there(struct deployment *p)
 {
 	const struct function *there = function_find(p->d, p->f->owner, p->f->name);
 
-	if (r == 0 && there && (same(there, p->f) || !p->replace)) {
-		if (p->call) {
-			p->call->user = NULL;
-			if (same(there, p->f))
-				answer_deployed(p->call, there->digest, false);
-			else
-				answer_exists(p->call, there->name, strcmp(there->digest, p->f->digest) == 0);
-		}
-		deployment_free(p);
-		return;
+	if (!there || (p->replace && !same(there, p->f)))
+		return false;
+	if (p->call) {
+		p->call->user = NULL;
+		if (same(there, p->f))
+			answer_deployed(p->call, there->digest, false);
+		else
+			answer_exists(p->call, there->name, strcmp(there->digest, p->f->digest) == 0);
 	}
+	deployment_free(p);
+	return true;
+}
+
+void deployment_seen(struct deployment *p, int r, struct err *e)
+{
+	if (r == 0 && keep_there(p))
+		return;
 	if (r == 0)
 		r = define(p, e);
 	if (r < 0)
@@ -274,6 +281,11 @@ void deploy_done(struct daemon *d, const struct spawn_done *m)
 	if (m->err.kind != ERR_NONE) {
 		(void)err_adopt(&e, &m->err);
 		deployment_fail(p, &e);
+		return;
+	}
+	/* Of two that were under way at the same time the first one counts. */
+	if (keep_there(p)) {
+		(void)!link_number(d->link, SPAWN_FORGET, m->number);
 		return;
 	}
 	f = p->f;

@@ -127,15 +127,18 @@ static void reserved_by_others(const struct function *f, uint64_t *cells, uint64
 	}
 }
 
+bool function_is_full(const struct function *f)
+{
+	return (f->max_cells > 0 && f->n_units >= f->max_cells) || (f->reserved > 0 && f->n_units >= f->reserved);
+}
+
 enum shortage function_may_start(const struct function *f)
 {
 	const struct daemon *d = f->d;
 	const struct rights *r = function_rights(f);
 	uint64_t cells, memory;
 
-	if ((f->max_cells > 0 && f->n_units >= f->max_cells) || (f->reserved > 0 && f->n_units >= f->reserved))
-		return SHORT_OF_OWN_CELLS;
-	if (f->account->cells >= r->max_cells)
+	if (function_is_full(f) || f->account->cells >= r->max_cells)
 		return SHORT_OF_OWN_CELLS;
 	if (f->account->memory_bytes + f->spec.memory_bytes > r->memory_bytes)
 		return SHORT_OF_OWN_MEMORY;

@@ -64,6 +64,8 @@ enum shortage {
 	SHORT_OF_CPU
 };
 const char *shortage_name(enum shortage s); /* "cells", "memory", … as CapacityExhausted.resource */
+/* By its own numbers, whatever room there is. */
+bool function_is_full(const struct function *f);
 /* Budgets, what others have reserved, the owner's rights. */
 enum shortage function_may_start(const struct function *f);
 /* May one more of its cells be busy? */

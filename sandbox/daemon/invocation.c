@@ -356,36 +356,44 @@ static void run(struct invocation *v, struct unit *u)
 	v->thaw_ns = u->thaw_ns;
 }
 
-/* An idle cell that makes room: of the same owner first, then of one who has more than the asker. */
-static bool evict_for(const struct function *f)
+/* An idle cell that makes room: of the same owner first, then, unless it is @own room that lacks, of one who has more than
+ * the asker. True when room is on its way. */
+static bool evict_for(const struct function *f, bool own)
 {
 	struct unit *worst = NULL;
+	uint32_t leaving = 0;
 
 	for (struct unit *u = f->d->units; u; u = u->next) {
+		const bool other = u->f->owner != f->owner;
+
+		leaving += u->state == UNIT_LEAVING || (u->state == UNIT_ENDING && !(own && other));
 		if (!unit_is_free(u) || u->f == f || u->f->n_units <= u->f->provisioned ||
 		    u->f->n_units <= u->f->reserved)
 			continue;
-		if (u->f->owner != f->owner && u->f->account->memory_bytes <= f->account->memory_bytes)
+		if (other && (own || u->f->account->memory_bytes <= f->account->memory_bytes))
 			continue;
 		if (!worst || u->idle_ns < worst->idle_ns)
 			worst = u;
 	}
+	if (leaving > f->d->n_queued) /* for each that waits there is one: no more than needed */
+		return true;
 	if (worst)
 		unit_leave(worst, "its room was needed");
-	return worst != NULL;
+	return worst != NULL || leaving > 0;
 }
 
-/* One more cell for what waits. False: there is no room. */
-static bool start_one(struct function *f, struct err *e)
+/* One more cell for what waits. False: there is no room; *ret_soon: but there will be. */
+static bool start_one(struct function *f, bool *ret_soon, struct err *e)
 {
 	struct unit *u;
 	enum shortage s = function_may_start(f);
 
-	if (s == SHORT_OF_CELLS || s == SHORT_OF_MEMORY)
-		(void)evict_for(f); /* it takes a moment: who waits is told when there is room */
-	if (s != SHORT_OF_NOTHING)
-		return err_set(e, ERR_CAPACITY, 0, "%s", shortage_name(s)) == 0;
-	return unit_start(f, &u, e) == 0;
+	*ret_soon = false;
+	if (s == SHORT_OF_NOTHING)
+		return unit_start(f, &u, e) == 0;
+	if (s != SHORT_OF_CPU && !function_is_full(f)) /* it takes a moment: who waits is told when there is room */
+		*ret_soon = evict_for(f, s == SHORT_OF_OWN_CELLS || s == SHORT_OF_OWN_MEMORY);
+	return err_set(e, ERR_CAPACITY, 0, "%s", shortage_name(s)) == 0;
 }
 
 static void on_deadline(void *arg)
@@ -421,10 +429,10 @@ static void enqueue(struct invocation *v)
 
 /* Who waits must have a cell to wait for: one that starts, or one whose call will end, each for one. So nobody waits longer
  * than about one call of the function takes. */
-static bool may_wait(const struct function *f)
+static bool may_wait(const struct function *f, bool soon)
 {
 	const struct rights *r = function_rights(f);
-	const uint32_t cells = f->n_starting + f->n_busy + f->n_free;
+	const uint32_t cells = f->n_starting + f->n_busy + f->n_free + soon;
 
 	return f->n_queued < cells && f->account->queued < r->max_queued && f->d->n_queued < f->d->config.max_queued;
 }
@@ -446,6 +454,7 @@ void invocation_submit(struct invocation *v)
 {
 	struct function *f = v->f;
 	struct err e = {0};
+	bool soon = false;
 
 	if (v->wanted) { /* a leased cell: one call at a time, and nobody else's */
 		if (v->u->state != UNIT_IDLE || v->u->paused) {
@@ -459,8 +468,8 @@ void invocation_submit(struct invocation *v)
 	if (try_now(v))
 		return;
 	if (f->n_queued >= f->n_starting && function_wants_cell(f))
-		(void)start_one(f, &e);
-	if (!may_wait(f)) {
+		(void)start_one(f, &soon, &e);
+	if (!may_wait(f, soon)) {
 		f->rejected++;
 		v->d->n_rejected++;
 		if (e.kind == ERR_NONE)
@@ -490,10 +499,14 @@ static struct function *next_to_run(struct daemon *d)
 static void start_what_lacks(struct function *f)
 {
 	struct err e = {0};
+	bool soon = false;
 
 	while (!f->forgotten && f->n_queued > f->n_starting + f->n_free && function_wants_cell(f))
-		if (!start_one(f, &e))
+		if (!start_one(f, &soon, &e))
 			break;
+	/* The room that was to come was not enough, or others were faster: nothing is left that could be waited for. */
+	while (!soon && f->queue && e.kind == ERR_CAPACITY && f->n_units == 0)
+		invocation_refuse(f->queue, "CapacityExhausted", &e);
 	invocation_provision(f);
 }
 
@@ -524,11 +537,12 @@ static void provision_again(void *arg)
 void invocation_provision(struct function *f)
 {
 	struct err e = {0};
+	bool soon;
 
 	if (f->forgotten || !f->defined || timer_armed(&f->again))
 		return;
 	while (f->n_starting + f->n_idle + f->n_busy < f->provisioned) {
-		if (f->init_failures == 0 && start_one(f, &e))
+		if (f->init_failures == 0 && start_one(f, &soon, &e))
 			continue;
 		/* No room, or inits that fail: later, and not without pause. */
 		f->again.due = provision_again;

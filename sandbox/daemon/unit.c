@@ -306,6 +306,13 @@ void unit_rest(struct unit *u)
 	loop_later(&u->d->loop, &u->settle, settle, u);
 }
 
+/* Of a function that was undeployed meanwhile nobody asks for it any more. */
+static void leave_if_forgotten(struct unit *u)
+{
+	if (u->f->forgotten && unit_is_free(u))
+		unit_leave(u, "its function was undeployed");
+}
+
 void unit_lease(struct unit *u, const char *token, uint64_t ns)
 {
 	u->leased = token != NULL;
@@ -313,7 +320,9 @@ void unit_lease(struct unit *u, const char *token, uint64_t ns)
 	u->lease_ns = ns;
 	(void)snprintf(u->lease, sizeof u->lease, "%s", token ? token : "");
 	send_note(u);
-	unit_rest(u);
+	if (u->state == UNIT_IDLE) /* the timer of a busy one is its call's */
+		unit_rest(u);
+	leave_if_forgotten(u);
 }
 
 int unit_pause(struct unit *u, bool paused, struct err *e)
@@ -441,6 +450,7 @@ static void finish_call(struct unit *u, enum session_event ev)
 	set_state(u, UNIT_IDLE);
 	unit_rest(u);
 	unit_ops->answered(u, &out);
+	leave_if_forgotten(u);
 	u->d->on_room(u->d, u->f);
 }
 

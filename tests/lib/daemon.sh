@@ -27,7 +27,7 @@ need_daemon() {
 }
 
 daemon_answers() {
-	[ -S "$FSBOX_SOCKET" ] && "$FSBOX" ps >/dev/null 2>&1
+	[ -S "$FSBOX_SOCKET" ] && { "$FSBOX" ps >"$T/answer" 2>&1 || grep -qi denied "$T/answer"; } # a policy may forbid it
 }
 
 # Of the daemon that this test started: $DAEMON is fsbox-spawn.
@@ -36,6 +36,7 @@ daemon_begin() { # OPTION of fsbox serve...
 	export FSBOX_SOCKET
 	"$DAEMON_PROGRAM" serve --user "$DAEMON_USER" --group "$DAEMON_USER" --state "$T/state" "$@" >>"$T/daemon" 2>&1 </dev/null &
 	DAEMON=$!
+	trap daemon_abandon EXIT # of the test's subshell: the next test has a daemon of its own
 	wait_for 300 daemon_answers || {
 		daemon_log
 		fail "the daemon does not answer"
@@ -54,6 +55,16 @@ daemon_log() {
 	[ ! -s "$T/daemon" ] || tail -n 40 "$T/daemon" | cut -c 1-300 | sed 's/^/#   daemon: /'
 }
 
+# Behind a test that failed.
+daemon_abandon() {
+	abandon_status=$?
+	if ! daemon_gone; then
+		kill -TERM "$DAEMON"
+		wait_for 100 daemon_gone || kill -KILL "$DAEMON"
+	fi
+	exit $abandon_status
+}
+
 daemon_gone() {
 	! kill -0 "$DAEMON" 2>/dev/null
 }
@@ -62,7 +73,6 @@ daemon_end() { # SIGTERM; its status is $daemon_status
 	kill -TERM "$DAEMON"
 	wait_for 300 daemon_gone || {
 		daemon_log
-		kill -KILL "$DAEMON"
 		fail "the daemon does not end"
 	}
 	daemon_status=0
@@ -86,16 +96,26 @@ daemon_stop() { # [ERE]
 }
 
 steps() { # [WORD...]: Python on standard input; the words are sys.argv[1:]
+	steps_with 'c = Client()' "$@"
+}
+
+steps_without() { # the same without a connection
+	steps_with '' "$@"
+}
+
+steps_with() { # FIRST [WORD...]
 	cat >"$T/steps.py"
-	PYTHONPATH="$FSBOX_SRC/tests/lib" T="$T" python3 -c '
+	steps_first=$1
+	shift
+	PYTHONPATH="$FSBOX_SRC/tests/lib" T="$T" python3 -c "
 import os, signal, sys, threading, time
 from varlink import *
-T = os.environ["T"]
-c = Client()
-with open(T + "/steps.py") as f:
-    code = compile(f.read(), "steps", "exec")
-exec(code)
-' "$@" >"$T/said" 2>&1 || {
+T = os.environ['T']
+with open(T + '/steps.py') as f:
+    steps = compile(f.read(), 'steps', 'exec')
+$steps_first
+exec(steps)
+" "$@" >"$T/said" 2>&1 || {
 		tail -n 40 "$T/said" | cut -c 1-1000 | sed 's/^/#   steps: /'
 		daemon_log
 		fail "the steps failed"

@@ -98,8 +98,7 @@ class Client:
         before = self.sock.gettimeout()
         self.sock.settimeout(seconds)
         try:
-            self.data += self.sock.recv(1, socket.MSG_PEEK)
-            return False
+            return not (self.data or self.sock.recv(1, socket.MSG_PEEK))
         except socket.timeout:
             return True
         finally:
