@@ -106,7 +106,7 @@ void answer_err(struct call *c, const struct err *e)
 		answer_unsupported(c, e);
 		return;
 	case ERR_NOT_FOUND:
-		answer_not_found(c, "file", e->msg);
+		answer_not_found(c, "file", e->where[0] ? e->where : e->msg);
 		return;
 	case ERR_BUSY:
 		answer_busy(c);

@@ -99,7 +99,7 @@ struct daemon {
 	void (*on_log)(struct daemon *d);
 	/* A function, a cell or room has become free: whose call is next? */
 	void (*on_room)(struct daemon *d, struct function *f);
-	bool stopping, failed;
+	bool stopping, failed, wrong; /* wrong: what it was told, not what happened */
 };
 
 /* Events as Subscribe tells them. @u, @v may be NULL. */

@@ -1,6 +1,7 @@
 #include "daemon/deployment.h"
 
 #include "base/fd.h"
+#include "daemon/calls.h"
 
 #include <stdio.h>
 
@@ -39,7 +40,10 @@ void deployment_fail(struct deployment *p, const struct err *e)
 
 	if (p->call) {
 		p->call->user = NULL;
-		answer_err(p->call, e);
+		if (e->kind == ERR_DENIED && e->code == 0) /* by us, not by the kernel */
+			answer_denied(p->call, e->msg, call_rights(d, p->call)->rule);
+		else
+			answer_err(p->call, e);
 	} else {
 		daemon_event(d, EV_UNDEPLOYED, p->f, NULL, NULL, err_kind_name(e->kind), e->msg);
 	}

@@ -60,6 +60,7 @@ void deploy_opened(struct daemon *d, const struct spawn_opened *m, int *fd)
 	struct deployment *p = deployments;
 	struct prepare_file *f;
 	struct err e = {0};
+	int r;
 
 	(void)d;
 	while (p && p->open_number != m->number)
@@ -69,8 +70,9 @@ void deploy_opened(struct daemon *d, const struct spawn_opened *m, int *fd)
 	f = &p->job.files[p->n_open];
 	p->open_number = 0;
 	if (m->code != 0) {
-		(void)err_set(&e, m->code == ENOENT || m->code == ENOTDIR ? ERR_NOT_FOUND : ERR_DENIED, m->code,
-			      "'%s': %s", f->path, strerrordesc_np(m->code) ?: "?");
+		r = err_set(&e, m->code == ENOENT || m->code == ENOTDIR ? ERR_NOT_FOUND : ERR_DENIED, m->code,
+			    "'%s': %s", f->path, strerrordesc_np(m->code) ?: "?");
+		(void)err_where(&e, r, "%s", f->path);
 		deployment_fail(p, &e);
 		return;
 	}

@@ -29,7 +29,8 @@ static int signal_fd = FD_NONE;
 
 void daemon_complain(const struct err *e)
 {
-	(void)fprintf(stderr, "fsboxd: %s\n", e->msg);
+	(void)fprintf(stderr, "fsboxd: %s%s%s%s%s%s\n", e->where, e->where[0] ? ": " : "", e->msg,
+		      e->hint[0] ? " (" : "", e->hint, e->hint[0] ? ")" : "");
 }
 
 void daemon_event(struct daemon *d, enum event_kind kind, const struct function *f, const struct unit *u,
@@ -287,6 +288,7 @@ static void fail(struct daemon *d, const struct err *e)
 {
 	daemon_complain(e);
 	d->failed = true;
+	d->wrong = e->kind == ERR_SPEC;
 	loop_stop(&d->loop);
 }
 
@@ -355,9 +357,13 @@ static void on_adopted(void *arg)
 	struct daemon *d = arg;
 	struct err e = {0};
 
+	if (d->failed)
+		return;
 	deploy_stored(d);
 	if (open_server(d, &e) < 0)
 		fail(d, &e);
+	else
+		(void)!link_number(d->link, SPAWN_READY, 0);
 }
 
 static void on_made(void *arg, const struct spawn_cell *m, int *fds, size_t n_fds)
@@ -539,5 +545,6 @@ int main(int argc, char **argv)
 	}
 	store_close(&d->store);
 	once_close(&d->once);
-	return d->failed ? EXIT_FAILURE : EXIT_SUCCESS;
+	/* With EXIT_USAGE at the first start fsbox-spawn does not try again. */
+	return !d->failed ? EXIT_SUCCESS : d->wrong ? EXIT_USAGE : EXIT_FAILURE;
 }

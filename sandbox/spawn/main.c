@@ -173,6 +173,7 @@ void spawn_stop(struct spawn *s)
 		return;
 	}
 	s->stopping = true;
+	notify_stopping(s);
 	loop_disarm(&s->loop, &s->restart);
 	arm_end(s);
 	if (fd_valid(s->pidfd)) {
@@ -272,6 +273,7 @@ static int run(struct spawn *s, struct err *e)
 	int r;
 
 	raise_files(s);
+	notify_open(s);
 	s->in = calloc(1, sizeof *s->in);
 	r = s->in ? loop_open(&s->loop, e) : err_oom(e);
 	if (r == 0)
@@ -295,7 +297,8 @@ static int run(struct spawn *s, struct err *e)
 
 int main(int argc, char **argv)
 {
-	static struct spawn s = {.listener = FD_NONE, .signal_fd = FD_NONE, .pidfd = FD_NONE, .pair = FD_NONE};
+	static struct spawn s = {
+		.listener = FD_NONE, .notify = FD_NONE, .signal_fd = FD_NONE, .pidfd = FD_NONE, .pair = FD_NONE};
 	struct err e = {0};
 	int r;
 

@@ -122,6 +122,8 @@ struct spawn {
 	bool made_socket, has_inode;
 	dev_t socket_dev;
 	ino_t socket_ino;
+	int notify; /* socket to the service manager, or FD_NONE */
+	bool notified;
 	/* signals, the end */
 	int signal_fd;
 	struct watch signals;
@@ -164,6 +166,11 @@ void spawn_check_stopped(struct spawn *s);
 /* listen.c */
 NODISCARD int listen_open(struct spawn *s, struct err *e);
 void listen_close(struct spawn *s);
+
+/* notify.c: what a service manager wants to know, sd_notify(3); nothing where there is none. */
+void notify_open(struct spawn *s);
+void notify_ready(struct spawn *s); /* told once */
+void notify_stopping(struct spawn *s);
 
 /* daemon.c: fsboxd as a process. */
 void daemon_start(struct spawn *s);

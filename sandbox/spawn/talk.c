@@ -228,6 +228,9 @@ static int take(struct spawn *s, struct spawn_datagram *d, struct err *e)
 		return cells_end(s, d->number.number, e);
 	case SPAWN_OPEN:
 		return open_ask(s, d, e);
+	case SPAWN_READY:
+		notify_ready(s);
+		return 0;
 	default: /* spawn_check() lets no other one through */
 		return err_set(e, ERR_BUG, EPROTO, "a word for the other side");
 	}

@@ -240,6 +240,7 @@ static const struct {
 	[SPAWN_KILL] = {SPAWN_TO_SPAWN, sizeof(struct spawn_number), 0},
 	[SPAWN_END] = {SPAWN_TO_SPAWN, sizeof(struct spawn_number), 0},
 	[SPAWN_OPEN] = {SPAWN_TO_SPAWN, sizeof(struct spawn_open), 1},
+	[SPAWN_READY] = {SPAWN_TO_SPAWN, sizeof(struct spawn_number), 0},
 	[SPAWN_HELLO] = {SPAWN_TO_DAEMON, sizeof(struct spawn_hello), 0},
 	[SPAWN_ADOPT] = {SPAWN_TO_DAEMON, sizeof(struct spawn_cell), MANY},
 	[SPAWN_ADOPTED] = {SPAWN_TO_DAEMON, sizeof(struct spawn_number), 0},
@@ -275,6 +276,7 @@ static bool fixed_ok(const struct spawn_datagram *d)
 	case SPAWN_ADOPT:
 	case SPAWN_MADE:
 		return cell_ok(d);
+	case SPAWN_READY:
 	case SPAWN_ADOPTED:
 		return d->number.number == 0;
 	case SPAWN_DONE:

@@ -11,7 +11,7 @@
  *
  *   FUNCTION ─► DONE       MAKE ─► MADE | FAILED       LIMITS, SETTLE ─► DONE      OPEN ─► OPENED
  *   END ─► ENDED           a cell whose PID 1 is gone: EXITED, once, after its MADE; it stays until its END
- *   FORGET, NOTE, FUNCTION_NOTE, KILL have no answer; for a cell that is gone they do nothing, as SETTLE and LIMITS, whose
+ *   FORGET, NOTE, FUNCTION_NOTE, KILL, READY have no answer; for a cell that is gone they do nothing, as SETTLE and LIMITS, whose
  *   DONE then has ERR_NOT_FOUND.
  *   END for a cell that is being built: FAILED (ERR_CANCELLED), then ENDED. After FAILED nothing is left of a cell and no
  *   END is needed; one that crossed it is answered all the same. Each END has exactly one ENDED.
@@ -60,6 +60,7 @@ enum spawn_word {
 	SPAWN_KILL,   /* spawn_number */
 	SPAWN_END,    /* spawn_number: kill, wait, remove everything */
 	SPAWN_OPEN,   /* spawn_open */
+	SPAWN_READY,  /* spawn_number, 0: clients are served from now on */
 	/* fsbox-spawn to fsboxd */
 	SPAWN_HELLO = 33, /* spawn_hello */
 	SPAWN_ADOPT,      /* spawn_cell: lives, or ended unheard (exited) */
@@ -77,7 +78,7 @@ struct spawn_head {
 	uint32_t size; /* of the whole datagram */
 };
 
-/* A cell, but a function in FORGET, and nothing in ADOPTED. */
+/* A cell, but a function in FORGET, and nothing in READY and ADOPTED. */
 struct spawn_number {
 	struct spawn_head head;
 	uint64_t number;

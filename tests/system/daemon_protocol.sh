@@ -61,4 +61,30 @@ test_the_pages_tables_are_the_daemons() {
 	END
 	daemon_stop
 }
+
+test_errors_are_of_the_kind_that_says_what_to_do() {
+	echo '{"rules":[{"uid":0,"roots":["'"$EXAMPLES"'"],"policies":["default"],"memoryMb":1000}]}' >"$T/policy"
+	chmod 644 "$T/policy"
+	daemon_start --policy-file "$T/policy" --memory 1000
+	steps "$EXAMPLES" <<-'END'
+		examples = sys.argv[1]
+		spec = {"target": examples + "/hello.so"}
+		e = c.fails("NotFound", "Deploy", name="f", spec={"target": "/no/such/file"})
+		eq(e, {"what": "file", "id": "/no/such/file"})
+		e = c.fails("Denied", "Deploy", name="f", spec={"target": "/usr/bin/env"})
+		eq(e["rule"], "rules[0]")
+		e = c.fails("Denied", "Deploy", name="f", spec={"target": examples + "/hello.so", "policy": "none"})
+		eq(e["rule"], "rules[0]")
+		e = c.fails("InvalidSpec", "Deploy", name="f", spec={"target": "hello.so"})
+		c.call("Deploy", name="f", spec=spec)
+		c.invoke("f")
+		cell = c.cells("f")[0]["id"]
+		e = c.fails("CapacityExhausted", "Update", cell=cell, memoryMb=2000)
+		eq(e["resource"], "memory")
+		c.fails("org.varlink.service.InvalidParameter", "Update", cell=cell, memoryMb=1)
+		c.fails("org.varlink.service.ExpectedMore", "List")
+		c.fails("org.varlink.service.MethodNotFound", "Upgrade")
+	END
+	daemon_stop
+}
 run_tests

@@ -223,6 +223,7 @@ static const struct {
 	{SPAWN_KILL, sizeof(struct spawn_number), SPAWN_TO_SPAWN},
 	{SPAWN_END, sizeof(struct spawn_number), SPAWN_TO_SPAWN},
 	{SPAWN_OPEN, sizeof(struct spawn_open), SPAWN_TO_SPAWN},
+	{SPAWN_READY, sizeof(struct spawn_number), SPAWN_TO_SPAWN},
 	{SPAWN_HELLO, sizeof(struct spawn_hello), SPAWN_TO_DAEMON},
 	{SPAWN_ADOPT, sizeof(struct spawn_cell), SPAWN_TO_DAEMON},
 	{SPAWN_ADOPTED, sizeof(struct spawn_number), SPAWN_TO_DAEMON},
@@ -244,7 +245,7 @@ static struct spawn_datagram *good(size_t i)
 		d->hello.version = SPAWN_VERSION;
 		return d;
 	}
-	if (fixed[i].word != SPAWN_ADOPTED)
+	if (fixed[i].word != SPAWN_ADOPTED && fixed[i].word != SPAWN_READY)
 		d->number.number = 5;
 	switch (fixed[i].word) {
 	case SPAWN_MAKE:
@@ -328,6 +329,7 @@ TEST(fields_out_of_range_are_refused)
 		CHECK_BAD(index_of(numbered[i]), d->number.number = 0);
 	CHECK_BAD(index_of(SPAWN_FORGET), d->number.number = UINT64_C(1) << 32);
 	CHECK_BAD(index_of(SPAWN_ADOPTED), d->number.number = 1);
+	CHECK_BAD(index_of(SPAWN_READY), d->number.number = 1);
 	CHECK_BAD(index_of(SPAWN_MAKE), d->make.note_len = SPAWN_MAX_NOTE + 1);
 	CHECK_BAD(index_of(SPAWN_NOTE), d->note.note_len = UINT32_MAX);
 	CHECK_BAD(index_of(SPAWN_OPEN), d->open.path[0] = 'a');
