@@ -53,7 +53,7 @@ struct invocation {
 	int64_t retry_ms, queue_depth; /* of Busy */
 	bool has_memory;
 	uint64_t max_memory_mb;
-	char *log; /* LOG_TAIL bytes, once there is output */
+	char *log;      /* LOG_TAIL bytes, once there is output */
 	size_t log_len; /* bytes ever put there: the last LOG_TAIL are in the ring */
 	uint32_t init_tries;
 };

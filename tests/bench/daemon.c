@@ -18,6 +18,7 @@
 #include <sys/epoll.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/random.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -204,21 +205,21 @@ static void open_contestant(char *text)
 		load_die(c->name);
 	}
 	c->kind = word[0];
-	c->pause_us = strchr(c->kind, '+') ? (useconds_t)strtoul(strchr(c->kind, '+') + 1, NULL, 10) : 0;
-	c->n_conns = strtoul(word[1], NULL, 10);
+	c->pause_us = strchr(c->kind, '+') ? (useconds_t)load_number(strchr(c->kind, '+') + 1) : 0;
+	c->n_conns = load_number(word[1]);
 	if (c->n_conns < 1 || c->n_conns > MAX_CONNS)
 		load_die("connections");
 	c->conns = load_get(c->n_conns * sizeof *c->conns);
 	c->us = load_get(MAX_SAMPLES / MAX_CONTESTANTS * sizeof *c->us);
 	if (c->kind[0] == 'f') {
 		c->memfd = -1;
-		c->len = strtoul(word[2], NULL, 10);
-		c->back = strtoul(word[3], NULL, 10);
+		c->len = load_number(word[2]);
+		c->back = load_number(word[3]);
 		c->text = load_get(c->len);
 		start_floor(c);
 		return;
 	}
-	make_invoke(c, word[3], word[4] ? strtoul(word[4], NULL, 10) : 2, c->kind[0] == 'm');
+	make_invoke(c, word[3], word[4] ? load_number(word[4]) : 2, c->kind[0] == 'm');
 	for (size_t i = 0; i < c->n_conns; i++)
 		c->conns[i].fd = load_knock(word[2]);
 }
@@ -239,7 +240,12 @@ static void warm_up(struct contestant *c)
 static void shuffle(size_t *order, size_t n)
 {
 	for (size_t i = n; i > 1; i--) {
-		const size_t k = (size_t)rand() % i, was = order[i - 1];
+		size_t k = 0;
+		const size_t was = order[i - 1];
+
+		if (getrandom(&k, sizeof k, 0) != sizeof k)
+			load_die("getrandom");
+		k %= i;
 
 		order[i - 1] = order[k];
 		order[k] = was;
@@ -282,7 +288,7 @@ static int latency(int argc, char **argv)
 		return 2;
 	for (int i = 2; i < argc; i++)
 		open_contestant(argv[i]);
-	in_turns(strtoul(argv[0], NULL, 10), latency_turn, strtoul(argv[1], NULL, 10));
+	in_turns(load_number(argv[0]), latency_turn, load_number(argv[1]));
 	for (struct contestant *c = cs; c < cs + n_cs; c++) {
 		load_sort(c->us, c->n_us);
 		(void)printf(
@@ -336,7 +342,7 @@ static int rate(int argc, char **argv)
 		return 2;
 	for (int i = 2; i < argc; i++)
 		open_contestant(argv[i]);
-	in_turns(strtoul(argv[1], NULL, 10), rate_turn, strtoul(argv[0], NULL, 10));
+	in_turns(load_number(argv[1]), rate_turn, load_number(argv[0]));
 	for (struct contestant *c = cs; c < cs + n_cs; c++)
 		(void)printf("{\"name\":\"%s\",\"calls\":%llu,\"perSecond\":%.0f}\n", c->name,
 			     (unsigned long long)c->calls, (double)c->calls * 1e9 / (double)c->ns);

@@ -89,8 +89,8 @@ static void release(struct load_conn *c)
 
 static int cold(char **argv)
 {
-	const size_t n_conns = strtoul(argv[2], NULL, 10);
-	const uint64_t start = load_now_ns(), end = start + strtoul(argv[3], NULL, 10) * 1000000U;
+	const size_t n_conns = load_number(argv[2]);
+	const uint64_t start = load_now_ns(), end = start + load_number(argv[3]) * 1000000U;
 	const int epoll = epoll_create1(EPOLL_CLOEXEC);
 	struct load_conn *conns = open_conns(argv[0], n_conns, epoll), *ended[64];
 	size_t len, running = n_conns, busy = 0;
@@ -131,7 +131,7 @@ static int cold(char **argv)
 
 static int burst(char **argv)
 {
-	const size_t n_conns = strtoul(argv[2], NULL, 10);
+	const size_t n_conns = load_number(argv[2]);
 	const int epoll = epoll_create1(EPOLL_CLOEXEC);
 	struct load_conn *conns = open_conns(argv[0], n_conns, epoll), *ended[64];
 	size_t len, left = n_conns, refused = 0;
@@ -192,8 +192,8 @@ static struct load_conn *idle_one(struct load_conn *conns, size_t n)
 
 static int offer(char **argv)
 {
-	const size_t n_conns = strtoul(argv[2], NULL, 10);
-	const uint64_t start = load_now_ns(), end = start + strtoul(argv[3], NULL, 10) * 1000000U;
+	const size_t n_conns = load_number(argv[2]);
+	const uint64_t start = load_now_ns(), end = start + load_number(argv[3]) * 1000000U;
 	const double per_s = strtod(argv[4], NULL);
 	const int epoll = epoll_create1(EPOLL_CLOEXEC);
 	struct load_conn *conns = open_conns(argv[0], n_conns, epoll), *ended[64];

@@ -1,5 +1,7 @@
 #include "tests/lib/load.h"
 
+#include "base/str.h"
+
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -25,6 +27,16 @@ void *load_get(size_t n)
 	if (!p)
 		load_die("memory");
 	return p;
+}
+
+uint64_t load_number(const char *word)
+{
+	uint64_t n;
+
+	if (parse_u64(word, 0, UINT64_MAX, &n))
+		return n;
+	errno = EINVAL;
+	load_die(word);
 }
 
 uint64_t load_now_ns(void)

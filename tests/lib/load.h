@@ -20,6 +20,7 @@ extern char load_chunk[LOAD_CHUNK]; /* for one read */
 
 _Noreturn void load_die(const char *what); /* with errno's text */
 void *load_get(size_t n);                  /* zeroed */
+uint64_t load_number(const char *word);    /* dies when it is none */
 uint64_t load_now_ns(void);
 void load_sort(double *x, size_t n);
 double load_part(const double *sorted, size_t n, double p); /* 0.5: the median; 0 of none */

@@ -36,7 +36,8 @@ static void skip_blanks(struct facts *f)
 {
 	while (isspace((unsigned char)*f->at) || *f->at == '#') {
 		if (strncmp(f->at, "# apiLevel ", 11) == 0)
-			f->version = (unsigned)strtoul(f->at + 11, NULL, 10);
+			for (const char *digit = f->at + 11; isdigit((unsigned char)*digit); digit++)
+				f->version = f->version * 10 + (unsigned)(*digit - '0');
 		f->at += *f->at == '#' ? strcspn(f->at, "\n") : 1;
 	}
 }
@@ -107,10 +108,11 @@ static void parse_type(struct facts *f, struct fact *of)
 {
 	static const char *const before[] = {"?", "[]", "[string]"};
 	char type[64] = "", word[64];
+	size_t len = 0;
 
 	for (size_t i = 0; i < 3; i++)
 		if (take(f, before[i]))
-			(void)strcat(type, before[i]);
+			len += (size_t)snprintf(type + len, sizeof type - len, "%s", before[i]);
 	skip_blanks(f);
 	if (*f->at == '(') {
 		(void)snprintf(of->type, sizeof of->type, "%.20s(…)", type);
