@@ -1,7 +1,8 @@
 /* genprotocol [--check] FILE...: keeps docs/protocol.md equal to the table of org.fsbox.Sandbox (sandbox/daemon/methods.c),
  * from which fsboxd dispatches. How files and regions look: tools/regions.h. KIND: interface, methods, errors.
  *
- * genprotocol --text: the interface's text alone, as GetInterfaceDescription gives it, for tests/spec/org.fsbox.Sandbox.varlink. */
+ * genprotocol --text: the interface's text alone, as GetInterfaceDescription gives it, for
+ * tests/spec/org.fsbox.Sandbox.varlink. */
 #include "base/mem.h"
 #include "daemon/methods.h"
 

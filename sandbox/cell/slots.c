@@ -58,7 +58,8 @@ int slot_take(int slots, unsigned max, unsigned char *held, struct err *e)
 	for (int slot = 0; slot < (int)max; slot++) {
 		int r;
 
-		/* The kernel lets us lock again what we have locked, and to unlock it then would give away a living cell. */
+		/* The kernel lets us lock again what we have locked, and to unlock it then would give away a living
+		 * cell. */
 		if (held && held[slot])
 			continue;
 		r = lock_byte(slots, slot, F_WRLCK);

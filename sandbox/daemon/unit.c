@@ -15,9 +15,9 @@ struct note {
 	uint64_t lease_ns;
 	char lease[LEASE_BYTES + 7]; /* "" without */
 };
-/* Between calls a cell does not run (Lambda's rule). Not at once: freezing and thawing takes a third of the time that a call
- * takes, and where calls follow one another both would be for nothing. What a function leaves running after its answer has so
- * much longer to run. */
+/* Between calls a cell does not run (Lambda's rule). Not at once: freezing and thawing takes a third of the time that a
+ * call takes, and where calls follow one another both would be for nothing. What a function leaves running after its
+ * answer has so much longer to run. */
 #define FREEZE_AFTER_NS (2 * NS_PER_MS)
 
 enum { NOTE_MAGIC = 0x66736231 };

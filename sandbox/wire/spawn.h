@@ -11,8 +11,8 @@
  *
  *   FUNCTION ─► DONE       MAKE ─► MADE | FAILED       LIMITS, SETTLE ─► DONE      OPEN ─► OPENED
  *   END ─► ENDED           a cell whose PID 1 is gone: EXITED, once, after its MADE; it stays until its END
- *   FORGET, NOTE, FUNCTION_NOTE, KILL, READY have no answer; for a cell that is gone they do nothing, as SETTLE and LIMITS, whose
- *   DONE then has ERR_NOT_FOUND.
+ *   FORGET, NOTE, FUNCTION_NOTE, KILL, READY have no answer; for a cell that is gone they do nothing, as SETTLE and
+ *   LIMITS, whose DONE then has ERR_NOT_FOUND.
  *   END for a cell that is being built: FAILED (ERR_CANCELLED), then ENDED. After FAILED nothing is left of a cell and no
  *   END is needed; one that crossed it is answered all the same. Each END has exactly one ENDED.
  *

@@ -1,4 +1,5 @@
-/* Warm calls of fsboxd beside their floor (tests/lib/load.h). Prints JSON, one object to a line; tests/bench/daemon.py starts the daemons and makes tables of it.
+/* Warm calls of fsboxd beside their floor (tests/lib/load.h). Prints JSON, one object to a line; tests/bench/daemon.py
+ * starts the daemons and makes tables of it.
  *
  *     daemon latency ROUNDS CALLS CONTESTANT...   in turns, CALLS each in every round: µs
  *     daemon rate MS ROUNDS CONTESTANT...         in turns, for MS each in every round: calls/s
@@ -6,7 +7,7 @@
  * A contestant is NAME=floor,CONNS,OUT,BACK or NAME=invoke,CONNS,SOCKET,FUNCTION,BYTES or NAME=memfd,CONNS,...; floor+4000,
  * invoke+4000: with a pause of 4000 us before each call, in which the cell is frozen (latency only). The floor is a
  * ping over two Unix sockets: this process, a broker, a worker that answers, with OUT bytes there and BACK bytes back. With
- * one connection the broker reads and writes in turn; with more it sleeps in epoll_wait(2), and there is a worker for each. */
+ * one connection the broker reads and writes in turn; with more it sleeps in epoll_wait(2), and each has a worker. */
 #include "tests/lib/load.h"
 
 #include <errno.h>

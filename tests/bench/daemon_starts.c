@@ -1,5 +1,5 @@
-/* Cold starts of fsboxd's cells, and calls beyond what it can take (tests/lib/load.h). Prints JSON; tests/bench/daemon.py starts the
- * daemons and makes tables of it.
+/* Cold starts of fsboxd's cells, and calls beyond what it can take (tests/lib/load.h). Prints JSON;
+ * tests/bench/daemon.py starts the daemons and makes tables of it.
  *
  *     daemon_starts cold SOCKET FUNCTION CONNS MS   each connection: Acquire, Release without reuse, again and again
  *     daemon_starts burst SOCKET FUNCTION N         N connections that Acquire at once

@@ -33,9 +33,9 @@ static bool is_of_host(const char *stage)
 static bool start(struct spawn_peer *p, const char *fault)
 {
 	(void)setenv("FSBOX_FAULT", fault, 1);
-	bool ok = peer_start(p, NULL);
+	bool ok = spawned_start(p, NULL);
 	(void)unsetenv("FSBOX_FAULT");
-	return ok && peer_hello(p) && peer_function(p, 1, "echo");
+	return ok && spawned_hello(p) && spawned_function(p, 1, "echo");
 }
 
 TEST(a_stage_that_fails_is_told_and_leaves_nothing)
@@ -49,17 +49,17 @@ TEST(a_stage_that_fails_is_told_and_leaves_nothing)
 			if (!start(&p, *stage))
 				return;
 			for (uint64_t i = 1; i <= 3; i++)
-				peer_make(&p, i, 1, "");
-			for (int i = 0; i < 3 && peer_expect(&p, SPAWN_FAILED); i++) {
+				spawned_make(&p, i, 1, "");
+			for (int i = 0; i < 3 && spawned_expect(&p, SPAWN_FAILED); i++) {
 				CHECK_STREQ(p.d->done.err.stage, *stage);
 				CHECK(strstr(p.d->done.err.msg, "injected fault"));
 			}
-			peer_number(&p, SPAWN_END, 2); /* it crossed the failure */
-			if (peer_expect(&p, SPAWN_ENDED))
+			spawned_number(&p, SPAWN_END, 2); /* it crossed the failure */
+			if (spawned_expect(&p, SPAWN_ENDED))
 				CHECK_EQ(p.d->exit.err.kind, ERR_NONE);
-			CHECK_EQ(peer_stop(&p), 0);
+			CHECK_EQ(spawned_stop(&p), 0);
 		}
-		peer_check_clean();
+		spawned_check_clean();
 	}
 }
 
@@ -76,12 +76,12 @@ TEST(a_child_that_dies_in_a_stage_is_told_and_leaves_nothing)
 
 			if (!start(&p, fault))
 				return;
-			peer_make(&p, 1, 1, "");
-			if (peer_expect(&p, SPAWN_FAILED))
+			spawned_make(&p, 1, 1, "");
+			if (spawned_expect(&p, SPAWN_FAILED))
 				CHECK_NE(p.d->done.err.kind, ERR_NONE);
-			CHECK_EQ(peer_stop(&p), 0);
+			CHECK_EQ(spawned_stop(&p), 0);
 		}
-		peer_check_clean();
+		spawned_check_clean();
 	}
 }
 
@@ -100,15 +100,15 @@ TEST(after_fsbox_spawn_died_in_a_stage_the_next_start_removes_the_rest)
 
 			if (!start(&p, fault))
 				return;
-			peer_make(&p, 1, 1, "");
+			spawned_make(&p, 1, 1, "");
 			CHECK_EQ(waitpid(p.pid, &status, 0), p.pid);
 			p.pid = -1;
 			CHECK(WIFEXITED(status) && WEXITSTATUS(status) == 99);
 			if (!start(&q, "none"))
 				return;
-			peer_check_swept();
-			CHECK_EQ(peer_stop(&q), 0);
+			spawned_check_swept();
+			CHECK_EQ(spawned_stop(&q), 0);
 		}
-		peer_check_clean();
+		spawned_check_clean();
 	}
 }

@@ -244,19 +244,19 @@ static void check_left(bool all)
 	buf_done(&left);
 }
 
-void peer_check_clean(void)
+void spawned_check_clean(void)
 {
 	check_left(true);
 }
 
-void peer_check_swept(void)
+void spawned_check_swept(void)
 {
 	check_left(false);
 }
 
 /* ---- Starting and ending ---- */
 
-static void run_spawn(const struct spawn_peer *p, const struct peer_options *o)
+static void run_spawn(const struct spawn_peer *p, const struct spawned_options *o)
 {
 	char uid[16], gid[16], self[512], state[96], control[96];
 	const char *argv[48] = {chan_peer_built("fsbox-spawn")};
@@ -298,9 +298,9 @@ static void run_spawn(const struct spawn_peer *p, const struct peer_options *o)
 	_exit(127);
 }
 
-bool peer_start(struct spawn_peer *p, const struct peer_options *o)
+bool spawned_start(struct spawn_peer *p, const struct spawned_options *o)
 {
-	static const struct peer_options plain;
+	static const struct spawned_options plain;
 	struct sockaddr_un at = {.sun_family = AF_UNIX};
 
 	o = o ? o : &plain;
@@ -319,10 +319,10 @@ bool peer_start(struct spawn_peer *p, const struct peer_options *o)
 	p->pid = fork();
 	if (p->pid == 0)
 		run_spawn(p, o);
-	return CHECK(p->pid > 0) && peer_accept(p);
+	return CHECK(p->pid > 0) && spawned_accept(p);
 }
 
-bool peer_accept(struct spawn_peer *p)
+bool spawned_accept(struct spawn_peer *p)
 {
 	struct pollfd ready = {.fd = p->control, .events = POLLIN};
 	struct ucred who;
@@ -355,7 +355,7 @@ bool peer_accept(struct spawn_peer *p)
 	return true;
 }
 
-void peer_kill_daemon(struct spawn_peer *p)
+void spawned_kill_daemon(struct spawn_peer *p)
 {
 	CHECK_EQ(kill(p->daemon, SIGKILL), 0);
 	fd_closep(&p->pair);
@@ -380,7 +380,7 @@ static int wait_for(pid_t pid)
 	return status;
 }
 
-int peer_stop(struct spawn_peer *p)
+int spawned_stop(struct spawn_peer *p)
 {
 	int status;
 
@@ -390,12 +390,12 @@ int peer_stop(struct spawn_peer *p)
 	return status;
 }
 
-void peer_done(struct spawn_peer *p)
+void spawned_done(struct spawn_peer *p)
 {
 	AUTO_FD int tmp = open("/tmp", O_PATH | O_DIRECTORY | O_CLOEXEC);
 
 	if (p->pid > 0)
-		(void)peer_stop(p);
+		(void)spawned_stop(p);
 	if (p->d)
 		spawn_drop(p->d);
 	free(p->d);
@@ -409,7 +409,7 @@ void peer_done(struct spawn_peer *p)
 
 /* ---- Datagrams ---- */
 
-int peer_next(struct spawn_peer *p)
+int spawned_next(struct spawn_peer *p)
 {
 	struct pollfd ready = {.fd = p->pair, .events = POLLIN};
 	struct err e = {0};
@@ -424,9 +424,9 @@ int peer_next(struct spawn_peer *p)
 	return r == 0 ? 0 : -1;
 }
 
-bool peer_expect(struct spawn_peer *p, enum spawn_word word)
+bool spawned_expect(struct spawn_peer *p, enum spawn_word word)
 {
-	const int got = peer_next(p);
+	const int got = spawned_next(p);
 
 	if (got != (int)word && (got == SPAWN_FAILED || got == SPAWN_DONE))
 		tap_note("%s (stage %s)", p->d->done.err.msg, p->d->done.err.stage);
@@ -445,9 +445,9 @@ static uint64_t number_of(const struct spawn_datagram *d)
 	}
 }
 
-bool peer_await(struct spawn_peer *p, enum spawn_word word, uint64_t number)
+bool spawned_await(struct spawn_peer *p, enum spawn_word word, uint64_t number)
 {
-	for (int got; (got = peer_next(p)) > 0;) {
+	for (int got; (got = spawned_next(p)) > 0;) {
 		if (got == (int)word && (number == 0 || number_of(p->d) == number))
 			return true;
 		if (got == SPAWN_FAILED)
@@ -457,10 +457,10 @@ bool peer_await(struct spawn_peer *p, enum spawn_word word, uint64_t number)
 	return CHECK(!"the datagram came");
 }
 
-bool peer_hello(struct spawn_peer *p)
+bool spawned_hello(struct spawn_peer *p)
 {
-	return peer_expect(p, SPAWN_HELLO) && CHECK_EQ(p->d->hello.cells, 0) && CHECK_EQ(p->d->hello.functions, 0) &&
-	       peer_expect(p, SPAWN_ADOPTED);
+	return spawned_expect(p, SPAWN_HELLO) && CHECK_EQ(p->d->hello.cells, 0) && CHECK_EQ(p->d->hello.functions, 0) &&
+	       spawned_expect(p, SPAWN_ADOPTED);
 }
 
 static void send_with(struct spawn_peer *p, const void *msg, const int *fds, size_t n)
@@ -473,21 +473,21 @@ static void send_with(struct spawn_peer *p, const void *msg, const int *fds, siz
 	CHECK_EQ(r, 0);
 }
 
-void peer_send(struct spawn_peer *p, const void *msg)
+void spawned_send(struct spawn_peer *p, const void *msg)
 {
 	send_with(p, msg, NULL, 0);
 }
 
-void peer_number(struct spawn_peer *p, enum spawn_word word, uint64_t number)
+void spawned_number(struct spawn_peer *p, enum spawn_word word, uint64_t number)
 {
 	struct spawn_number m;
 
 	spawn_begin(&m, word, sizeof m);
 	m.number = number;
-	peer_send(p, &m);
+	spawned_send(p, &m);
 }
 
-void peer_make(struct spawn_peer *p, uint64_t cell, uint32_t function, const char *note)
+void spawned_make(struct spawn_peer *p, uint64_t cell, uint32_t function, const char *note)
 {
 	struct spawn_make m;
 
@@ -496,10 +496,10 @@ void peer_make(struct spawn_peer *p, uint64_t cell, uint32_t function, const cha
 	m.function = function;
 	m.note_len = (uint32_t)strlen(note);
 	memcpy(m.note, note, m.note_len);
-	peer_send(p, &m);
+	spawned_send(p, &m);
 }
 
-int peer_memfd(const void *data, size_t len)
+int spawned_memfd(const void *data, size_t len)
 {
 	int fd = memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
@@ -508,7 +508,7 @@ int peer_memfd(const void *data, size_t len)
 	return fd;
 }
 
-void peer_describe(struct spawn_peer *p, uint32_t number, const char *name)
+void spawned_describe(struct spawn_peer *p, uint32_t number, const char *name)
 {
 	struct spawn_function *f = &p->d->function;
 	char path[128], file[80];
@@ -528,20 +528,20 @@ void peer_describe(struct spawn_peer *p, uint32_t number, const char *name)
 	CHECK(spawn_put_text(p->d, &f->code_name, file));
 	p->d->fds[p->d->n_fds++] = open(chan_peer_built(path), O_RDONLY | O_CLOEXEC);
 	CHECK(filter_builtin("default", &filter));
-	p->d->fds[p->d->n_fds++] = peer_memfd(filter.insns, filter.len * sizeof *filter.insns);
+	p->d->fds[p->d->n_fds++] = spawned_memfd(filter.insns, filter.len * sizeof *filter.insns);
 }
 
-void peer_define(struct spawn_peer *p)
+void spawned_define(struct spawn_peer *p)
 {
 	send_with(p, p->d->bytes, p->d->fds, p->d->n_fds);
 	spawn_drop(p->d);
 }
 
-bool peer_function(struct spawn_peer *p, uint32_t number, const char *name)
+bool spawned_function(struct spawn_peer *p, uint32_t number, const char *name)
 {
-	peer_describe(p, number, name);
-	peer_define(p);
-	if (!peer_expect(p, SPAWN_DONE))
+	spawned_describe(p, number, name);
+	spawned_define(p);
+	if (!spawned_expect(p, SPAWN_DONE))
 		return false;
 	if (p->d->done.err.kind != ERR_NONE)
 		tap_note("%s", p->d->done.err.msg);
@@ -550,7 +550,7 @@ bool peer_function(struct spawn_peer *p, uint32_t number, const char *name)
 
 /* ---- Cells ---- */
 
-void peer_talk(struct spawn_peer *p, struct chan_peer *ret, int *ret_pidfd)
+void spawned_talk(struct spawn_peer *p, struct chan_peer *ret, int *ret_pidfd)
 {
 	struct spawn_datagram *d = p->d;
 
@@ -563,14 +563,14 @@ void peer_talk(struct spawn_peer *p, struct chan_peer *ret, int *ret_pidfd)
 	spawn_drop(d);
 }
 
-bool peer_ready(struct chan_peer *c)
+bool spawned_ready(struct chan_peer *c)
 {
 	struct chan_peer_frame f;
 
 	return CHECK_EQ(chan_peer_next(c, &f), 1) && CHECK_EQ(f.head.type, CHAN_READY);
 }
 
-bool peer_call(struct chan_peer *c, uint64_t number, const char *event, const char *answer)
+bool spawned_call(struct chan_peer *c, uint64_t number, const char *event, const char *answer)
 {
 	struct chan_peer_frame f;
 

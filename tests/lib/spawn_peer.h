@@ -22,11 +22,11 @@ struct spawn_peer {
 	char status[8192];        /* of the player, as /proc has it, then its descriptors and RLIMIT_NOFILE */
 	struct spawn_datagram *d; /* the last that came */
 };
-#define SPAWN_PEER(name)                                               \
-	__attribute__((cleanup(peer_done))) struct spawn_peer name = { \
+#define SPAWN_PEER(name)                                                  \
+	__attribute__((cleanup(spawned_done))) struct spawn_peer name = { \
 		.pid = -1, .daemon = -1, .control = -1, .link = -1, .pair = -1, .listener = -1}
 
-struct peer_options {
+struct spawned_options {
 	uid_t uid;                /* fsbox-spawn itself; 0: root */
 	uint64_t files;           /* its RLIMIT_NOFILE; 0: as it is */
 	const char *const *extra; /* options of it; ends with NULL; may be NULL */
@@ -37,44 +37,44 @@ struct peer_options {
 
 /* Waits up to three seconds until no process is there but the test, no cgroup, nothing in the state directory but what
  * stays on purpose, and as many descriptors as at the start. */
-void peer_check_clean(void);
+void spawned_check_clean(void);
 /* The same for what a fsbox-spawn that runs has to remove: cgroups and records of cells. */
-void peer_check_swept(void);
+void spawned_check_swept(void);
 
 /* Starts fsbox-spawn and takes its first player; no datagram has been read. */
-bool peer_start(struct spawn_peer *p, const struct peer_options *o);
+bool spawned_start(struct spawn_peer *p, const struct spawned_options *o);
 /* Takes the next player: after the last one died. */
-bool peer_accept(struct spawn_peer *p);
+bool spawned_accept(struct spawn_peer *p);
 /* Kills the player, and closes what we have of it. */
-void peer_kill_daemon(struct spawn_peer *p);
+void spawned_kill_daemon(struct spawn_peer *p);
 /* SIGTERM to fsbox-spawn; its wait status. */
-int peer_stop(struct spawn_peer *p);
+int spawned_stop(struct spawn_peer *p);
 /* Kills what is left and removes the directory. */
-void peer_done(struct spawn_peer *p);
+void spawned_done(struct spawn_peer *p);
 
 /* The next datagram is p->d: its word; 0 at the end, -1 when none comes. */
-int peer_next(struct spawn_peer *p);
-bool peer_expect(struct spawn_peer *p, enum spawn_word word);
+int spawned_next(struct spawn_peer *p);
+bool spawned_expect(struct spawn_peer *p, enum spawn_word word);
 /* Reads until one comes with this word; @number 0 is any. */
-bool peer_await(struct spawn_peer *p, enum spawn_word word, uint64_t number);
+bool spawned_await(struct spawn_peer *p, enum spawn_word word, uint64_t number);
 /* HELLO and all that follows up to ADOPTED, which have to be nothing. */
-bool peer_hello(struct spawn_peer *p);
+bool spawned_hello(struct spawn_peer *p);
 
-void peer_send(struct spawn_peer *p, const void *msg);
-void peer_number(struct spawn_peer *p, enum spawn_word word, uint64_t number);
-void peer_make(struct spawn_peer *p, uint64_t cell, uint32_t function, const char *note);
+void spawned_send(struct spawn_peer *p, const void *msg);
+void spawned_number(struct spawn_peer *p, enum spawn_word word, uint64_t number);
+void spawned_make(struct spawn_peer *p, uint64_t cell, uint32_t function, const char *note);
 
 /* A FUNCTION for a native object in tests/functions, 128 MB, policy default, in p->d, not sent. */
-void peer_describe(struct spawn_peer *p, uint32_t number, const char *name);
+void spawned_describe(struct spawn_peer *p, uint32_t number, const char *name);
 /* Sends p->d with its descriptors and drops them. */
-void peer_define(struct spawn_peer *p);
+void spawned_define(struct spawn_peer *p);
 /* The whole with its DONE. */
-bool peer_function(struct spawn_peer *p, uint32_t number, const char *name);
+bool spawned_function(struct spawn_peer *p, uint32_t number, const char *name);
 /* A memfd with these bytes, sealed. */
-int peer_memfd(const void *data, size_t len);
+int spawned_memfd(const void *data, size_t len);
 
 /* The channel of the cell in p->d (MADE, ADOPT), whose descriptors are taken or closed. *ret_pidfd may be NULL. */
-void peer_talk(struct spawn_peer *p, struct chan_peer *ret, int *ret_pidfd);
+void spawned_talk(struct spawn_peer *p, struct chan_peer *ret, int *ret_pidfd);
 /* READY, a call, its answer. */
-bool peer_call(struct chan_peer *c, uint64_t number, const char *event, const char *answer);
-bool peer_ready(struct chan_peer *c);
+bool spawned_call(struct chan_peer *c, uint64_t number, const char *event, const char *answer);
+bool spawned_ready(struct chan_peer *c);

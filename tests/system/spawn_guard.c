@@ -20,9 +20,9 @@
 
 enum { CLIENT = 12345, CLIENT_GROUP = 44444 };
 
-static bool start(struct spawn_peer *p, const struct peer_options *o)
+static bool start(struct spawn_peer *p, const struct spawned_options *o)
 {
-	return peer_start(p, o) && peer_hello(p);
+	return spawned_start(p, o) && spawned_hello(p);
 }
 
 /* ---- OPEN ---- */
@@ -61,7 +61,7 @@ static int open_as(struct spawn_peer *p, int connection, const char *path, uint3
 	m.directory = directory;
 	m.path_len = (uint32_t)snprintf(m.path, sizeof m.path, "%s", path);
 	CHECK_EQ(spawn_send(p->pair, &m, &connection, 1), 0);
-	if (!peer_expect(p, SPAWN_OPENED))
+	if (!spawned_expect(p, SPAWN_OPENED))
 		return -1;
 	CHECK_EQ(p->d->opened.number, m.number);
 	return p->d->opened.code;
@@ -144,9 +144,9 @@ TEST(a_path_is_opened_with_the_clients_own_rights)
 		check_text(&p, "secret");
 		/* root without capabilities */
 		CHECK_EQ(open_as(&p, root, in(&p, "of_client"), 0), EACCES);
-		CHECK_EQ(peer_stop(&p), 0);
+		CHECK_EQ(spawned_stop(&p), 0);
 	}
-	peer_check_clean();
+	spawned_check_clean();
 }
 
 TEST(only_files_and_directories_are_opened_as_they_were_asked_for)
@@ -220,7 +220,7 @@ TEST(many_paths_are_opened_side_by_side)
 	m.path_len = (uint32_t)snprintf(m.path, sizeof m.path, "%s", in(&p, "of_all"));
 	for (m.number = 1; m.number <= 60; m.number++)
 		CHECK_EQ(spawn_send(p.pair, &m, &one, 1), 0);
-	for (int i = 0; i < 60 && peer_expect(&p, SPAWN_OPENED); i++) {
+	for (int i = 0; i < 60 && spawned_expect(&p, SPAWN_OPENED); i++) {
 		CHECK_EQ(p.d->opened.code, 0);
 		seen |= UINT64_C(1) << p.d->opened.number;
 	}
@@ -251,20 +251,20 @@ static void breach(struct spawn_peer *p, int which)
 	case 2: /* a word of the other side */
 		spawn_begin(&hello, SPAWN_HELLO, sizeof hello);
 		hello.version = SPAWN_VERSION;
-		peer_send(p, &hello);
+		spawned_send(p, &hello);
 		return;
 	case 3: /* numbers that were */
-		peer_make(p, 1, 1, "");
+		spawned_make(p, 1, 1, "");
 		return;
 	case 4:
-		peer_describe(p, 1, "echo");
-		peer_define(p);
+		spawned_describe(p, 1, "echo");
+		spawned_define(p);
 		return;
 	case 5: /* numbers that never were */
-		peer_number(p, SPAWN_END, 1000);
+		spawned_number(p, SPAWN_END, 1000);
 		return;
 	case 6:
-		peer_number(p, SPAWN_FORGET, 1000);
+		spawned_number(p, SPAWN_FORGET, 1000);
 		return;
 	default: /* descriptors that nobody asked for */
 		for (size_t i = 0; i < SPAWN_MAX_FDS; i++)
@@ -281,27 +281,27 @@ static void break_protocol(int from, int to)
 	SPAWN_PEER(p);
 	AUTO_PEER struct chan_peer c = {.pid = -1, .in = -1, .out = -1, .log = -1};
 
-	if (!start(&p, NULL) || !peer_function(&p, 1, "echo"))
+	if (!start(&p, NULL) || !spawned_function(&p, 1, "echo"))
 		return;
-	peer_make(&p, 1, 1, "");
-	if (!peer_await(&p, SPAWN_MADE, 1))
+	spawned_make(&p, 1, 1, "");
+	if (!spawned_await(&p, SPAWN_MADE, 1))
 		return;
-	peer_talk(&p, &c, NULL);
-	if (!peer_ready(&c))
+	spawned_talk(&p, &c, NULL);
+	if (!spawned_ready(&c))
 		return;
 	for (int i = from; i < to; i++) {
 		const pid_t was = p.daemon;
 
 		breach(&p, i);
-		if (!peer_accept(&p) || !peer_await(&p, SPAWN_ADOPT, 1) || !peer_expect(&p, SPAWN_ADOPTED)) {
+		if (!spawned_accept(&p) || !spawned_await(&p, SPAWN_ADOPT, 1) || !spawned_expect(&p, SPAWN_ADOPTED)) {
 			tap_note("breach %d", i);
 			return;
 		}
 		CHECK_NE(p.daemon, was);
 		CHECK_EQ(kill(was, 0), -1);
 	}
-	CHECK(peer_call(&c, 1, "still", "still"));
-	CHECK_EQ(peer_stop(&p), 0);
+	CHECK(spawned_call(&c, 1, "still", "still"));
+	CHECK_EQ(spawned_stop(&p), 0);
 }
 
 TEST(who_breaks_the_protocol_is_ended_and_the_cells_stay)
@@ -310,15 +310,15 @@ TEST(who_breaks_the_protocol_is_ended_and_the_cells_stay)
 		SKIP("needs root");
 	break_protocol(0, 4);
 	break_protocol(4, 8);
-	peer_check_clean();
+	spawned_check_clean();
 }
 
 /* ---- Functions that are none ---- */
 
 static enum err_kind defined(struct spawn_peer *p)
 {
-	peer_define(p);
-	return peer_expect(p, SPAWN_DONE) ? p->d->done.err.kind : ERR_KIND_COUNT;
+	spawned_define(p);
+	return spawned_expect(p, SPAWN_DONE) ? p->d->done.err.kind : ERR_KIND_COUNT;
 }
 
 static void replace(struct spawn_peer *p, size_t i, int fd)
@@ -346,48 +346,48 @@ TEST(functions_beyond_what_is_possible_are_refused)
 		SKIP("needs root");
 	if (!start(&p, NULL))
 		return;
-	peer_describe(&p, ++n, "echo");
+	spawned_describe(&p, ++n, "echo");
 	p.d->function.memory_bytes = UINT64_C(1) << 50;
 	CHECK_EQ(defined(&p), ERR_SPEC);
-	peer_describe(&p, ++n, "echo");
+	spawned_describe(&p, ++n, "echo");
 	p.d->function.memory_bytes = 4096;
 	CHECK_EQ(defined(&p), ERR_SPEC);
-	peer_describe(&p, ++n, "echo");
+	spawned_describe(&p, ++n, "echo");
 	p.d->function.pids = UINT32_MAX;
 	CHECK_EQ(defined(&p), ERR_SPEC);
-	peer_describe(&p, ++n, "echo");
+	spawned_describe(&p, ++n, "echo");
 	p.d->function.tmp_bytes = 0;
 	CHECK_EQ(defined(&p), ERR_SPEC);
-	peer_describe(&p, ++n, "echo");
+	spawned_describe(&p, ++n, "echo");
 	p.d->function.flags |= SPAWN_NO_LIMITS;
 	CHECK_EQ(defined(&p), ERR_DENIED);
-	peer_describe(&p, ++n, "echo");
+	spawned_describe(&p, ++n, "echo");
 	CHECK(spawn_put_list(p.d, &p.d->function.env, "AWS_LAMBDA_FUNCTION_NAME=x"));
 	CHECK_EQ(defined(&p), ERR_SPEC);
 	/* what the descriptors are */
-	peer_describe(&p, ++n, "echo");
+	spawned_describe(&p, ++n, "echo");
 	replace(&p, 0, open("/etc/shadow", O_PATH | O_CLOEXEC));
 	CHECK_EQ(defined(&p), ERR_SPEC);
-	peer_describe(&p, ++n, "echo");
+	spawned_describe(&p, ++n, "echo");
 	replace(&p, 0, open("/tmp", O_RDONLY | O_CLOEXEC));
 	CHECK_EQ(defined(&p), ERR_SPEC);
-	peer_describe(&p, ++n, "echo");
+	spawned_describe(&p, ++n, "echo");
 	replace(&p, 1, unsealed());
 	CHECK_EQ(defined(&p), ERR_SPEC);
-	peer_describe(&p, ++n, "echo");
-	replace(&p, 1, peer_memfd(eight, 7));
+	spawned_describe(&p, ++n, "echo");
+	replace(&p, 1, spawned_memfd(eight, 7));
 	CHECK_EQ(defined(&p), ERR_SPEC);
-	peer_describe(&p, ++n, "echo");
+	spawned_describe(&p, ++n, "echo");
 	replace(&p, 1, open("/etc/passwd", O_RDONLY | O_CLOEXEC));
 	CHECK_EQ(defined(&p), ERR_SPEC);
 	/* a secret that could only be looked at */
-	peer_describe(&p, ++n, "echo");
+	spawned_describe(&p, ++n, "echo");
 	CHECK(spawn_put_list(p.d, &p.d->function.secrets, "token"));
 	p.d->fds[2] = p.d->fds[1];
 	p.d->fds[1] = open("/etc/shadow", O_PATH | O_CLOEXEC);
 	p.d->n_fds++;
 	CHECK_EQ(defined(&p), ERR_SPEC);
-	CHECK(peer_function(&p, ++n, "echo"));
+	CHECK(spawned_function(&p, ++n, "echo"));
 }
 
 TEST(code_that_others_may_not_read_is_refused_at_the_cell)
@@ -399,11 +399,11 @@ TEST(code_that_others_may_not_read_is_refused_at_the_cell)
 	if (!start(&p, NULL))
 		return;
 	make_files(&p);
-	peer_describe(&p, 1, "echo");
+	spawned_describe(&p, 1, "echo");
 	replace(&p, 0, open(in(&p, "of_root"), O_RDONLY | O_CLOEXEC));
 	CHECK_EQ(defined(&p), ERR_NONE);
-	peer_make(&p, 1, 1, "");
-	if (!peer_expect(&p, SPAWN_FAILED))
+	spawned_make(&p, 1, 1, "");
+	if (!spawned_expect(&p, SPAWN_FAILED))
 		return;
 	CHECK_EQ(p.d->done.err.kind, ERR_DENIED);
 	CHECK_STREQ(p.d->done.err.stage, "plan");
@@ -436,7 +436,7 @@ TEST(layers_and_secrets_come_by_descriptors)
 		make_file(path, "both", i ? "two" : "one", 0644, 0, 0);
 	}
 	make_file(p.dir, "token", "of 2026", 0600, 0, 0);
-	peer_describe(&p, 1, "read_file");
+	spawned_describe(&p, 1, "read_file");
 	filter = p.d->fds[1];
 	p.d->function.n_layers = 2;
 	CHECK(spawn_put_list(p.d, &p.d->function.secrets, "token"));
@@ -444,22 +444,22 @@ TEST(layers_and_secrets_come_by_descriptors)
 	p.d->fds[1] = open_dir(in(&p, "layer0"));
 	p.d->fds[2] = open_dir(in(&p, "layer1"));
 	p.d->fds[3] = open(in(&p, "token"), O_RDONLY | O_CLOEXEC);
-	p.d->fds[4] = peer_memfd("in memory", 9);
+	p.d->fds[4] = spawned_memfd("in memory", 9);
 	p.d->fds[5] = filter;
 	p.d->n_fds = 6;
 	CHECK_EQ(defined(&p), ERR_NONE);
-	peer_make(&p, 1, 1, "");
-	if (!peer_await(&p, SPAWN_MADE, 1))
+	spawned_make(&p, 1, 1, "");
+	if (!spawned_await(&p, SPAWN_MADE, 1))
 		return;
-	peer_talk(&p, &c, NULL);
-	if (!peer_ready(&c))
+	spawned_talk(&p, &c, NULL);
+	if (!spawned_ready(&c))
 		return;
-	CHECK(peer_call(&c, 1, "/opt/first", "one"));
-	CHECK(peer_call(&c, 2, "/opt/second", "two"));
-	CHECK(peer_call(&c, 3, "/opt/both", "two"));
-	CHECK(peer_call(&c, 4, "/run/secrets/token", "of 2026"));
-	CHECK(peer_call(&c, 5, "/run/secrets/kept", "in memory"));
-	CHECK(peer_call(&c, 6, "/etc/shadow", "ENOENT"));
+	CHECK(spawned_call(&c, 1, "/opt/first", "one"));
+	CHECK(spawned_call(&c, 2, "/opt/second", "two"));
+	CHECK(spawned_call(&c, 3, "/opt/both", "two"));
+	CHECK(spawned_call(&c, 4, "/run/secrets/token", "of 2026"));
+	CHECK(spawned_call(&c, 5, "/run/secrets/kept", "in memory"));
+	CHECK(spawned_call(&c, 6, "/etc/shadow", "ENOENT"));
 }
 
 /* ---- Limits ---- */
@@ -471,40 +471,40 @@ TEST(limits_change_while_a_cell_runs)
 
 	if (geteuid() != 0)
 		SKIP("needs root");
-	if (!start(&p, NULL) || !peer_function(&p, 1, "echo"))
+	if (!start(&p, NULL) || !spawned_function(&p, 1, "echo"))
 		return;
-	peer_make(&p, 1, 1, "");
-	if (!peer_await(&p, SPAWN_MADE, 1))
+	spawned_make(&p, 1, 1, "");
+	if (!spawned_await(&p, SPAWN_MADE, 1))
 		return;
 	spawn_begin(&m, SPAWN_LIMITS, sizeof m);
 	m.cell = 1;
 	m.memory_bytes = 256 << 20;
 	m.pids = 32;
-	peer_send(&p, &m);
-	if (peer_expect(&p, SPAWN_DONE))
+	spawned_send(&p, &m);
+	if (spawned_expect(&p, SPAWN_DONE))
 		CHECK_EQ(p.d->done.err.kind, ERR_NONE);
 	m.memory_bytes = UINT64_C(1) << 60;
-	peer_send(&p, &m);
-	if (peer_expect(&p, SPAWN_DONE))
+	spawned_send(&p, &m);
+	if (spawned_expect(&p, SPAWN_DONE))
 		CHECK_EQ(p.d->done.err.kind, ERR_SPEC);
-	peer_kill_daemon(&p);
-	if (!peer_accept(&p) || !peer_await(&p, SPAWN_ADOPT, 1))
+	spawned_kill_daemon(&p);
+	if (!spawned_accept(&p) || !spawned_await(&p, SPAWN_ADOPT, 1))
 		return;
 	CHECK_EQ(p.d->cell.memory_bytes, 256 << 20);
 	CHECK_EQ(p.d->cell.pids, 32);
 }
 
-static void check_capacity(const struct peer_options *o, unsigned at_least, int code)
+static void check_capacity(const struct spawned_options *o, unsigned at_least, int code)
 {
 	SPAWN_PEER(p);
 	unsigned n = 0;
 	int word;
 
-	if (!start(&p, o) || !peer_function(&p, 1, "echo"))
+	if (!start(&p, o) || !spawned_function(&p, 1, "echo"))
 		return;
 	do {
-		peer_make(&p, n + 1, 1, "");
-		word = peer_next(&p);
+		spawned_make(&p, n + 1, 1, "");
+		word = spawned_next(&p);
 		n += word == SPAWN_MADE;
 	} while (word == SPAWN_MADE && n < 100);
 	CHECK_EQ(word, SPAWN_FAILED);
@@ -512,11 +512,11 @@ static void check_capacity(const struct peer_options *o, unsigned at_least, int 
 	CHECK_EQ(p.d->done.err.code, code);
 	CHECK_GE(n, at_least);
 	/* One that goes makes room for another. */
-	peer_number(&p, SPAWN_END, 1);
-	if (!peer_await(&p, SPAWN_ENDED, 1))
+	spawned_number(&p, SPAWN_END, 1);
+	if (!spawned_await(&p, SPAWN_ENDED, 1))
 		return;
-	peer_make(&p, n + 2, 1, "");
-	CHECK(peer_await(&p, SPAWN_MADE, n + 2));
+	spawned_make(&p, n + 2, 1, "");
+	CHECK(spawned_await(&p, SPAWN_MADE, n + 2));
 }
 
 TEST(beyond_its_capacity_no_cell_is_made)
@@ -525,8 +525,8 @@ TEST(beyond_its_capacity_no_cell_is_made)
 
 	if (geteuid() != 0)
 		SKIP("needs root");
-	check_capacity(&(struct peer_options){.extra = two}, 2, EUSERS);
-	check_capacity(&(struct peer_options){.files = 256}, 3, EMFILE);
+	check_capacity(&(struct spawned_options){.extra = two}, 2, EUSERS);
+	check_capacity(&(struct spawned_options){.files = 256}, 3, EMFILE);
 }
 
 /* ---- Without root ---- */
@@ -540,22 +540,22 @@ TEST(an_ordinary_users_fsbox_spawn_makes_cells_without_limits)
 
 	if (geteuid() != 0)
 		SKIP("needs root to become another user");
-	if (!start(&p, &(struct peer_options){.uid = CLIENT, .extra = extra}))
+	if (!start(&p, &(struct spawned_options){.uid = CLIENT, .extra = extra}))
 		return;
-	peer_describe(&p, 1, "echo");
+	spawned_describe(&p, 1, "echo");
 	CHECK_EQ(defined(&p), ERR_UNSUPPORTED);
-	peer_describe(&p, 2, "echo");
+	spawned_describe(&p, 2, "echo");
 	p.d->function.flags |= SPAWN_NO_LIMITS;
 	CHECK_EQ(defined(&p), ERR_NONE);
-	peer_make(&p, 1, 2, "");
-	if (!peer_expect(&p, SPAWN_MADE))
+	spawned_make(&p, 1, 2, "");
+	if (!spawned_expect(&p, SPAWN_MADE))
 		return;
 	CHECK_EQ(p.d->cell.fds, SPAWN_FD_ALWAYS);
-	peer_talk(&p, &c, NULL);
-	if (!peer_ready(&c) || !peer_call(&c, 1, "1", "1"))
+	spawned_talk(&p, &c, NULL);
+	if (!spawned_ready(&c) || !spawned_call(&c, 1, "1", "1"))
 		return;
-	peer_number(&p, SPAWN_END, 1);
-	if (!peer_await(&p, SPAWN_ENDED, 1))
+	spawned_number(&p, SPAWN_END, 1);
+	if (!spawned_await(&p, SPAWN_ENDED, 1))
 		return;
 	CHECK_EQ(p.d->exit.err.kind, ERR_NONE);
 	make_file(p.dir, "of_client", "mine", 0600, CLIENT, CLIENT);
@@ -565,5 +565,5 @@ TEST(an_ordinary_users_fsbox_spawn_makes_cells_without_limits)
 	check_text(&p, "mine");
 	CHECK_EQ(open_as(&p, mine, "/etc/shadow", 0), EACCES);
 	CHECK_EQ(open_as(&p, others, in(&p, "of_client"), 0), EPERM);
-	CHECK_EQ(peer_stop(&p), 0);
+	CHECK_EQ(spawned_stop(&p), 0);
 }

@@ -21,15 +21,15 @@ static bool need_root(void)
 
 static bool made(struct spawn_peer *p, uint64_t cell, struct chan_peer *c, int *pidfd)
 {
-	if (!peer_await(p, SPAWN_MADE, cell))
+	if (!spawned_await(p, SPAWN_MADE, cell))
 		return false;
-	peer_talk(p, c, pidfd);
-	return peer_ready(c);
+	spawned_talk(p, c, pidfd);
+	return spawned_ready(c);
 }
 
 static bool ended(struct spawn_peer *p, uint64_t cell)
 {
-	if (!peer_await(p, SPAWN_ENDED, cell))
+	if (!spawned_await(p, SPAWN_ENDED, cell))
 		return false;
 	if (p->d->exit.err.kind != ERR_NONE)
 		tap_note("%s", p->d->exit.err.msg);
@@ -48,7 +48,7 @@ TEST(fsboxd_is_started_without_any_right)
 
 	if (!need_root())
 		SKIP("needs root");
-	if (!peer_start(&p, NULL) || !peer_hello(&p))
+	if (!spawned_start(&p, NULL) || !spawned_hello(&p))
 		return;
 	has_line(p.status, "Uid:\t64321\t64321\t64321\t64321\n");
 	has_line(p.status, "Gid:\t64322\t64322\t64322\t64322\n");
@@ -62,7 +62,7 @@ TEST(fsboxd_is_started_without_any_right)
 	unsigned long long soft = 0, hard = 1;
 	CHECK(files && sscanf(files, "Files:\t%llu %llu", &soft, &hard) == 2);
 	CHECK_EQ(soft, hard);
-	CHECK_EQ(peer_stop(&p), 0);
+	CHECK_EQ(spawned_stop(&p), 0);
 	CHECK_EQ(access(p.socket, F_OK), -1);
 }
 
@@ -74,10 +74,10 @@ TEST(a_cell_is_made_serves_and_ends)
 
 		if (!need_root())
 			SKIP("needs root");
-		if (!peer_start(&p, NULL) || !peer_hello(&p) || !peer_function(&p, 1, "echo"))
+		if (!spawned_start(&p, NULL) || !spawned_hello(&p) || !spawned_function(&p, 1, "echo"))
 			return;
-		peer_make(&p, 7, 1, "a note");
-		if (!peer_expect(&p, SPAWN_MADE))
+		spawned_make(&p, 7, 1, "a note");
+		if (!spawned_expect(&p, SPAWN_MADE))
 			return;
 		CHECK_EQ(p.d->cell.cell, 7);
 		CHECK_EQ(p.d->cell.function, 1);
@@ -85,27 +85,27 @@ TEST(a_cell_is_made_serves_and_ends)
 		CHECK_EQ(p.d->cell.memory_bytes, 128 << 20);
 		CHECK(p.d->cell.exec_ns > p.d->cell.begin_ns);
 		CHECK_EQ(kill(p.d->cell.pid, 0), 0);
-		peer_talk(&p, &c, NULL);
-		if (!peer_ready(&c) || !peer_call(&c, 1, "{\"a\":1}", "{\"a\":1}"))
+		spawned_talk(&p, &c, NULL);
+		if (!spawned_ready(&c) || !spawned_call(&c, 1, "{\"a\":1}", "{\"a\":1}"))
 			return;
-		peer_number(&p, SPAWN_SETTLE, 7);
-		if (!peer_expect(&p, SPAWN_DONE))
+		spawned_number(&p, SPAWN_SETTLE, 7);
+		if (!spawned_expect(&p, SPAWN_DONE))
 			return;
 		CHECK_EQ(p.d->done.of, SPAWN_SETTLE);
 		CHECK_EQ(p.d->done.err.kind, ERR_NONE);
-		CHECK(peer_call(&c, 2, "2", "2"));
-		peer_number(&p, SPAWN_KILL, 7);
-		if (!peer_expect(&p, SPAWN_EXITED))
+		CHECK(spawned_call(&c, 2, "2", "2"));
+		spawned_number(&p, SPAWN_KILL, 7);
+		if (!spawned_expect(&p, SPAWN_EXITED))
 			return;
 		CHECK_EQ(p.d->exit.how.code, CLD_KILLED);
 		CHECK_EQ(p.d->exit.how.status, SIGKILL);
-		peer_number(&p, SPAWN_END, 7);
+		spawned_number(&p, SPAWN_END, 7);
 		CHECK(ended(&p, 7));
-		peer_number(&p, SPAWN_END, 7); /* one that crossed the answer */
+		spawned_number(&p, SPAWN_END, 7); /* one that crossed the answer */
 		CHECK(ended(&p, 7));
-		CHECK_EQ(peer_stop(&p), 0);
+		CHECK_EQ(spawned_stop(&p), 0);
 	}
-	peer_check_clean();
+	spawned_check_clean();
 }
 
 TEST(a_cell_that_ends_by_itself_is_told_at_once)
@@ -115,17 +115,17 @@ TEST(a_cell_that_ends_by_itself_is_told_at_once)
 
 	if (!need_root())
 		SKIP("needs root");
-	if (!peer_start(&p, NULL) || !peer_hello(&p) || !peer_function(&p, 1, "init_crash"))
+	if (!spawned_start(&p, NULL) || !spawned_hello(&p) || !spawned_function(&p, 1, "init_crash"))
 		return;
-	peer_make(&p, 1, 1, "");
-	if (!peer_expect(&p, SPAWN_MADE) || !peer_expect(&p, SPAWN_EXITED))
+	spawned_make(&p, 1, 1, "");
+	if (!spawned_expect(&p, SPAWN_MADE) || !spawned_expect(&p, SPAWN_EXITED))
 		return;
 	CHECK_EQ(p.d->exit.cell, 1);
 	CHECK_EQ(p.d->exit.how.code, CLD_EXITED);
-	peer_number(&p, SPAWN_SETTLE, 1);
-	if (peer_expect(&p, SPAWN_DONE))
+	spawned_number(&p, SPAWN_SETTLE, 1);
+	if (spawned_expect(&p, SPAWN_DONE))
 		CHECK_EQ(p.d->done.err.kind, ERR_NOT_FOUND);
-	peer_number(&p, SPAWN_END, 1);
+	spawned_number(&p, SPAWN_END, 1);
 	CHECK(ended(&p, 1));
 }
 
@@ -140,30 +140,30 @@ TEST(fifty_cells_at_once_do_not_wait_for_each_other)
 
 		if (!need_root())
 			SKIP("needs root");
-		if (!peer_start(&p, NULL) || !peer_hello(&p) || !peer_function(&p, 1, "echo") ||
-		    !peer_function(&p, 2, "counter"))
+		if (!spawned_start(&p, NULL) || !spawned_hello(&p) || !spawned_function(&p, 1, "echo") ||
+		    !spawned_function(&p, 2, "counter"))
 			return;
 		for (unsigned i = 0; i < MANY; i++)
-			peer_make(&p, i + 1, 1 + i % 2, "");
+			spawned_make(&p, i + 1, 1 + i % 2, "");
 		for (; n < MANY; n++) {
 			c[n] = (struct chan_peer){.pid = -1, .in = -1, .out = -1, .log = -1};
-			if (!peer_await(&p, SPAWN_MADE, 0))
+			if (!spawned_await(&p, SPAWN_MADE, 0))
 				break;
-			peer_talk(&p, &c[n], NULL);
+			spawned_talk(&p, &c[n], NULL);
 		}
 		CHECK_EQ(n, MANY);
 		for (unsigned i = 0; i < n; i++)
-			CHECK(peer_ready(&c[i]));
+			CHECK(spawned_ready(&c[i]));
 		for (unsigned i = 0; i < n; i++)
-			peer_number(&p, SPAWN_END, i + 1);
+			spawned_number(&p, SPAWN_END, i + 1);
 		for (unsigned i = 0; i < n; i++) {
-			if (peer_await(&p, SPAWN_ENDED, 0))
+			if (spawned_await(&p, SPAWN_ENDED, 0))
 				CHECK_EQ(p.d->exit.err.kind, ERR_NONE);
 			chan_peer_done(&c[i]);
 		}
-		CHECK_EQ(peer_stop(&p), 0);
+		CHECK_EQ(spawned_stop(&p), 0);
 	}
-	peer_check_clean();
+	spawned_check_clean();
 }
 
 TEST(one_that_is_ended_while_it_is_built_fails_and_is_gone)
@@ -172,12 +172,12 @@ TEST(one_that_is_ended_while_it_is_built_fails_and_is_gone)
 
 	if (!need_root())
 		SKIP("needs root");
-	if (!peer_start(&p, NULL) || !peer_hello(&p) || !peer_function(&p, 1, "echo"))
+	if (!spawned_start(&p, NULL) || !spawned_hello(&p) || !spawned_function(&p, 1, "echo"))
 		return;
 	for (uint64_t i = 1; i <= 20; i++) {
-		peer_make(&p, i, 1, "");
-		peer_number(&p, SPAWN_END, i);
-		const int word = peer_next(&p);
+		spawned_make(&p, i, 1, "");
+		spawned_number(&p, SPAWN_END, i);
+		const int word = spawned_next(&p);
 		if (word == SPAWN_FAILED)
 			CHECK_EQ(p.d->done.err.kind, ERR_CANCELLED);
 		else if (word != SPAWN_EXITED) /* it was faster, ended all the same */
@@ -199,19 +199,19 @@ TEST(one_that_is_ended_as_it_arrives_is_either_made_or_not)
 
 	if (!need_root())
 		SKIP("needs root");
-	if (!peer_start(&p, NULL) || !peer_hello(&p) || !peer_function(&p, 1, "echo"))
+	if (!spawned_start(&p, NULL) || !spawned_hello(&p) || !spawned_function(&p, 1, "echo"))
 		return;
 	for (uint64_t i = 1; i <= 32; i++) {
 		bool was_made = false, failed = false;
 		int word;
 
-		peer_make(&p, i, 1, "");
+		spawned_make(&p, i, 1, "");
 		nap_us(i * 120);
 		CHECK_EQ(kill(p.pid, SIGSTOP), 0);
-		peer_number(&p, SPAWN_END, i);
+		spawned_number(&p, SPAWN_END, i);
 		(void)poll(NULL, 0, 30);
 		CHECK_EQ(kill(p.pid, SIGCONT), 0);
-		while ((word = peer_next(&p)) != SPAWN_ENDED && word > 0) {
+		while ((word = spawned_next(&p)) != SPAWN_ENDED && word > 0) {
 			was_made |= word == SPAWN_MADE;
 			failed |= word == SPAWN_FAILED;
 		}
@@ -233,26 +233,26 @@ TEST(what_cannot_be_built_is_told_with_its_stage)
 
 	if (!need_root())
 		SKIP("needs root");
-	if (!peer_start(&p, NULL) || !peer_hello(&p))
+	if (!spawned_start(&p, NULL) || !spawned_hello(&p))
 		return;
-	peer_describe(&p, 1, "echo");
+	spawned_describe(&p, 1, "echo");
 	fd_closep(&p.d->fds[1]);
-	p.d->fds[1] = peer_memfd(bad, sizeof bad);
-	peer_define(&p);
-	if (!peer_expect(&p, SPAWN_DONE) || !CHECK_EQ(p.d->done.err.kind, ERR_NONE))
+	p.d->fds[1] = spawned_memfd(bad, sizeof bad);
+	spawned_define(&p);
+	if (!spawned_expect(&p, SPAWN_DONE) || !CHECK_EQ(p.d->done.err.kind, ERR_NONE))
 		return;
 	for (uint64_t i = 1; i <= 3; i++) {
-		peer_make(&p, i, 1, "");
-		if (!peer_expect(&p, SPAWN_FAILED))
+		spawned_make(&p, i, 1, "");
+		if (!spawned_expect(&p, SPAWN_FAILED))
 			return;
 		CHECK_EQ(p.d->done.number, i);
 		CHECK_STREQ(p.d->done.err.stage, "filter");
 	}
-	if (!peer_function(&p, 2, "echo"))
+	if (!spawned_function(&p, 2, "echo"))
 		return;
-	peer_number(&p, SPAWN_FORGET, 2);
-	peer_make(&p, 4, 2, "");
-	if (peer_expect(&p, SPAWN_FAILED))
+	spawned_number(&p, SPAWN_FORGET, 2);
+	spawned_make(&p, 4, 2, "");
+	if (spawned_expect(&p, SPAWN_FAILED))
 		CHECK_EQ(p.d->done.err.kind, ERR_NOT_FOUND);
 }
 
@@ -263,25 +263,25 @@ static void check_adoption(struct spawn_peer *p, const struct spawn_function *wa
 	AUTO_PEER struct chan_peer c = {.pid = -1, .in = -1, .out = -1, .log = -1};
 	bool unseen = false;
 
-	if (!peer_expect(p, SPAWN_HELLO))
+	if (!spawned_expect(p, SPAWN_HELLO))
 		return;
 	CHECK_EQ(p->d->hello.restarts, 1);
 	CHECK_EQ(p->d->hello.functions, 2);
 	CHECK_EQ(p->d->hello.cells, 3);
 	CHECK_EQ(p->d->hello.last_cell, 3);
 	CHECK_EQ(p->d->hello.last_function, 2);
-	if (!peer_expect(p, SPAWN_FUNCTION))
+	if (!spawned_expect(p, SPAWN_FUNCTION))
 		return;
 	CHECK_EQ(p->d->function.function, 1);
 	CHECK_EQ(p->d->function.note_len, 5);
 	CHECK_EQ(memcmp(p->d->function.note, "state", 5), 0);
 	CHECK_EQ(p->d->head.size, was->head.size);
 	CHECK_EQ(p->d->n_fds, 2);
-	if (!peer_expect(p, SPAWN_FUNCTION))
+	if (!spawned_expect(p, SPAWN_FUNCTION))
 		return;
 	CHECK(p->d->function.flags & SPAWN_FORGOTTEN);
 	for (uint64_t i = 1; i <= 3; i++) {
-		if (!peer_expect(p, SPAWN_ADOPT))
+		if (!spawned_expect(p, SPAWN_ADOPT))
 			return;
 		CHECK_EQ(p->d->cell.cell, i);
 		if (i != 2)
@@ -294,17 +294,17 @@ static void check_adoption(struct spawn_peer *p, const struct spawn_function *wa
 		CHECK_EQ(p->d->cell.note_len, 3);
 		CHECK_EQ(memcmp(p->d->cell.note, i == 1 ? "new" : "old", 3), 0);
 		if (i == 1)
-			peer_talk(p, &c, NULL);
+			spawned_talk(p, &c, NULL);
 	}
-	if (!peer_expect(p, SPAWN_ADOPTED) || !peer_call(&c, 2, "again", "again"))
+	if (!spawned_expect(p, SPAWN_ADOPTED) || !spawned_call(&c, 2, "again", "again"))
 		return;
 	/* fsbox-spawn may have heard of the fsboxd's death first. */
-	if (unseen && peer_expect(p, SPAWN_EXITED))
+	if (unseen && spawned_expect(p, SPAWN_EXITED))
 		CHECK_EQ(p->d->exit.how.status, SIGKILL);
 	for (uint64_t i = 1; i <= 3; i++)
-		peer_number(p, SPAWN_END, i);
+		spawned_number(p, SPAWN_END, i);
 	for (uint64_t i = 1; i <= 3; i++)
-		if (peer_await(p, SPAWN_ENDED, 0))
+		if (spawned_await(p, SPAWN_ENDED, 0))
 			CHECK_EQ(p->d->exit.err.kind, ERR_NONE);
 }
 
@@ -320,49 +320,49 @@ TEST(another_fsboxd_gets_functions_and_cells_handed_over)
 
 		if (!need_root())
 			SKIP("needs root");
-		if (!peer_start(&p, NULL) || !peer_hello(&p))
+		if (!spawned_start(&p, NULL) || !spawned_hello(&p))
 			return;
-		peer_describe(&p, 1, "echo");
+		spawned_describe(&p, 1, "echo");
 		was = p.d->function;
-		peer_define(&p);
-		if (!peer_expect(&p, SPAWN_DONE) || !peer_function(&p, 2, "echo"))
+		spawned_define(&p);
+		if (!spawned_expect(&p, SPAWN_DONE) || !spawned_function(&p, 2, "echo"))
 			return;
-		peer_make(&p, 1, 1, "old");
-		if (!made(&p, 1, &c, NULL) || !peer_call(&c, 1, "1", "1"))
+		spawned_make(&p, 1, 1, "old");
+		if (!made(&p, 1, &c, NULL) || !spawned_call(&c, 1, "1", "1"))
 			return;
-		peer_number(&p, SPAWN_SETTLE, 1);
-		peer_make(&p, 2, 1, "old");
-		if (!peer_await(&p, SPAWN_MADE, 2))
+		spawned_number(&p, SPAWN_SETTLE, 1);
+		spawned_make(&p, 2, 1, "old");
+		if (!spawned_await(&p, SPAWN_MADE, 2))
 			return;
 		second = p.d->cell.pid;
-		peer_make(&p, 3, 2, "old");
-		if (!peer_await(&p, SPAWN_MADE, 3))
+		spawned_make(&p, 3, 2, "old");
+		if (!spawned_await(&p, SPAWN_MADE, 3))
 			return;
 		spawn_begin(&about, SPAWN_NOTE, sizeof about);
 		about.cell = 1;
 		about.note_len = 3;
 		memcpy(about.note, "new", 3);
-		peer_send(&p, &about);
+		spawned_send(&p, &about);
 		spawn_begin(&note, SPAWN_FUNCTION_NOTE, sizeof note);
 		note.function = 1;
 		note.note_len = 5;
 		memcpy(note.note, "state", 5);
-		peer_send(&p, &note);
-		peer_number(&p, SPAWN_FORGET, 2);
+		spawned_send(&p, &note);
+		spawned_number(&p, SPAWN_FORGET, 2);
 		/* Answered in order: when this one is, the others have been heard. */
-		peer_number(&p, SPAWN_SETTLE, 99);
-		if (!peer_await(&p, SPAWN_DONE, 99))
+		spawned_number(&p, SPAWN_SETTLE, 99);
+		if (!spawned_await(&p, SPAWN_DONE, 99))
 			return;
 		/* Nobody is there when this one ends. */
 		CHECK_EQ(kill(p.pid, SIGSTOP), 0);
-		peer_kill_daemon(&p);
+		spawned_kill_daemon(&p);
 		CHECK_EQ(kill(second, SIGKILL), 0);
 		CHECK_EQ(kill(p.pid, SIGCONT), 0);
-		if (peer_accept(&p))
+		if (spawned_accept(&p))
 			check_adoption(&p, &was);
-		CHECK_EQ(peer_stop(&p), 0);
+		CHECK_EQ(spawned_stop(&p), 0);
 	}
-	peer_check_clean();
+	spawned_check_clean();
 }
 
 TEST(cells_whose_fsboxd_died_while_they_were_made_or_ended_are_gone)
@@ -372,33 +372,33 @@ TEST(cells_whose_fsboxd_died_while_they_were_made_or_ended_are_gone)
 
 		if (!need_root())
 			SKIP("needs root");
-		if (!peer_start(&p, NULL) || !peer_hello(&p) || !peer_function(&p, 1, "echo"))
+		if (!spawned_start(&p, NULL) || !spawned_hello(&p) || !spawned_function(&p, 1, "echo"))
 			return;
 		for (uint64_t i = 1; i <= 10; i++)
-			peer_make(&p, i, 1, "");
+			spawned_make(&p, i, 1, "");
 		for (uint64_t i = 1; i <= 5; i++)
-			peer_number(&p, SPAWN_END, i);
-		peer_kill_daemon(&p);
-		if (!peer_accept(&p) || !peer_expect(&p, SPAWN_HELLO))
+			spawned_number(&p, SPAWN_END, i);
+		spawned_kill_daemon(&p);
+		if (!spawned_accept(&p) || !spawned_expect(&p, SPAWN_HELLO))
 			return;
 		const uint32_t cells = p.d->hello.cells;
 		uint32_t adopted = 0;
 		const uint64_t last = p.d->hello.last_cell;
 
-		for (int word; (word = peer_next(&p)) == SPAWN_ADOPT || word == SPAWN_FUNCTION;) {
+		for (int word; (word = spawned_next(&p)) == SPAWN_ADOPT || word == SPAWN_FUNCTION;) {
 			adopted += word == SPAWN_ADOPT;
 			if (word == SPAWN_ADOPT)
-				peer_number(&p, SPAWN_END, p.d->cell.cell);
+				spawned_number(&p, SPAWN_END, p.d->cell.cell);
 		}
 		CHECK_LE(adopted, cells);
 		/* It may go on from there. */
-		peer_make(&p, last + 1, 1, "");
-		if (peer_await(&p, SPAWN_MADE, last + 1))
-			peer_number(&p, SPAWN_END, last + 1);
+		spawned_make(&p, last + 1, 1, "");
+		if (spawned_await(&p, SPAWN_MADE, last + 1))
+			spawned_number(&p, SPAWN_END, last + 1);
 		CHECK(ended(&p, last + 1));
-		CHECK_EQ(peer_stop(&p), 0);
+		CHECK_EQ(spawned_stop(&p), 0);
 	}
-	peer_check_clean();
+	spawned_check_clean();
 }
 
 /* ---- The death of fsbox-spawn ---- */
@@ -414,21 +414,21 @@ TEST(when_fsbox_spawn_is_killed_the_cells_end_and_the_next_start_removes_the_res
 
 		if (!need_root())
 			SKIP("needs root");
-		if (!peer_start(&p, NULL) || !peer_hello(&p) || !peer_function(&p, 1, "echo"))
+		if (!spawned_start(&p, NULL) || !spawned_hello(&p) || !spawned_function(&p, 1, "echo"))
 			return;
 		for (uint64_t i = 1; i <= ARRAY_LEN(pidfds); i++)
-			peer_make(&p, i, 1, "");
+			spawned_make(&p, i, 1, "");
 		for (size_t i = 0; i < ARRAY_LEN(pidfds); i++) {
-			if (!peer_await(&p, SPAWN_MADE, 0))
+			if (!spawned_await(&p, SPAWN_MADE, 0))
 				return;
 			pidfds[i] = take_fd(&p.d->fds[4]);
 		}
 		for (uint64_t i = 11; i <= 15; i++) /* and some that are being made */
-			peer_make(&p, i, 1, "");
+			spawned_make(&p, i, 1, "");
 		CHECK_EQ(kill(p.pid, SIGKILL), 0);
 		CHECK_EQ(waitpid(p.pid, NULL, 0), p.pid);
 		p.pid = -1;
-		if (!peer_start(&q, NULL) || !peer_hello(&q)) /* at once: they may be there still */
+		if (!spawned_start(&q, NULL) || !spawned_hello(&q)) /* at once: they may be there still */
 			return;
 		for (size_t i = 0; i < ARRAY_LEN(pidfds); i++) {
 			gone = (struct pollfd){.fd = pidfds[i], .events = POLLIN};
@@ -436,20 +436,20 @@ TEST(when_fsbox_spawn_is_killed_the_cells_end_and_the_next_start_removes_the_res
 			(void)close(pidfds[i]);
 		}
 		/* What it makes itself is not swept. */
-		if (!peer_function(&q, 1, "echo"))
+		if (!spawned_function(&q, 1, "echo"))
 			return;
-		peer_make(&q, 1, 1, "");
-		if (!peer_await(&q, SPAWN_MADE, 1))
+		spawned_make(&q, 1, 1, "");
+		if (!spawned_await(&q, SPAWN_MADE, 1))
 			return;
-		peer_talk(&q, &c, NULL);
+		spawned_talk(&q, &c, NULL);
 		(void)poll(NULL, 0, 600);
-		CHECK(peer_ready(&c) && peer_call(&c, 1, "1", "1"));
-		peer_number(&q, SPAWN_END, 1);
+		CHECK(spawned_ready(&c) && spawned_call(&c, 1, "1", "1"));
+		spawned_number(&q, SPAWN_END, 1);
 		CHECK(ended(&q, 1));
-		peer_check_swept();
-		CHECK_EQ(peer_stop(&q), 0);
+		spawned_check_swept();
+		CHECK_EQ(spawned_stop(&q), 0);
 	}
-	peer_check_clean();
+	spawned_check_clean();
 }
 
 /* To take a slot must not loosen the hold on those that are taken. */
@@ -461,18 +461,18 @@ TEST(who_starts_beside_it_leaves_its_cells_alone)
 
 	if (!need_root())
 		SKIP("needs root");
-	if (!peer_start(&p, NULL) || !peer_hello(&p) || !peer_function(&p, 1, "echo"))
+	if (!spawned_start(&p, NULL) || !spawned_hello(&p) || !spawned_function(&p, 1, "echo"))
 		return;
 	for (uint64_t i = 0; i < ARRAY_LEN(c); i++) {
-		peer_make(&p, i + 1, 1, "");
+		spawned_make(&p, i + 1, 1, "");
 		if (!made(&p, i + 1, &c[i], NULL))
 			return;
 	}
-	if (peer_start(&q, NULL) && peer_hello(&q))
-		CHECK_EQ(peer_stop(&q), 0);
+	if (spawned_start(&q, NULL) && spawned_hello(&q))
+		CHECK_EQ(spawned_stop(&q), 0);
 	(void)poll(NULL, 0, 400); /* and its own sweeps */
 	for (size_t i = 0; i < ARRAY_LEN(c); i++) {
-		CHECK(peer_call(&c[i], 1, "1", "1"));
+		CHECK(spawned_call(&c[i], 1, "1", "1"));
 		chan_peer_done(&c[i]);
 	}
 }
@@ -484,16 +484,16 @@ TEST(sigterm_ends_everything_in_good_order)
 
 		if (!need_root())
 			SKIP("needs root");
-		if (!peer_start(&p, NULL) || !peer_hello(&p) || !peer_function(&p, 1, "echo"))
+		if (!spawned_start(&p, NULL) || !spawned_hello(&p) || !spawned_function(&p, 1, "echo"))
 			return;
 		for (uint64_t i = 1; i <= 5; i++)
-			peer_make(&p, i, 1, "");
-		if (!peer_await(&p, SPAWN_MADE, 0))
+			spawned_make(&p, i, 1, "");
+		if (!spawned_await(&p, SPAWN_MADE, 0))
 			return;
-		CHECK_EQ(peer_stop(&p), 0);
+		CHECK_EQ(spawned_stop(&p), 0);
 		CHECK_EQ(access(p.socket, F_OK), -1);
 	}
-	peer_check_clean();
+	spawned_check_clean();
 }
 
 /* ---- How fast ---- */
@@ -507,28 +507,28 @@ TEST(cold_starts_in_a_second)
 
 	if (!need_root())
 		SKIP("needs root");
-	if (!peer_start(&p, NULL) || !peer_hello(&p) || !peer_function(&p, 1, "echo"))
+	if (!spawned_start(&p, NULL) || !spawned_hello(&p) || !spawned_function(&p, 1, "echo"))
 		return;
 	begin = now = clock_mono_ns();
 	for (int i = 0; i < AT_ONCE; i++)
-		peer_make(&p, next++, 1, "");
+		spawned_make(&p, next++, 1, "");
 	/* Each begins, is ready, answers a call and ends; then the next one begins. */
 	for (uint64_t done = 0; done < next - 1;) {
 		AUTO_PEER struct chan_peer c = {.pid = -1, .in = -1, .out = -1, .log = -1};
-		const int word = peer_next(&p);
+		const int word = spawned_next(&p);
 		uint64_t cell;
 
 		now = clock_mono_ns();
 		if (word == SPAWN_MADE) {
 			cell = p.d->cell.cell;
 			build_ns += p.d->cell.exec_ns - p.d->cell.begin_ns;
-			peer_talk(&p, &c, NULL);
-			if (!peer_ready(&c) || !peer_call(&c, 1, "1", "1"))
+			spawned_talk(&p, &c, NULL);
+			if (!spawned_ready(&c) || !spawned_call(&c, 1, "1", "1"))
 				return;
 			n++;
-			peer_number(&p, SPAWN_END, cell);
+			spawned_number(&p, SPAWN_END, cell);
 			if (now - begin < MEASURE_MS * NS_PER_MS)
-				peer_make(&p, next++, 1, "");
+				spawned_make(&p, next++, 1, "");
 		} else if (word == SPAWN_ENDED) {
 			CHECK_EQ(p.d->exit.err.kind, ERR_NONE);
 			done++;
