@@ -168,6 +168,8 @@ void add_function(struct wire_obj *o, const struct function *f)
 	wire_obj_int(o, "coldStarts", (int64_t)f->cold_starts);
 	wire_obj_int(o, "p50Us", function_percentile(f, 0.5));
 	wire_obj_int(o, "p99Us", function_percentile(f, 0.99));
+	if (f->snapshot.state == SNAPSHOT_READY)
+		wire_obj_string(o, "snapshot", f->snapshot.id);
 }
 
 void add_cell(struct wire_obj *o, const struct unit *u)
@@ -179,7 +181,7 @@ void add_cell(struct wire_obj *o, const struct unit *u)
 	wire_obj_string(o, "function", u->f->name);
 	wire_obj_int(o, "owner", u->f->owner);
 	wire_obj_string(o, "state", unit_state_name(u));
-	wire_obj_string(o, "startKind", "cold");
+	wire_obj_string(o, "startKind", u->restored ? "restored" : "cold");
 	wire_obj_int(o, "createdMs", u->created_ms);
 	if (u->cell.pid > 0)
 		wire_obj_int(o, "pid", u->cell.pid);
@@ -201,8 +203,8 @@ void add_cell(struct wire_obj *o, const struct unit *u)
 
 void add_event(struct wire_obj *o, const struct entry *e)
 {
-	static const char *const kinds[] = {"deployed", "undeployed", "started", "ready",
-					    "ended",    "called",     "paused",  "resumed"};
+	static const char *const kinds[] = {"deployed", "undeployed", "started", "ready",   "ended",
+					    "called",   "paused",     "resumed", "snapshot"};
 
 	wire_obj_int(o, "cursor", (int64_t)e->cursor);
 	wire_obj_int(o, "timeMs", e->time_ms);
@@ -299,6 +301,8 @@ static void add_phases(struct wire_obj *o, const struct invocation *v)
 		wire_obj_int(&p, "buildUs", (int64_t)(v->build_ns / 1000));
 		wire_obj_int(&p, "initUs", (int64_t)(v->init_ns / 1000));
 	}
+	if (v->start_kind && v->start_kind[0] == 'r')
+		wire_obj_int(&p, "restoreUs", (int64_t)(v->restore_ns / 1000));
 	if (!v->lease) {
 		wire_obj_int(&p, "thawUs", (int64_t)(v->thaw_ns / 1000));
 		wire_obj_int(&p, "callUs", (int64_t)((v->end_ns - v->begin_ns) / 1000));

@@ -30,7 +30,17 @@ enum {
 	LOG_TAIL = 4096, /* Lambda's, of an answer with logs */
 };
 
-enum event_kind { EV_DEPLOYED, EV_UNDEPLOYED, EV_STARTED, EV_READY, EV_ENDED, EV_CALLED, EV_PAUSED, EV_RESUMED };
+enum event_kind {
+	EV_DEPLOYED,
+	EV_UNDEPLOYED,
+	EV_STARTED,
+	EV_READY,
+	EV_ENDED,
+	EV_CALLED,
+	EV_PAUSED,
+	EV_RESUMED,
+	EV_SNAPSHOT
+};
 enum log_stream { LOG_STDOUT, LOG_STDERR, LOG_PLATFORM };
 
 struct config {
@@ -86,6 +96,10 @@ struct daemon {
 	uint64_t memory_bytes;                /* limits of the cells that are there */
 	double busy_cpus;                     /* shares of those that run a call */
 	uint64_t n_calls, n_rejected;
+
+	struct function *publishing; /* whose snapshot is being made; NULL: nobody's */
+	struct timer publish_again;
+	bool can_snapshot;
 
 	uint32_t last_function;
 	uint64_t last_unit;

@@ -2,6 +2,7 @@
 
 #include "base/fd.h"
 #include "daemon/calls.h"
+#include "daemon/snapshots.h"
 
 #include <stdio.h>
 
@@ -120,9 +121,14 @@ static bool too_many(uid_t uid)
 
 static void set_numbers(struct function *f, const struct json *params)
 {
+	const char *snapshot = wire_get_string(params, "snapshot");
+
 	f->provisioned = (uint32_t)wire_get_int(params, "provisioned", 0);
 	f->reserved = (uint32_t)wire_get_int(params, "reserved", 0);
 	f->max_cells = (uint32_t)wire_get_int(params, "maxCells", 0);
+	f->snapshot.wish = !snapshot || strcmp(snapshot, "no") == 0 ? WISH_NO
+			   : strcmp(snapshot, "unseeded") == 0      ? WISH_UNSEEDED
+								    : WISH_YES;
 }
 
 static int read_call(struct deployment *p, const struct peer *peer, struct err *e)
@@ -201,7 +207,7 @@ static int define(struct deployment *p, struct err *e)
 static bool same(const struct function *a, const struct function *b)
 {
 	return strcmp(a->digest, b->digest) == 0 && a->provisioned == b->provisioned && a->reserved == b->reserved &&
-	       a->max_cells == b->max_cells;
+	       a->max_cells == b->max_cells && a->snapshot.wish == b->snapshot.wish;
 }
 
 /* There is one of this name, and it stays: then the deployment is over. */
@@ -257,6 +263,7 @@ static void keep(const struct function *f)
 		.provisioned = f->provisioned,
 		.reserved = f->reserved,
 		.max_cells = f->max_cells,
+		.snapshot = f->snapshot.wish,
 		.created_ms = f->created_ms,
 	};
 	struct err e = {0};
@@ -304,6 +311,8 @@ void deploy_done(struct daemon *d, const struct spawn_done *m)
 		answer_deployed(p->call, f->digest, true);
 	}
 	deployment_free(p);
+	if (f->snapshot.wish != WISH_NO)
+		snapshot_want(f);
 	invocation_provision(f);
 	if (reload)
 		deploy_next_stored(d);

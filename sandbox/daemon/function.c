@@ -92,7 +92,7 @@ void function_release(struct function *f)
 {
 	struct function **at = &f->d->functions;
 
-	if (!f->forgotten || f->n_units > 0 || f->queue)
+	if (!f->forgotten || f->n_units > 0 || f->queue || f->d->publishing == f)
 		return;
 	while (*at && *at != f)
 		at = &(*at)->next;

@@ -5,6 +5,9 @@
 
 enum { LATENCIES = 512, DIGEST_BYTES = 33 };
 
+enum snapshot_wish { WISH_NO, WISH_YES, WISH_UNSEEDED }; /* kept in the store */
+enum snapshot_state { SNAPSHOT_NONE, SNAPSHOT_WANTED, SNAPSHOT_MAKING, SNAPSHOT_READY };
+
 struct function {
 	struct daemon *d;
 	struct function *next;
@@ -28,6 +31,14 @@ struct function {
 	int64_t created_ms;
 	bool defined;   /* fsbox-spawn knows it */
 	bool forgotten; /* undeployed or replaced: goes with its last cell */
+
+	struct {
+		enum snapshot_wish wish;
+		enum snapshot_state state;
+		uint32_t features; /* enum snap_feature */
+		uint64_t page_bytes;
+		char id[SNAP_ID_LEN + 1];
+	} snapshot;
 
 	uint32_t n_units, n_starting, n_idle, n_busy, n_ending;
 	uint32_t n_queued;

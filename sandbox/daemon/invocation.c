@@ -1,4 +1,5 @@
 #include "daemon/invocation.h"
+#include "daemon/snapshots.h"
 
 #include "base/fd.h"
 
@@ -290,6 +291,11 @@ static void take_outcome(struct invocation *v, struct unit *u, struct outcome *o
 	}
 }
 
+static uint64_t least(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
 /* What Lambda's REPORT line has. */
 static void measure(struct invocation *v, struct unit *u)
 {
@@ -298,7 +304,9 @@ static void measure(struct invocation *v, struct unit *u)
 	uint64_t peak;
 
 	v->memory_mb = (u ? u->memory_bytes : v->f->spec.memory_bytes) >> 20;
-	v->billed_ms = (ns + NS_PER_MS - 1) / NS_PER_MS;
+	/* As Lambda does: reseeding and hooks of a restore are billed, its making is not; what the cell says of that is
+	 * believed up to what it can have been. */
+	v->billed_ms = (ns + least(v->hooks_ns, v->restore_ns) + NS_PER_MS - 1) / NS_PER_MS;
 	if (!u || !u->cell.has_cg || cg_peak(&u->cell.cg, &peak, &ignored) < 0)
 		return;
 	v->has_memory = true;
@@ -312,6 +320,7 @@ static void report(struct invocation *v, struct unit *u)
 		.billed_ms = v->billed_ms,
 		.max_memory_bytes = v->has_memory ? v->max_memory_mb << 20 : 0,
 		.init_ns = v->init_ns,
+		.restore_ns = v->restore_ns,
 		.status = v->status == CALL_SUCCESS ? CHAN_REPORT_SUCCESS : CHAN_REPORT_FAILURE,
 	};
 
@@ -368,8 +377,14 @@ static void grant(struct invocation *v, struct unit *u)
 static void note_start(struct invocation *v, struct unit *u)
 {
 	str_copy(v->unit, sizeof v->unit, u->id);
-	v->start_kind = u->used || u->adopted || u->ready_ns < v->arrived_ns ? "warm" : "cold";
-	if (v->start_kind[0] == 'c') {
+	if (u->used || u->adopted || u->ready_ns < v->arrived_ns) {
+		v->start_kind = "warm";
+	} else if (u->restored) {
+		v->start_kind = "restored";
+		v->restore_ns = u->ready_ns > u->asked_ns ? u->ready_ns - u->asked_ns : 0;
+		v->hooks_ns = u->session.reseed_ns + u->session.hooks_ns;
+	} else {
+		v->start_kind = "cold";
 		v->build_ns = u->cell.exec_ns > u->asked_ns ? u->cell.exec_ns - u->asked_ns : 0;
 		v->init_ns = u->ready_ns > u->cell.exec_ns ? u->ready_ns - u->cell.exec_ns : 0;
 	}
@@ -467,6 +482,8 @@ void invocation_refuse_all(struct function *f, const char *refusal, const struct
 static void unit_ready(struct unit *u)
 {
 	u->f->init_failures = 0;
+	if (u->fork)
+		fork_ready(u);
 	u->d->on_room(u->d, u->f);
 }
 
@@ -474,6 +491,14 @@ static void unit_could_not(struct unit *u, const struct err *why)
 {
 	struct function *f = u->f;
 
+	if (u->fork) {
+		fork_failed(u, why);
+		return;
+	}
+	if (u->restored && why->kind != ERR_CAPACITY) { /* a cold start serves what waits */
+		snapshot_give_up(f, why);
+		return;
+	}
 	f->init_failures++;
 	/* Each cell that fails takes one call with it, so that none waits for what does not come. */
 	if (f->queue && f->n_queued > f->n_starting + f->n_free)
@@ -486,8 +511,16 @@ static void unit_init_failed(struct unit *u, struct outcome *out)
 	struct function *f = u->f;
 	struct invocation *v = f->queue;
 
+	if (u->fork) {
+		struct err e = {0};
+
+		(void)err_set(&e, ERR_SYSTEM, 0, "%s: %s", out->type, out->message.data ? out->message.data : "");
+		fork_failed(u, &e);
+		return;
+	}
 	f->init_failures++;
-	if (!v || ++v->init_tries < INIT_TRIES)
+	/* Hooks that fail in one clone fail in the next. */
+	if (!v || (!u->restored && ++v->init_tries < INIT_TRIES))
 		return;
 	invocation_leave_queue(v);
 	note_start(v, u);
@@ -563,12 +596,13 @@ static void unit_wrote(struct unit *u)
 static void unit_gone(struct unit *u)
 {
 	struct invocation *v = u->invocation;
+	struct err e = {0};
 
 	u->invocation = NULL;
+	(void)err_set(&e, ERR_SYSTEM, 0, "the cell was ended");
+	if (u->fork)
+		fork_failed(u, &e);
 	if (v) {
-		struct err e = {0};
-
-		(void)err_set(&e, ERR_SYSTEM, 0, "the cell was ended");
 		invocation_refuse(v, "SystemFailure", &e);
 	}
 }

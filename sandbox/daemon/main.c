@@ -1,5 +1,6 @@
 /* fsboxd: started by fsbox-spawn, with the socket to it and the one on which clients knock. */
 #include "daemon/deploy.h"
+#include "daemon/snapshots.h"
 #include "daemon/streams.h"
 
 #include "base/fd.h"
@@ -211,6 +212,12 @@ static void on_call(void *arg, struct call *c)
 	case M_INSPECT:
 		method_about_cell(d, c);
 		break;
+	case M_SNAPSHOT:
+		method_snapshot(d, c);
+		break;
+	case M_FORK:
+		method_fork(d, c);
+		break;
 	case M_FUNCTIONS:
 	case M_LIST:
 	case M_STATS:
@@ -235,6 +242,12 @@ static void on_client_gone(void *arg, struct call *c)
 		break;
 	case M_UPDATE:
 		cell_client_gone(d, c);
+		break;
+	case M_SNAPSHOT:
+		snapshot_client_gone(d, c);
+		break;
+	case M_FORK:
+		fork_client_gone(d, c);
 		break;
 	case M_STATS:
 	case M_LOGS:
@@ -330,6 +343,7 @@ static void on_hello(void *arg, const struct spawn_hello *m)
 	d->run = m->run;
 	d->privileged = m->flags & SPAWN_PRIVILEGED;
 	d->limits = m->flags & SPAWN_LIMITS_WORK;
+	d->can_snapshot = m->flags & SPAWN_ENGINE;
 	if (!(m->flags & SPAWN_FREEZE_WORKS))
 		d->config.no_freeze = true;
 	d->n_cpus = m->n_cpus;
@@ -403,6 +417,11 @@ static void on_opened(void *arg, const struct spawn_opened *m, int *fd)
 	deploy_opened(arg, m, fd);
 }
 
+static void on_published(void *arg, const struct spawn_published *m)
+{
+	snapshot_published(arg, m);
+}
+
 static void on_spawn_gone(void *arg, const struct err *why)
 {
 	struct daemon *d = arg;
@@ -427,6 +446,7 @@ static int open_spawn(struct daemon *d, struct err *e)
 		.exited = on_exited,
 		.ended = on_ended,
 		.opened = on_opened,
+		.published = on_published,
 		.gone = on_spawn_gone,
 	};
 

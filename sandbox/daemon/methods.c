@@ -4,7 +4,7 @@
 
 #include <string.h>
 
-enum { MAX_ID = 128, MAX_WAIT_MS = 900000, MAX_LEASE_MS = 3600000, MAX_CELLS = 4096, MAX_TRACE = 255 };
+enum { MAX_ID = 128, MAX_WAIT_MS = 900000, MAX_LEASE_MS = 3600000, MAX_CELLS = 4096, MAX_FORK = 256, MAX_TRACE = 255 };
 
 /* ---- Forms of texts ---- */
 
@@ -83,8 +83,9 @@ static bool is_printable(const char *s, size_t len)
 #define VALUES(...) ((const char *const[]){__VA_ARGS__, NULL})
 static const struct wire_enum states = {.values = VALUES("starting", "init", "idle", "busy", "paused", "ending")};
 static const struct wire_enum kinds = {.values = VALUES("cold", "warm", "restored")};
-static const struct wire_enum event_kinds = {
-	.values = VALUES("deployed", "undeployed", "started", "ready", "ended", "called", "paused", "resumed")};
+static const struct wire_enum event_kinds = {.values = VALUES("deployed", "undeployed", "started", "ready", "ended",
+							      "called", "paused", "resumed", "snapshot")};
+static const struct wire_enum wishes = {.values = VALUES("no", "yes", "unseeded")};
 static const struct wire_enum streams = {.values = VALUES("stdout", "stderr", "platform")};
 static const struct wire_enum parts = {.values = VALUES("result", "data")};
 static const struct wire_enum statuses = {.values = VALUES("success", "failure", "timeout", "error")};
@@ -107,6 +108,7 @@ static const struct wire_struct phases = {
 		INT("queueUs", 0, "from the request to the beginning of the call"),
 		INT("buildUs", OPT, "of a cold start: from asking for the cell until its first process was executed"),
 		INT("initUs", OPT, "of a cold start: from there until the runtime was ready"),
+		INT("restoreUs", OPT, "of a restored one: from asking for the cell until the hooks after the restore have run"),
 		INT("thawUs", OPT, "thawing the cell"),
 		INT("callUs", OPT, "from the event's sending until the answer")),
 };
@@ -128,7 +130,8 @@ static const struct wire_struct function = {
 		INT("cells", 0, NULL), INT("idle", 0, NULL), INT("busy", 0, NULL), INT("queued", 0, NULL),
 		INT("calls", 0, "that ended"), INT("failures", 0, "of these, not with success"),
 		INT("rejected", 0, "calls that were refused for want of room"), INT("coldStarts", 0, NULL),
-		INT("p50Us", 0, "of the last 512 calls"), INT("p99Us", 0, NULL)),
+		INT("p50Us", 0, "of the last 512 calls"), INT("p99Us", 0, NULL),
+		TEXT("snapshot", OPT, "id of the one that its cells are restored from")),
 };
 static const struct wire_struct cell = {
 	.name = "Cell",
@@ -139,6 +142,10 @@ static const struct wire_struct cell = {
 		BOOL("leased", 0, NULL), INT("calls", 0, NULL), INT("memoryMb", 0, "the limit"),
 		INT("usedMb", OPT, "in use now"), INT("maxMemoryMb", OPT, "the most that was in use"),
 		INT("cpuUs", OPT, NULL), INT("processes", OPT, NULL)),
+};
+static const struct wire_struct clone = {
+	.name = "Clone",
+	.fields = WIRE_FIELDS(TEXT("cell", 0, NULL), TEXT("lease", 0, "for Invoke and Release; who has it has the cell")),
 };
 static const struct wire_struct event = {
 	.name = "Event",
@@ -181,6 +188,8 @@ static const struct wire_method methods[] = {
 		BOUNDED("provisioned", 0, MAX_CELLS, "so many cells are kept past their init"),
 		BOUNDED("reserved", 0, MAX_CELLS, "so many cells it may always have, and no more"),
 		BOUNDED("maxCells", 0, MAX_CELLS, "0: as many as there is room for"),
+		ENUM("snapshot", OPT, &wishes, "yes: one is made in the background, and cells are restored from it as soon as it is\n"
+						"there; unseeded: even when what is in its memory cannot be reseeded. Default: no"),
 		BOOL("replace", OPT, "take the place of what has this name; otherwise AlreadyExists")), WIRE_FIELDS(
 		TEXT("digest", 0, NULL), BOOL("created", 0, NULL)),
 	 0, 16, M_DEPLOY},
@@ -242,12 +251,24 @@ static const struct wire_method methods[] = {
 		      "happened after that cursor, or Lost when it is not kept any more.", WIRE_FIELDS(
 		BOUNDED("since", 0, WIRE_INT_MAX, NULL)), WIRE_FIELDS(STRUCT("event", 0, &event, NULL)),
 	 WIRE_MORE | WIRE_NEEDS_MORE, 0, M_SUBSCRIBE},
+	{"Snapshot",
+	 "Makes a snapshot of the function after its init, or finds the one that fits, and has its cells restored from it from now\n"
+	 "on. What is a function's fault comes as SystemFailure with the function's error type.", WIRE_FIELDS(
+		NAME("function", 0, NULL), BOOL("unseeded", OPT, "even when what is in its memory cannot be reseeded")), WIRE_FIELDS(
+		TEXT("snapshot", 0, "its id"), INT("bytes", 0, "of memory in the image"), BOOL("created", 0, "false: it was there")),
+	 0, 0, M_SNAPSHOT},
+	{"Fork", "So many clones of the function's snapshot, for the caller's calls alone: all of them, or none. Without a snapshot\n"
+		 "NotFound.", WIRE_FIELDS(
+		NAME("function", 0, NULL), BOUNDED("cells", 1, MAX_FORK, "default 1"),
+		BOUNDED("leaseMs", 1, MAX_LEASE_MS, "as of Acquire; default 60,000")), WIRE_FIELDS(
+		{.name = "clones", .type = WIRE_STRUCT, .flags = WIRE_ARRAY, .of_struct = &clone}, INT("tookUs", 0, NULL)),
+	 0, 0, M_FORK},
 	{.name = NULL},
 };
 
 /* Beside each: whether the same call may be tried again. */
 static const struct wire_error errors[] = {
-	{"NotFound", "Do not retry.", WIRE_FIELDS(TEXT("what", 0, "function, cell, lease, invocation or file"), TEXT("id", 0, NULL))},
+	{"NotFound", "Do not retry.", WIRE_FIELDS(TEXT("what", 0, "function, cell, lease, invocation, snapshot or file"), TEXT("id", 0, NULL))},
 	{"AlreadyExists", "Treat sameSpec as success.", WIRE_FIELDS(TEXT("id", 0, NULL), BOOL("sameSpec", 0, NULL))},
 	{"InvalidSpec", "Do not retry.", WIRE_FIELDS(TEXT("field", 0, NULL), TEXT("reason", 0, NULL), TEXT("hint", 0, NULL))},
 	{"Denied", "Do not retry.", WIRE_FIELDS(TEXT("reason", 0, NULL), TEXT("rule", 0, "of the daemon's policy"))},
@@ -269,7 +290,7 @@ const struct wire_interface sandbox_interface = {
 	.name = "org.fsbox.Sandbox",
 	.doc = "Functions in cells. Sizes in MB are 2^20 bytes; times are milliseconds or microseconds as the names say, instants in\n"
 	       "milliseconds since 1970. Members may be added to answers: clients ignore those that they do not know.",
-	.structs = (const struct wire_struct *const[]){&payload, &phases, &usage, &function, &cell, &event, &chunk, NULL},
+	.structs = (const struct wire_struct *const[]){&payload, &phases, &usage, &function, &cell, &clone, &event, &chunk, NULL},
 	.methods = methods,
 	.errors = errors,
 };

@@ -26,6 +26,8 @@ enum method {
 	M_STATS,
 	M_LOGS,
 	M_SUBSCRIBE,
+	M_SNAPSHOT,
+	M_FORK,
 };
 
 extern const struct wire_interface sandbox_interface;

@@ -202,12 +202,13 @@ int unit_start(struct function *f, struct unit **ret, struct err *e)
 	if (!u)
 		return err_set(e, ERR_CAPACITY, ENOMEM, "there is no room for another cell");
 	note.slot = (uint32_t)u->slot;
-	if (!link_make(d->link, u->number, f->number, &note, sizeof note)) {
+	u->restored = f->snapshot.state == SNAPSHOT_READY;
+	if (!link_make(d->link, u->number, f->number, u->restored, &note, sizeof note)) {
 		unit_free(u);
 		return err_oom(e);
 	}
 	d->last_unit = u->number;
-	f->cold_starts++;
+	f->cold_starts += !u->restored;
 	*ret = u;
 	return 0;
 }
@@ -221,6 +222,7 @@ void unit_send_note(const struct unit *u)
 		.slot = (uint32_t)u->slot,
 		.lease_ns = u->leased ? u->lease_ns : 0,
 		.flags = (u->ready_ns != 0 ? (uint32_t)NOTE_READY : 0U) | (u->paused ? (uint32_t)NOTE_PAUSED : 0U) |
+			 (u->restored ? (uint32_t)NOTE_RESTORED : 0U) |
 			 (u->session.has_shutdown ? (uint32_t)NOTE_SHUTDOWN : 0U) |
 			 (u->session.wants_reports ? (uint32_t)NOTE_REPORTS : 0U),
 	};

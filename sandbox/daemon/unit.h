@@ -38,6 +38,8 @@ struct unit {
 	struct later settle;
 	int freeze;
 	bool frozen, paused, leased, adopted, used;
+	bool restored;     /* out of its function's snapshot */
+	struct fork *fork; /* that it is for, until it is ready */
 	char lease[LEASE_BYTES];
 	uint64_t lease_ns, lease_until_ns;
 	uint64_t asked_ns, made_ns, ready_ns, idle_ns,
@@ -52,7 +54,7 @@ struct unit {
 struct unit_ops {
 	void (*ready)(struct unit *u);                            /* idle for the first time */
 	void (*failed)(struct unit *u, const struct err *why);    /* could not be built; it is gone afterwards */
-	void (*init_failed)(struct unit *u, struct outcome *out); /* it is being ended */
+	void (*init_failed)(struct unit *u, struct outcome *out); /* or hooks of a restore; it is being ended */
 	void (*answered)(struct unit *u, struct outcome *out);    /* the call is over; the unit may be ended already */
 	void (*output)(struct unit *u, int stream, const char *data, size_t len);
 	void (*wrote)(struct unit *u); /* session.answer has grown in a call that goes on */

@@ -341,6 +341,8 @@ static int make(struct spawn *s, const struct spawn_make *m, struct err *why)
 		return err_set(why, ERR_NOT_FOUND, ENOENT, "there is no function %u", m->function);
 	if (m->restored && !f->image)
 		return err_set(why, ERR_NOT_FOUND, ENOENT, "function %u has no snapshot", m->function);
+	if (m->restored && image_check(f->image, why) < 0)
+		return -EBADMSG;
 	if (s->stopping)
 		return err_set(why, ERR_CANCELLED, ECANCELED, "fsbox-spawn is ending");
 	if (s->n_cells >= s->max_cells)

@@ -10,7 +10,6 @@
 
 #include "base/loop.h"
 #include "cell/cell.h"
-#include "cell/function.h"
 #include "wire/spawn.h"
 
 enum {
@@ -49,7 +48,8 @@ struct function {
 /* A snapshot that cells are restored from; in use as long as somebody holds it. */
 struct image {
 	unsigned refs;
-	struct snap snap; /* of its manifest what a restore needs */
+	struct snap snap;  /* of its manifest what a restore needs */
+	uint64_t identity; /* of its files when fsbox-publish had checked them */
 };
 
 enum kept_state {
@@ -236,6 +236,8 @@ void publish_ask(struct spawn *s, const struct spawn_datagram *d);
 void publish_stop(struct spawn *s);
 struct image *image_get(struct image *i);
 void image_put(struct image *i); /* NULL is fine */
+/* Are its files the ones that were checked? ERR_SNAPSHOT_MISMATCH. Some ten stat(2). */
+NODISCARD int image_check(const struct image *i, struct err *e);
 
 /* open.c */
 NODISCARD int open_ask(struct spawn *s, struct spawn_datagram *d, struct err *e);

@@ -140,13 +140,15 @@ class Client:
 
     # ---- What tests say often ----
 
-    def deploy(self, name, target=None, fds=(), replace=None, provisioned=0, reserved=0, maxCells=0, **spec):
+    def deploy(self, name, target=None, fds=(), replace=None, provisioned=0, reserved=0, maxCells=0, snapshot=None, **spec):
         """A function of the build: "echo", or a path."""
         if target is None:
             target = name
         if "/" not in target:
             target = "%s/%s.so" % (os.environ["FUNCTIONS"], target)
         parameters = {"provisioned": provisioned, "reserved": reserved, "maxCells": maxCells}
+        if snapshot is not None:
+            parameters["snapshot"] = snapshot
         if replace is not None:
             parameters["replace"] = replace
         return self.call("Deploy", fds, name=name, spec=dict(spec, target=target), **parameters)
