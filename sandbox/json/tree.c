@@ -3,6 +3,8 @@
  * can be counted off. The text ends with NUL, which nothing that is read here may hold, so nothing looks for the end. */
 #include "json/tree.h"
 
+#include "json/scan.h"
+
 #include <errno.h>
 #include <math.h>
 
@@ -19,6 +21,7 @@ enum {
 struct reader {
 	struct tree *t;
 	char *p;
+	const char *end;
 	unsigned depth;
 	bool oom;
 	struct json_member *stack, *grown; /* grown: on the heap, or NULL */
@@ -184,6 +187,7 @@ static bool take_string(struct reader *r, const char **ret, size_t *ret_len)
 	if (*r->p != '"')
 		return false;
 	from = ++r->p;
+	r->p += json_plain_span(r->p, (size_t)(r->end - r->p), false);
 	while (is_plain(*r->p))
 		r->p++;
 	for (to = r->p; *r->p != '"';) {
@@ -401,7 +405,7 @@ static bool take_value(struct reader *r, struct json *v)
 bool tree_read(struct tree *t, char *text, size_t len, bool *ret_oom)
 {
 	UNINITIALIZED struct json_member first[FIRST_STACK];
-	struct reader r = {.t = t, .p = text, .stack = first, .cap = FIRST_STACK};
+	struct reader r = {.t = t, .p = text, .end = text + len, .stack = first, .cap = FIRST_STACK};
 	bool ok;
 
 	t->blocks = NULL;

@@ -489,6 +489,31 @@ TEST(strings_are_escaped_and_bad_utf8_is_replaced)
 }
 
 /* All pairs of bytes: what is written is JSON, and what was UTF-8 comes back. */
+TEST(what_is_special_is_found_wherever_it_stands_in_a_long_string)
+{
+	static const char special[] = "\"\\\n\x1f\x80\xff";
+	char text[80], quoted[90];
+
+	for (size_t len = 1; len < sizeof text; len++) {
+		for (size_t at = 0; at < len; at++) {
+			AUTO(json_doc_freep) struct json_doc *doc = NULL, *none = NULL;
+			AUTO(buf_done) struct buf b = {0};
+			struct err e = {0};
+			const char c = special[(at + len) % (sizeof special - 1)];
+
+			memset(text, 'a', len);
+			text[at] = c;
+			json_add_string(&b, text, len);
+			REQUIRE(!b.failed && b.len > len + 2);
+			REQUIRE_OK(json_parse("s", b.data, b.len, MAX, &doc, &e), &e);
+			if ((unsigned char)c < 0x80)
+				CHECK(memcmp(json_string_get(json_doc_root(doc), NULL), text, len) == 0);
+			(void)snprintf(quoted, sizeof quoted, "\"%.*s\"", (int)len, text);
+			CHECK_LT(json_parse("s", quoted, len + 2, MAX, &none, &e), 0);
+		}
+	}
+}
+
 TEST(whatever_is_written_is_json)
 {
 	for (unsigned i = 0; i < 65536; i++) {
