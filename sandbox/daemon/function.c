@@ -182,6 +182,17 @@ void function_latency(struct function *f, uint64_t ns)
 	f->service_ns = f->service_ns == 0 ? ns : f->service_ns - f->service_ns / 8 + ns / 8;
 }
 
+/* Smoothed over more calls than a burst has that is no load. A pause is no longer than a call: what was before it has been
+ * answered, and a long one would be remembered long. */
+void function_asked(struct function *f, uint64_t now_ns)
+{
+	const uint64_t gap = now_ns > f->asked_ns ? now_ns - f->asked_ns : 0;
+	const uint64_t counted = gap < f->service_ns ? gap : f->service_ns;
+
+	f->gap_ns = f->service_ns == 0 ? 0 : f->gap_ns == 0 ? f->service_ns : f->gap_ns - f->gap_ns / 16 + counted / 16;
+	f->asked_ns = now_ns;
+}
+
 static int by_size(const void *a, const void *b)
 {
 	const uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;

@@ -44,11 +44,14 @@ struct function {
 	uint32_t n_queued;
 	struct unit *free; /* idle, for anybody's call; the one used last first */
 	uint32_t n_free;
+	struct unit *busy, **busy_end; /* the one whose call began first at the front */
 	struct invocation *queue, **queue_end;
 	uint32_t init_failures; /* in a row */
 	struct timer again;     /* when provisioned cells are tried again */
 	uint64_t calls, failures, rejected, cold_starts;
 	uint64_t service_ns; /* of a call, smoothed */
+	uint64_t gap_ns;     /* from one call's coming to the next one's, smoothed; 0: not known */
+	uint64_t asked_ns;   /* when the last one came */
 	uint32_t latency_us[LATENCIES];
 	uint32_t n_latencies;
 };
@@ -86,5 +89,7 @@ bool function_wants_cell(const struct function *f);
 const struct rights *function_rights(const struct function *f);
 
 void function_latency(struct function *f, uint64_t ns);
+/* A call has come, whatever becomes of it. */
+void function_asked(struct function *f, uint64_t now_ns);
 /* Percentile @p (0 … 1) of the last calls' durations in µs; 0 without any. */
 uint32_t function_percentile(const struct function *f, double p);

@@ -47,19 +47,18 @@ static char *put_hex(char *to, const unsigned char *from, size_t n)
 	return to;
 }
 
-/* Request ids need not be secret, only different: drawn many at a time. */
+/* Request ids need not be secret, only different, also from those of another fsboxd: numbers under a key that nobody knows.
+ * To draw each of them would be a system call for each call; many at a time make every so many calls slow. */
 static void draw_uuid(char *to)
 {
-	static unsigned char drawn[64][16];
-	static size_t used = ARRAY_LEN(drawn);
 	static const size_t ends[] = {4, 6, 8, 10, 16};
-	unsigned char *u;
+	static unsigned char key[16];
+	static uint64_t n;
+	unsigned char u[16];
 
-	if (used == ARRAY_LEN(drawn)) {
-		(void)!getrandom(drawn, sizeof drawn, 0);
-		used = 0;
-	}
-	u = drawn[used++];
+	if (n++ == 0)
+		(void)!getrandom(key, sizeof key, 0);
+	once_siphash(key, &n, sizeof n, u);
 	u[6] = (unsigned char)((u[6] & 0x0f) | 0x40); /* version 4: RFC 9562, section 5.4 */
 	u[8] = (unsigned char)((u[8] & 0x3f) | 0x80);
 	for (size_t i = 0, at = 0; i < ARRAY_LEN(ends); at = ends[i++]) {

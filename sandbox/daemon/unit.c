@@ -77,6 +77,31 @@ static void add_busy(struct function *f, double share)
 	}
 }
 
+/* At the end: calls are in the order in which they began. */
+static void list_busy(struct unit *u)
+{
+	struct function *f = u->f;
+
+	u->busy_next = NULL;
+	u->busy_at = f->busy ? f->busy_end : &f->busy;
+	*u->busy_at = u;
+	f->busy_end = &u->busy_next;
+	add_busy(f, f->share);
+}
+
+static void unlist_busy(struct unit *u)
+{
+	struct function *f = u->f;
+
+	*u->busy_at = u->busy_next;
+	if (u->busy_next)
+		u->busy_next->busy_at = u->busy_at;
+	else
+		f->busy_end = u->busy_at;
+	u->busy_at = NULL;
+	add_busy(f, -f->share);
+}
+
 /* The counts of a function follow from the states of its units. */
 void unit_set_state(struct unit *u, enum unit_state state)
 {
@@ -91,9 +116,9 @@ void unit_set_state(struct unit *u, enum unit_state state)
 	if (count[state])
 		++*count[state];
 	if (u->state == UNIT_BUSY)
-		add_busy(f, -f->share);
+		unlist_busy(u);
 	if (state == UNIT_BUSY)
-		add_busy(f, f->share);
+		list_busy(u);
 	if (is_ending && !was_ending) { /* and nothing goes back from there */
 		f->n_ending++;
 		f->account->n_ending++;

@@ -24,6 +24,7 @@ struct unit {
 	struct daemon *d;
 	struct unit *next, **at;           /* all units */
 	struct unit *free_next, **free_at; /* its function's free ones; NULL when it is none */
+	struct unit *busy_next, **busy_at; /* its function's busy ones */
 	struct function *f;
 	uint64_t number;
 	int slot;               /* in daemon.busy */
