@@ -1,7 +1,6 @@
 #include "json/json.h"
 
 #include "json/scan.h"
-#include "json/tree.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -23,9 +22,8 @@
 #undef JSON_NULL
 
 struct json_doc {
-	struct tree tree;
-	char *text;  /* that the tree was read from */
-	char file[]; /* and behind its NUL the text */
+	json_t *root;
+	char file[];
 };
 
 enum {
@@ -33,6 +31,18 @@ enum {
 	KEY_ROOM = 48,
 	TOKEN_ROOM = 40,
 };
+
+/* A struct json is jansson's value under another name; its functions want it without const, and none of those called
+ * here changes it. */
+static json_t *value(const struct json *v)
+{
+	return (json_t *)(uintptr_t)v;
+}
+
+static const struct json *opaque(const json_t *v)
+{
+	return (const struct json *)(const void *)v;
+}
 
 /* ---- Errors ---- */
 
@@ -164,48 +174,36 @@ int json_err(struct err *e, const struct json_doc *doc, const struct json_path *
 
 /* ---- Documents ---- */
 
-/* Our reader has refused the text, and jansson says why: it is slower, and finds the words and the place. */
-static int explain(const char *file, const char *text, size_t len, struct err *e)
-{
-	UNINITIALIZED char name[FILE_ROOM];
-	UNINITIALIZED json_error_t je;
-	struct json_place place;
-	const char *fault = json_scan_fault(text, len, &place);
-	json_t *root = fault ? NULL : json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &je);
-	int r;
-
-	if (!fault && !root)
-		return syntax_error(e, file, &je);
-	json_decref(root);
-	r = fault ? err_set(e, ERR_SPEC, EINVAL, "%s", fault)
-		  : err_set(e, ERR_SPEC, EINVAL, "not JSON that is taken here");
-	short_file(name, file);
-	return fault ? err_where(e, r, "%s:%zu:%zu", name, place.line, place.column) : err_where(e, r, "%s:1:1", name);
-}
-
 int json_parse(const char *file, const char *text, size_t len, size_t max_bytes, struct json_doc **ret_doc,
 	       struct err *e)
 {
 	AUTO(json_doc_freep) struct json_doc *doc = NULL;
-	const size_t file_bytes = strlen(file) + 1;
-	bool oom;
+	struct json_place place;
+	const char *fault;
+	UNINITIALIZED char name[FILE_ROOM];
+	UNINITIALIZED json_error_t je;
 
 	if (len > max_bytes) {
-		char name[FILE_ROOM];
 		int r = err_set(e, ERR_LIMIT, EFBIG, "%zu bytes of JSON: at most %zu are taken", len, max_bytes);
 
 		short_file(name, file);
 		return err_where(e, r, "%s", name[0] ? name : "$");
 	}
-	doc = malloc(sizeof *doc + file_bytes + len + 1);
+	fault = json_scan_fault(text, len, &place);
+	if (fault) {
+		int r = err_set(e, ERR_SPEC, EINVAL, "%s", fault);
+
+		short_file(name, file);
+		return err_where(e, r, "%s:%zu:%zu", name, place.line, place.column);
+	}
+
+	doc = calloc(1, sizeof *doc + strlen(file) + 1);
 	if (!doc)
 		return err_oom(e);
-	memcpy(doc->file, file, file_bytes);
-	doc->text = doc->file + file_bytes;
-	memcpy(doc->text, text, len);
-	doc->text[len] = '\0';
-	if (!tree_read(&doc->tree, doc->text, len, &oom))
-		return oom ? err_oom(e) : explain(file, text, len, e);
+	memcpy(doc->file, file, strlen(file) + 1);
+	doc->root = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &je);
+	if (!doc->root)
+		return syntax_error(e, file, &je);
 	*ret_doc = take_ptr(&doc);
 	return 0;
 }
@@ -214,13 +212,13 @@ void json_doc_free(struct json_doc *doc)
 {
 	if (!doc)
 		return;
-	tree_done(&doc->tree);
+	json_decref(doc->root);
 	free(doc);
 }
 
 const struct json *json_doc_root(const struct json_doc *doc)
 {
-	return &doc->tree.root;
+	return opaque(doc->root);
 }
 
 const char *json_doc_file(const struct json_doc *doc)
@@ -229,6 +227,28 @@ const char *json_doc_file(const struct json_doc *doc)
 }
 
 /* ---- Values ---- */
+
+enum json_type json_type_of(const struct json *v)
+{
+	switch (json_typeof(value(v))) {
+	case JANSSON_OBJECT:
+		return JSON_OBJECT;
+	case JANSSON_ARRAY:
+		return JSON_ARRAY;
+	case JANSSON_STRING:
+		return JSON_STRING;
+	case JANSSON_INTEGER:
+		return JSON_INTEGER;
+	case JANSSON_REAL:
+		return JSON_REAL;
+	case JSON_TRUE:
+	case JSON_FALSE:
+		return JSON_BOOL;
+	case JANSSON_NULL:
+		return JSON_NULL;
+	}
+	abort(); /* a tree holds no other type */
+}
 
 const char *json_type_name(enum json_type t)
 {
@@ -249,4 +269,72 @@ const char *json_type_name(enum json_type t)
 		return "an object";
 	}
 	abort(); /* not one of the enumerators */
+}
+
+bool json_bool_get(const struct json *v)
+{
+	return json_typeof(value(v)) == JSON_TRUE;
+}
+
+int64_t json_integer_get(const struct json *v)
+{
+	return json_integer_value(value(v));
+}
+
+double json_real_get(const struct json *v)
+{
+	return json_number_value(value(v));
+}
+
+const char *json_string_get(const struct json *v, size_t *ret_len)
+{
+	const char *s = json_string_value(value(v));
+
+	if (ret_len)
+		*ret_len = json_string_length(value(v));
+	return s;
+}
+
+size_t json_length(const struct json *v)
+{
+	return json_type_of(v) == JSON_OBJECT ? json_object_size(value(v)) : json_array_size(value(v));
+}
+
+const struct json *json_at(const struct json *array, size_t i)
+{
+	return opaque(json_array_get(value(array), i));
+}
+
+const struct json *json_member(const struct json *object, const char *key)
+{
+	return opaque(json_object_get(value(object), key));
+}
+
+int json_each(const struct json *object, int (*fn)(const char *key, const struct json *v, void *arg), void *arg)
+{
+	const char *key;
+	json_t *v;
+
+	json_object_foreach(value(object), key, v) /* in the order of the text, since jansson 2.8 */
+	{
+		int r = fn(key, opaque(v), arg);
+
+		if (r != 0)
+			return r;
+	}
+	return 0;
+}
+
+static int dump_part(const char *part, size_t len, void *arg)
+{
+	struct buf *b = arg;
+
+	buf_add(b, part, len);
+	return b->failed ? -1 : 0;
+}
+
+void json_dump_to(struct buf *b, const struct json *v)
+{
+	if (json_dump_callback(value(v), dump_part, b, JSON_COMPACT | JSON_ENCODE_ANY) < 0)
+		b->failed = true; /* only memory can be short: the tree came from a text */
 }

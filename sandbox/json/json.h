@@ -1,6 +1,5 @@
-/* JSON in and out. Text comes in with a size cap, a depth cap and duplicate keys refused; errors carry a place:
- * "FILE:LINE:COLUMN" for syntax, "FILE: $.path.to[3].key" for meaning. The only user of jansson, which is asked for words
- * and place when a text is refused.
+/* The only user of jansson. Text comes in with a size cap, a depth cap and duplicate keys refused; errors carry a place:
+ * "FILE:LINE:COLUMN" for syntax, "FILE: $.path.to[3].key" for meaning.
  *
  * Nothing here prints. A document is freed by its owner with json_doc_free(); values borrowed from it die with it. */
 #pragma once

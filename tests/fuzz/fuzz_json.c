@@ -1,6 +1,5 @@
-/* JSON text. Properties: a refusal has a kind, a reason and a place, and jansson refuses as well; what is parsed is JSON by
- * the recogniser as well; what is dumped parses again and dumps the same; whatever bytes are written as a string are
- * JSON. */
+/* JSON text. Properties: a refusal has a kind, a reason and a place; what is parsed is JSON by the recogniser as well;
+ * what is dumped parses again and dumps the same; whatever bytes are written as a string are JSON. */
 #include "json/json.h"
 
 #include <stdint.h>
@@ -21,7 +20,6 @@ static void check_refusal(const struct err *e)
 {
 	must(e->kind == ERR_SPEC || e->kind == ERR_LIMIT);
 	must(e->msg[0] != '\0' && e->where[0] != '\0');
-	must(!strstr(e->msg, "not JSON that is taken here")); /* only our reader thinks so */
 	for (const char *p = e->msg; *p; p++)
 		must((unsigned char)*p >= 0x20);
 }
