@@ -16,6 +16,7 @@ import os
 import socket
 import sys
 import time
+import traceback  # here: another user may not be able to read the library
 
 TIMEOUT = 30 * int(os.environ.get("FSBOX_SLOWER", "1"))
 INTERFACE = "org.fsbox.Sandbox."
@@ -274,18 +275,18 @@ def as_user(uid, function, groups=()):
     r, w = os.pipe()
     pid = os.fork()
     if pid == 0:
-        status = "?"
+        status = "it ended in the middle"
         try:
             become(uid, groups)
             with Client() as c:
                 function(c)
             status = ""
         except BaseException as e:  # whatever it is, the parent says it
-            import traceback
             status = "%s\n%s" % (e, traceback.format_exc())
-        sys.stdout.flush()
-        os.write(w, status.encode()[-4000:])
-        os._exit(0)
+        finally:  # never back into what the parent does
+            sys.stdout.flush()
+            os.write(w, status.encode()[-4000:])
+            os._exit(0)
     os.close(w)
     with os.fdopen(r) as f:
         said = f.read()
