@@ -89,14 +89,25 @@ static void answer_capacity(struct call *c, const char *resource)
 	send_error(c, OURS("CapacityExhausted"), &o, &b);
 }
 
+/* The host's, which may be another one tomorrow; all others are of what was asked for. */
+static bool is_hosts_limit(const struct err *e)
+{
+	return e->code == EMFILE || e->code == ENFILE || e->code == ENOSPC || e->code == EDQUOT || e->code == EAGAIN ||
+	       e->code == EUSERS;
+}
+
 void answer_err(struct call *c, const struct err *e)
 {
 	struct buf b = {0};
 	struct wire_obj o;
 
 	switch (e->kind) {
-	case ERR_SPEC:
 	case ERR_LIMIT:
+		if (is_hosts_limit(e))
+			break;
+		answer_spec(c, e);
+		return;
+	case ERR_SPEC:
 		answer_spec(c, e);
 		return;
 	case ERR_DENIED:

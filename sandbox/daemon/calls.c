@@ -376,7 +376,11 @@ void method_about_cell(struct daemon *d, struct call *c)
 			answer_done(c);
 		return;
 	case M_KILL:
-		(void)!link_number(d->link, SPAWN_KILL, u->number);
+		/* No call may come to it between this and the news that it is dead. */
+		if (u->state == UNIT_IDLE || u->state == UNIT_LEAVING)
+			unit_end(u, "killed");
+		else
+			(void)!link_number(d->link, SPAWN_KILL, u->number);
 		break;
 	case M_REMOVE:
 		if (u->invocation)

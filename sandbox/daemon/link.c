@@ -101,6 +101,8 @@ static void tell(struct link *k, struct spawn_datagram *d)
 {
 	const struct link_ops *o = k->ops;
 
+	if (d->lacking && d->head.word == SPAWN_OPENED)
+		d->opened.code = EMFILE;
 	switch (d->head.word) {
 	case SPAWN_HELLO:
 		o->hello(k->arg, &d->hello);

@@ -48,6 +48,13 @@ void unit_made(struct daemon *d, const struct spawn_cell *m, int *fds, size_t n_
 
 	if (!u || u->state != UNIT_MAKING)
 		return; /* its END is on the way */
+	if (n_fds == 0) {
+		(void)err_set(&e, ERR_CAPACITY, EMFILE, "fsboxd has no descriptors left for another cell");
+		unit_set_state(u, UNIT_ENDING);
+		(void)!link_number(d->link, SPAWN_END, u->number);
+		unit_ops->failed(u, &e);
+		return;
+	}
 	take_fds(u, m, fds, n_fds);
 	u->made_ns = clock_mono_ns();
 	unit_set_state(u, UNIT_INIT);
@@ -128,7 +135,7 @@ void unit_adopt(struct daemon *d, const struct spawn_cell *m, int *fds, size_t n
 	u->restored = note.flags & NOTE_RESTORED;
 	take_fds(u, m, fds, n_fds);
 	/* In the middle of an init or a call, whose client heard the connection break: nobody waits for it any more. */
-	if (!(note.flags & NOTE_READY) || d->busy[u->slot] == u->number || m->exited || f->forgotten) {
+	if (!(note.flags & NOTE_READY) || n_fds == 0 || d->busy[u->slot] == u->number || m->exited || f->forgotten) {
 		unit_end(u, "its daemon ended");
 		return;
 	}

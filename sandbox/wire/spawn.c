@@ -164,7 +164,7 @@ static int check_function(const struct spawn_datagram *d, enum spawn_side side, 
 	r = check_texts(f, e);
 	if (r < 0)
 		return r;
-	return d->n_fds == spawn_function_fds(f) ? 0 : malformed(e, "a function's descriptors");
+	return d->lacking || d->n_fds == spawn_function_fds(f) ? 0 : malformed(e, "a function's descriptors");
 }
 
 /* ---- The fixed ones ---- */
@@ -191,8 +191,9 @@ static bool cell_ok(const struct spawn_datagram *d)
 	const struct spawn_cell *c = &d->cell;
 
 	return c->cell != 0 && c->function != 0 && !(c->fds & ~(uint32_t)SPAWN_FD_ALL) &&
-	       (c->fds & SPAWN_FD_ALWAYS) == SPAWN_FD_ALWAYS && (size_t)__builtin_popcount(c->fds) == d->n_fds &&
-	       c->boosted <= 1 && c->exited <= 1 && c->restored <= 1 && c->zero == 0 && c->note_len <= SPAWN_MAX_NOTE &&
+	       (c->fds & SPAWN_FD_ALWAYS) == SPAWN_FD_ALWAYS &&
+	       (d->lacking || (size_t)__builtin_popcount(c->fds) == d->n_fds) && c->boosted <= 1 && c->exited <= 1 &&
+	       c->restored <= 1 && c->zero == 0 && c->note_len <= SPAWN_MAX_NOTE &&
 	       is_terminated(c->id, sizeof c->id) && id_ok(c->id) &&
 	       is_terminated(c->cgroup_parent, sizeof c->cgroup_parent) &&
 	       is_terminated(c->cgroup_name, sizeof c->cgroup_name);
@@ -208,7 +209,7 @@ static bool opened_ok(const struct spawn_datagram *d)
 {
 	const struct spawn_opened *o = &d->opened;
 
-	return o->code >= 0 && o->directory <= 1 && d->n_fds == (o->code == 0 ? 1U : 0U);
+	return o->code >= 0 && o->directory <= 1 && (d->lacking || d->n_fds == (o->code == 0 ? 1U : 0U));
 }
 
 static bool hello_ok(const struct spawn_hello *h)

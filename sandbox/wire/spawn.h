@@ -338,6 +338,7 @@ enum spawn_side { SPAWN_TO_SPAWN, SPAWN_TO_DAEMON, SPAWN_FROM_PUBLISHER };
 struct spawn_datagram {
 	int fds[SPAWN_MAX_FDS]; /* owned: what is taken is made FD_NONE, the rest is closed by spawn_drop() */
 	size_t n_fds;
+	bool lacking; /* received by fsboxd, which has no room for its descriptors: then it has none */
 	union {
 		struct spawn_head head;
 		struct spawn_number number;

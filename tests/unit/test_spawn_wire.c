@@ -6,6 +6,7 @@
 #include "tests/lib/tap.h"
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
@@ -490,6 +491,47 @@ TEST(what_is_malformed_leaves_no_descriptor_behind)
 		CHECK_EQ(spawn_receive(p.b, got, SPAWN_TO_SPAWN, &e), copies[i] == 0 ? 1 : -EPROTO);
 		CHECK_EQ(open_files(), before);
 	}
+	(void)close(p.a);
+	(void)close(p.b);
+	free(got);
+}
+
+TEST(fsboxd_without_room_for_descriptors_still_hears_what_they_were_of)
+{
+	struct spawn_datagram *got = fresh();
+	struct pair p = make_pair();
+	struct spawn_opened opened;
+	struct spawn_number m;
+	struct rlimit files, few;
+	struct err e = {0};
+	int before;
+
+	REQUIRE(getrlimit(RLIMIT_NOFILE, &files) == 0);
+	spawn_begin(&opened, SPAWN_OPENED, sizeof opened);
+	opened.number = 7;
+	before = open_files();
+	few = files;
+	few.rlim_cur = (rlim_t)p.b + 1; /* all below are taken */
+	for (rlim_t room = 0; room < 2; room++) {
+		send_raw(p.a, &opened, sizeof opened, 1);
+		few.rlim_cur += room;
+		REQUIRE(setrlimit(RLIMIT_NOFILE, &few) == 0);
+		CHECK_EQ(spawn_receive(p.b, got, SPAWN_TO_DAEMON, &e), 1);
+		REQUIRE(setrlimit(RLIMIT_NOFILE, &files) == 0);
+		CHECK_EQ(got->opened.number, 7);
+		CHECK_EQ(got->lacking, room == 0);
+		CHECK_EQ(got->n_fds, room);
+		spawn_drop(got);
+	}
+	/* The other side is not asked to be so lenient. */
+	few.rlim_cur = (rlim_t)p.b + 1;
+	spawn_begin(&m, SPAWN_KILL, sizeof m);
+	m.number = 1;
+	send_raw(p.a, &m, sizeof m, 1);
+	REQUIRE(setrlimit(RLIMIT_NOFILE, &few) == 0);
+	CHECK_EQ(spawn_receive(p.b, got, SPAWN_TO_SPAWN, &e), -EPROTO);
+	REQUIRE(setrlimit(RLIMIT_NOFILE, &files) == 0);
+	CHECK_EQ(open_files(), before);
 	(void)close(p.a);
 	(void)close(p.b);
 	free(got);
