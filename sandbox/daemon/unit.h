@@ -39,8 +39,9 @@ struct unit {
 	struct later settle;
 	int freeze;
 	bool frozen, paused, leased, adopted, used;
-	bool restored;     /* out of its function's snapshot */
-	struct fork *fork; /* that it is for, until it is ready */
+	uint64_t patience_ns, frozen_since_ns; /* so long it is idle before it is frozen */
+	bool restored;                         /* out of its function's snapshot */
+	struct fork *fork;                     /* that it is for, until it is ready */
 	char lease[LEASE_BYTES];
 	uint64_t lease_ns, lease_until_ns;
 	uint64_t asked_ns, made_ns, ready_ns, idle_ns,
