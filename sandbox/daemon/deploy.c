@@ -198,25 +198,63 @@ static int define(struct deployment *p, struct err *e)
 	return 0; /* deploy_done() */
 }
 
-static bool same(const struct function *a, const struct function *b)
+static void keep(const struct function *f)
 {
-	return strcmp(a->digest, b->digest) == 0 && a->provisioned == b->provisioned && a->reserved == b->reserved &&
-	       a->max_cells == b->max_cells;
+	const struct stored row = {
+		.owner = f->owner,
+		.gid = f->gid,
+		.groups = f->groups,
+		.n_groups = f->n_groups,
+		.name = f->name,
+		.digest = f->digest,
+		.spec = f->spec_text,
+		.path = f->spec.target && f->spec.target[0] == '/' ? f->spec.target : "",
+		.provisioned = f->provisioned,
+		.reserved = f->reserved,
+		.max_cells = f->max_cells,
+		.created_ms = f->created_ms,
+	};
+	struct err e = {0};
+	uint32_t number;
+
+	/* A store that fails costs the function's life beyond this daemon's, not the function. */
+	if (store_put(&f->d->store, &row, &number, &e) < 0)
+		daemon_complain(&e);
+}
+
+static bool same_numbers(const struct function *a, const struct function *b)
+{
+	return a->provisioned == b->provisioned && a->reserved == b->reserved && a->max_cells == b->max_cells;
+}
+
+/* The same function with other numbers: its cells are as good as before. */
+static void renumber(struct function *there, const struct function *asked)
+{
+	there->provisioned = asked->provisioned;
+	there->reserved = asked->reserved;
+	there->max_cells = asked->max_cells;
+	daemon_event(there->d, EV_DEPLOYED, there, NULL, NULL, NULL, there->digest);
+	keep(there);
+	loop_disarm(&there->d->loop, &there->again);
+	there->d->on_room(there->d, there);
 }
 
 /* There is one of this name, and it stays: then the deployment is over. */
 static bool keep_there(struct deployment *p)
 {
-	const struct function *there = function_find(p->d, p->f->owner, p->f->name);
+	struct function *there = function_find(p->d, p->f->owner, p->f->name);
+	const bool same_spec = there && strcmp(there->digest, p->f->digest) == 0;
 
-	if (!there || (p->replace && !same(there, p->f)))
+	if (!there || (p->replace && !same_spec))
 		return false;
+	if (p->replace && !same_numbers(there, p->f))
+		renumber(there, p->f);
 	if (p->call) {
 		p->call->user = NULL;
-		if (same(there, p->f))
+		if (same_spec && same_numbers(there, p->f))
 			answer_deployed(p->call, there->digest, false);
 		else
-			answer_exists(p->call, there->name, strcmp(there->digest, p->f->digest) == 0);
+			answer_exists(p->call, there->name, same_spec);
 	}
 	deployment_free(p);
 	return true;
@@ -241,30 +279,6 @@ static void replace_old(struct function *old, struct function *f)
 		invocation_move(v, f);
 	}
 	deploy_forget(old, "replaced");
-}
-
-static void keep(const struct function *f)
-{
-	const struct stored row = {
-		.owner = f->owner,
-		.gid = f->gid,
-		.groups = f->groups,
-		.n_groups = f->n_groups,
-		.name = f->name,
-		.digest = f->digest,
-		.spec = f->spec_text,
-		.path = f->spec.target && f->spec.target[0] == '/' ? f->spec.target : "",
-		.provisioned = f->provisioned,
-		.reserved = f->reserved,
-		.max_cells = f->max_cells,
-		.created_ms = f->created_ms,
-	};
-	struct err e = {0};
-	uint32_t number;
-
-	/* A store that fails costs the function's life beyond this daemon's, not the function. */
-	if (store_put(&f->d->store, &row, &number, &e) < 0)
-		daemon_complain(&e);
 }
 
 void deploy_done(struct daemon *d, const struct spawn_done *m)

@@ -179,9 +179,10 @@ static const struct wire_method methods[] = {
 		NAME("name", 0, NULL), OBJ("spec", 0, NULL), FD("codeFd", OPT, "spec.target, opened for reading"),
 		FD("layerFds", OPT | WIRE_ARRAY, "spec.layer, directories or zip archives"), FD("rootfsFd", OPT, "spec.rootfs"),
 		BOUNDED("provisioned", 0, MAX_CELLS, "so many cells are kept past their init"),
-		BOUNDED("reserved", 0, MAX_CELLS, "so many cells it may always have, and no more"),
+		BOUNDED("reserved", 0, MAX_CELLS, "so many cells it may always have, and no more; 0: neither"),
 		BOUNDED("maxCells", 0, MAX_CELLS, "0: as many as there is room for"),
-		BOOL("replace", OPT, "take the place of what has this name; otherwise AlreadyExists")), WIRE_FIELDS(
+		BOOL("replace", OPT, "take the place of what has this name; with the same spec and files only the numbers\n"
+				     "change, and its cells stay. Otherwise AlreadyExists")), WIRE_FIELDS(
 		TEXT("digest", 0, NULL), BOOL("created", 0, NULL)),
 	 0, 16, M_DEPLOY},
 	{"Undeploy", "Forgets a function. Calls that run end as they would; its idle cells are ended.", WIRE_FIELDS(
