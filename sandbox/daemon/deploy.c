@@ -228,11 +228,11 @@ static bool same_numbers(const struct function *a, const struct function *b)
 }
 
 /* The same function with other numbers: its cells are as good as before. */
-static void renumber(struct function *there, const struct function *asked)
+static void renumber(struct function *there, uint32_t provisioned, uint32_t reserved, uint32_t max_cells)
 {
-	there->provisioned = asked->provisioned;
-	there->reserved = asked->reserved;
-	there->max_cells = asked->max_cells;
+	there->provisioned = provisioned;
+	there->reserved = reserved;
+	there->max_cells = max_cells;
 	daemon_event(there->d, EV_DEPLOYED, there, NULL, NULL, NULL, there->digest);
 	keep(there);
 	loop_disarm(&there->d->loop, &there->again);
@@ -248,7 +248,7 @@ static bool keep_there(struct deployment *p)
 	if (!there || (p->replace && !same_spec))
 		return false;
 	if (p->replace && !same_numbers(there, p->f))
-		renumber(there, p->f);
+		renumber(there, p->f->provisioned, p->f->reserved, p->f->max_cells);
 	if (p->call) {
 		p->call->user = NULL;
 		if (same_spec && same_numbers(there, p->f))
@@ -364,4 +364,29 @@ void method_undeploy(struct daemon *d, struct call *c)
 	if (f)
 		deploy_forget(f, "undeployed");
 	answer_existed(c, f || existed);
+}
+
+void method_scale(struct daemon *d, struct call *c)
+{
+	const char *name = wire_get_string(c->params, "name");
+	struct function *f = function_find(d, call_peer(c)->uid, name);
+	struct buf b = {0};
+	struct wire_obj o;
+
+	if (!f) {
+		answer_not_found(c, "function", name);
+		return;
+	}
+	const uint32_t provisioned = (uint32_t)wire_get_int(c->params, "provisioned", f->provisioned);
+	const uint32_t reserved = (uint32_t)wire_get_int(c->params, "reserved", f->reserved);
+	const uint32_t max_cells = (uint32_t)wire_get_int(c->params, "maxCells", f->max_cells);
+	if (provisioned != f->provisioned || reserved != f->reserved || max_cells != f->max_cells)
+		renumber(f, provisioned, reserved, max_cells);
+	wire_obj_begin(&o, &b);
+	wire_obj_int(&o, "provisioned", f->provisioned);
+	wire_obj_int(&o, "reserved", f->reserved);
+	wire_obj_int(&o, "maxCells", f->max_cells);
+	wire_obj_end(&o);
+	call_reply(c, &b, NULL, 0);
+	buf_done(&b);
 }

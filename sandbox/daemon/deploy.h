@@ -12,6 +12,7 @@
 /* The calls. */
 void method_deploy(struct daemon *d, struct call *c);
 void method_undeploy(struct daemon *d, struct call *c);
+void method_scale(struct daemon *d, struct call *c);
 /* Its client is gone: what is under way goes on without it. */
 void deploy_client_gone(struct daemon *d, struct call *c);
 

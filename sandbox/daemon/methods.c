@@ -187,6 +187,10 @@ static const struct wire_method methods[] = {
 	 0, 16, M_DEPLOY},
 	{"Undeploy", "Forgets a function. Calls that run end as they would; its idle cells are ended.", WIRE_FIELDS(
 		NAME("name", 0, NULL)), WIRE_FIELDS(BOOL("existed", 0, NULL)), 0, 0, M_UNDEPLOY},
+	{"Scale", "Changes the numbers of a function; what is not named stays. Its cells stay.", WIRE_FIELDS(
+		NAME("name", 0, NULL), BOUNDED("provisioned", 0, MAX_CELLS, "these and their values: as of Deploy"), BOUNDED("reserved", 0, MAX_CELLS, NULL),
+		BOUNDED("maxCells", 0, MAX_CELLS, NULL)), WIRE_FIELDS(
+		INT("provisioned", 0, NULL), INT("reserved", 0, NULL), INT("maxCells", 0, NULL)), 0, 0, M_SCALE},
 	{"Functions", "The caller's functions, one in each answer. Without any, one answer without one.", WIRE_FIELDS(
 		NAME("name", OPT, "only this one")), WIRE_FIELDS(STRUCT("function", OPT, &function, NULL)),
 	 WIRE_MORE | WIRE_NEEDS_MORE, 0, M_FUNCTIONS},
