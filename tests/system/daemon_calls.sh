@@ -388,6 +388,18 @@ END
 	daemon_stop
 }
 
+test_code_of_another_mount_namespace_is_refused_when_it_is_deployed() {
+	daemon_start
+	check_status 1 unshare --mount "$FSBOX" deploy f "$FUNCTIONS/echo.so"
+	check_contains "$T/err" 'target was opened in another mount namespace'
+	check_contains "$T/err" 'hint: name it by its path there'
+	mkdir -m 755 "$T/layer"
+	check_status 1 unshare --mount "$FSBOX" deploy f --layer "$T/layer" "$FUNCTIONS/echo.so"
+	check_status 0 "$FSBOX" deploy f --layer "$T/layer" "$FUNCTIONS/echo.so"
+	check_status 0 unshare --mount "$FSBOX" invoke f
+	daemon_stop
+}
+
 test_numbers_of_a_function_change_and_its_cells_stay() {
 	daemon_start --keep 2
 	steps <<'END'
