@@ -374,7 +374,7 @@ void method_scale(struct daemon *d, struct call *c)
 	struct wire_obj o;
 
 	if (!f) {
-		answer_not_found(c, "function", name);
+		deploy_answer_unknown(d, c, name);
 		return;
 	}
 	const uint32_t provisioned = (uint32_t)wire_get_int(c->params, "provisioned", f->provisioned);

@@ -31,6 +31,10 @@ ctl() { # ARG...: S in one of them stands for the socket's path there
 		exec chroot "$root" timeout "${CTL_TIMEOUT:-30}" varlinkctl "$@"' sh "$ROOT" "$FSBOX_SOCKET" "$@"
 }
 
+records() { # JQ-EXPRESSION: of what came with --more -j, each answer behind a record separator (RFC 7464)
+	tr -d '\036' <"$T/out" | jq -r "$1"
+}
+
 SOCKET=/run/fsbox/fsbox.sock
 
 test_varlinkctl_reads_and_calls() {
@@ -73,7 +77,7 @@ test_varlinkctl_follows_streams() {
 	ctl --more -j call "$SOCKET" org.fsbox.Sandbox.List '{}'
 	check_eq "$status" 0
 	ctl --more -j call "$SOCKET" org.fsbox.Sandbox.Functions '{}'
-	check_eq "$(jq -r .function.name "$T/out" | sort | tr '\n' ' ')" "echo hello "
+	check_eq "$(records .function.name | sort | tr '\n' ' ')" "echo hello "
 	check_status 0 "$FSBOX" invoke hello
 	(
 		CTL_TIMEOUT=$(slow 5)
@@ -84,7 +88,7 @@ test_varlinkctl_follows_streams() {
 	"$FSBOX" invoke echo --event '"x"' >/dev/null 2>&1
 	wait_for 50 grep -q '"kind":"called"' "$T/out"
 	wait "$subscriber" || :
-	check_eq "$(jq -r 'select(.event.kind == "called") | .event.function + " " + .event.status' "$T/out")" "echo success"
+	check_eq "$(records 'select(.event.kind == "called") | .event.function + " " + .event.status')" "echo success"
 	daemon_stop
 }
 
