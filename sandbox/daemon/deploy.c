@@ -103,6 +103,7 @@ struct deployment *deployment_new(struct daemon *d, struct function *f)
 	p->job.spec = &f->spec;
 	p->job.name = f->name;
 	p->job.runtime_dir = d->runtime_dir;
+	p->job.no_limits = !d->limits;
 	deployments = p;
 	return p;
 }

@@ -103,7 +103,7 @@ check_reload_and_stop() {
 	check $CTL stop fsbox.socket fsbox.service
 	check_eq "$($CTL show -P Result fsbox.service)" success
 	check no_cells
-	check_eq "$(pgrep -c -x 'native|fsbox-init|fsboxd|fsbox-spawn' || :)" 0
+	! cat /proc/[0-9]*/comm 2>/dev/null | grep -xE 'fsboxd|fsbox-spawn|fsbox-init|native' || fail "processes are left"
 	check [ ! -S "$FSBOX_SOCKET" ]
 	# Without the socket's unit it makes the socket itself; what was deployed is there again.
 	check $CTL start fsbox.service
