@@ -2,6 +2,7 @@
 
 #include "base/base64.h"
 #include "base/fd.h"
+#include "daemon/deploy.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -131,7 +132,7 @@ static struct function *callee(struct daemon *d, struct call *c, struct unit **r
 	if (name) {
 		f = function_find(d, call_peer(c)->uid, name);
 		if (!f)
-			answer_not_found(c, "function", name);
+			deploy_answer_unknown(d, c, name);
 		return f;
 	}
 	*ret_unit = leased_unit(d, c, lease);
@@ -204,7 +205,7 @@ void method_acquire(struct daemon *d, struct call *c)
 	struct err e = {0};
 
 	if (!f) {
-		answer_not_found(c, "function", name);
+		deploy_answer_unknown(d, c, name);
 		return;
 	}
 	/* Not one that a client could choose for a call. */

@@ -192,6 +192,9 @@ static void on_call(void *arg, struct call *c)
 	case M_UNDEPLOY:
 		method_undeploy(d, c);
 		break;
+	case M_SCALE:
+		method_scale(d, c);
+		break;
 	case M_ACQUIRE:
 		method_acquire(d, c);
 		break;

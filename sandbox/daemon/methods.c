@@ -186,15 +186,20 @@ static const struct wire_method methods[] = {
 		NAME("name", 0, NULL), OBJ("spec", 0, NULL), FD("codeFd", OPT, "spec.target, opened for reading"),
 		FD("layerFds", OPT | WIRE_ARRAY, "spec.layer, directories or zip archives"), FD("rootfsFd", OPT, "spec.rootfs"),
 		BOUNDED("provisioned", 0, MAX_CELLS, "so many cells are kept past their init"),
-		BOUNDED("reserved", 0, MAX_CELLS, "so many cells it may always have, and no more"),
+		BOUNDED("reserved", 0, MAX_CELLS, "so many cells it may always have, and no more; 0: neither"),
 		BOUNDED("maxCells", 0, MAX_CELLS, "0: as many as there is room for"),
 		ENUM("snapshot", OPT, &wishes, "yes: one is made in the background, and cells are restored from it as soon as it is\n"
 						"there; unseeded: even when what is in its memory cannot be reseeded. Default: no"),
-		BOOL("replace", OPT, "take the place of what has this name; otherwise AlreadyExists")), WIRE_FIELDS(
+		BOOL("replace", OPT, "take the place of what has this name; with the same spec and files only the numbers\n"
+				     "change, and its cells stay. Otherwise AlreadyExists")), WIRE_FIELDS(
 		TEXT("digest", 0, NULL), BOOL("created", 0, NULL)),
 	 0, 16, M_DEPLOY},
 	{"Undeploy", "Forgets a function. Calls that run end as they would; its idle cells are ended.", WIRE_FIELDS(
 		NAME("name", 0, NULL)), WIRE_FIELDS(BOOL("existed", 0, NULL)), 0, 0, M_UNDEPLOY},
+	{"Scale", "Changes the numbers of a function; what is not named stays. Its cells stay.", WIRE_FIELDS(
+		NAME("name", 0, NULL), BOUNDED("provisioned", 0, MAX_CELLS, "these and their values: as of Deploy"), BOUNDED("reserved", 0, MAX_CELLS, NULL),
+		BOUNDED("maxCells", 0, MAX_CELLS, NULL)), WIRE_FIELDS(
+		INT("provisioned", 0, NULL), INT("reserved", 0, NULL), INT("maxCells", 0, NULL)), 0, 0, M_SCALE},
 	{"Functions", "The caller's functions, one in each answer. Without any, one answer without one.", WIRE_FIELDS(
 		NAME("name", OPT, "only this one")), WIRE_FIELDS(STRUCT("function", OPT, &function, NULL)),
 	 WIRE_MORE | WIRE_NEEDS_MORE, 0, M_FUNCTIONS},
