@@ -3,7 +3,7 @@
  *   link.h        the conversation with fsbox-spawn, who has the privileges
  *   function.h    what is deployed, and how much of the host it may take
  *   unit.h        cells: from "make one" to "it is gone"
- *   invocation.h  calls: queued, run once, answered
+ *   invocation.h  calls: queued, run once, answered; schedule.c: whose turn it is
  *   answers.h     all of that as JSON
  *   methods.h     org.fsbox.Sandbox as a table
  *

@@ -73,6 +73,9 @@ struct invocation *invocation_find(struct daemon *d, uid_t owner, const char *id
 struct invocation *invocation_new(struct daemon *d, struct function *f, uid_t owner, const char *id);
 /* Adds somebody who waits. False when memory is out. */
 bool invocation_attach(struct invocation *v, struct call *c, bool answer_fd, bool logs, bool stream);
+/* On an idle cell, now. It may be over, and gone, when this returns. */
+void invocation_run(struct invocation *v, struct unit *u);
+void invocation_leave_queue(struct invocation *v);
 /* Runs it, queues it or refuses it; it may be over, and gone, when this returns. */
 void invocation_submit(struct invocation *v);
 /* Over with an error instead of a result. */

@@ -67,10 +67,11 @@ struct kept {
 	struct function *f;
 	enum kept_state state;
 	struct cell cell;
-	struct watch barrier, exit;
-	struct timer timer; /* what it is for follows from the state */
+	struct watch waits[CELL_WAITS], exit; /* the first for its building */
+	struct timer timer;                   /* what it is for follows from the state */
 	struct later later;
 	uint64_t begin_ns, give_up_ns, pause_ns;
+	bool naps;      /* while it is built: nothing tells of what is waited for */
 	bool failed;    /* FAILED is to be told when it is removed */
 	bool untold;    /* no fsboxd knows of it: nothing is told */
 	unsigned ends;  /* ENDs to be answered */
