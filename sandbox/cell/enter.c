@@ -8,6 +8,8 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 
+enum { MESSAGES = 4 }; /* that a process ever sends, and one more */
+
 void cell_enter_init(struct cell_enter *en)
 {
 	*en = (struct cell_enter){
@@ -181,6 +183,12 @@ int cell_enter_reap(struct cell_enter *en, struct err *e)
 	if (r < 0)
 		return r;
 	en->reaped = true;
+	/* What it said before may not have been heard yet; nothing but itself had the socket, so that has an end. */
+	r = 1;
+	for (int i = 0; i < MESSAGES && !en->committed && r == 1; i++)
+		r = cell_enter_step(en, e);
+	if (r < 0)
+		return r;
 	/* Others in the cell may have got hold of the socket by now: a number is all that they can say, and only where the
 	 * command says that it could not be executed. */
 	if (en->committed && en->exit.si_code == CLD_EXITED &&

@@ -131,6 +131,9 @@ static void tell(struct link *k, struct spawn_datagram *d)
 	case SPAWN_OPENED:
 		o->opened(k->arg, &d->opened, d->n_fds > 0 ? &d->fds[0] : &(int){FD_NONE});
 		break;
+	case SPAWN_EXEC_ENDED:
+		o->exec_ended(k->arg, &d->exec_end);
+		break;
 	default:
 		break; /* spawn_check() let nothing else through */
 	}

@@ -1,5 +1,6 @@
 /* fsboxd: started by fsbox-spawn, with the socket to it and the one on which clients knock. */
 #include "daemon/deploy.h"
+#include "daemon/execs.h"
 #include "daemon/streams.h"
 
 #include "base/fd.h"
@@ -218,6 +219,9 @@ static void on_call(void *arg, struct call *c)
 	case M_SUBSCRIBE:
 		method_with_more(d, c);
 		break;
+	case M_EXEC:
+		method_exec(d, c);
+		break;
 	}
 }
 
@@ -235,6 +239,9 @@ static void on_client_gone(void *arg, struct call *c)
 		break;
 	case M_UPDATE:
 		cell_client_gone(d, c);
+		break;
+	case M_EXEC:
+		exec_client_gone(d, c);
 		break;
 	case M_STATS:
 	case M_LOGS:
@@ -403,6 +410,11 @@ static void on_opened(void *arg, const struct spawn_opened *m, int *fd)
 	deploy_opened(arg, m, fd);
 }
 
+static void on_exec_ended(void *arg, const struct spawn_exec_end *m)
+{
+	exec_ended(arg, m);
+}
+
 static void on_spawn_gone(void *arg, const struct err *why)
 {
 	struct daemon *d = arg;
@@ -427,6 +439,7 @@ static int open_spawn(struct daemon *d, struct err *e)
 		.exited = on_exited,
 		.ended = on_ended,
 		.opened = on_opened,
+		.exec_ended = on_exec_ended,
 		.gone = on_spawn_gone,
 	};
 

@@ -26,6 +26,7 @@ enum method {
 	M_STATS,
 	M_LOGS,
 	M_SUBSCRIBE,
+	M_EXEC,
 };
 
 extern const struct wire_interface sandbox_interface;
