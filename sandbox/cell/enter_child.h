@@ -6,8 +6,8 @@
 
 enum { ENTER_BORN = 0x6e726f62, ENTER_FAILED = 125 }; /* a word's magic; an exit status */
 
-/* To the host: the helper's "born" with a pidfd, the process's "what comes now is not ours" (ENTER_MAGIC, code 0), both as a
- * word alone; or, whole, why it failed. */
+/* To the host: the helper's "born" with a pidfd, the process's "what comes now is not ours" (ENTER_MAGIC, code 0), both
+ * as a word alone; or, whole, why it failed. */
 struct enter_msg {
 	struct enter_word word;
 	struct err err;

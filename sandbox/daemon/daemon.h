@@ -31,7 +31,17 @@ enum {
 	LOG_TAIL = 4096, /* Lambda's, of an answer with logs */
 };
 
-enum event_kind { EV_DEPLOYED, EV_UNDEPLOYED, EV_STARTED, EV_READY, EV_ENDED, EV_CALLED, EV_PAUSED, EV_RESUMED, EV_EXEC };
+enum event_kind {
+	EV_DEPLOYED,
+	EV_UNDEPLOYED,
+	EV_STARTED,
+	EV_READY,
+	EV_ENDED,
+	EV_CALLED,
+	EV_PAUSED,
+	EV_RESUMED,
+	EV_EXEC
+};
 enum log_stream { LOG_STDOUT, LOG_STDERR, LOG_PLATFORM };
 
 struct config {

@@ -1,6 +1,7 @@
 #include "daemon/execs.h"
 
 #include "base/fd.h"
+#include "wire/spawn_exec.h"
 
 #include <signal.h>
 #include <stdio.h>

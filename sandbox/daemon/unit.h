@@ -81,8 +81,9 @@ void unit_lease(struct unit *u, const char *token, uint64_t ns);
 NODISCARD int unit_pause(struct unit *u, bool paused, struct err *e);
 /* Its limit is another one now. */
 void unit_resize(struct unit *u, uint64_t memory_bytes);
-/* A command begins in it: it is thawed, takes no calls, does not end for being idle. And is over. ERR_BUSY, ERR_NOT_FOUND. */
+/* A command begins in it: it is thawed, takes no calls, does not end for being idle. ERR_BUSY, ERR_NOT_FOUND. */
 NODISCARD int unit_begin_exec(struct unit *u, struct err *e);
+/* And is over. */
 void unit_end_exec(struct unit *u);
 /* Is it free for a call of anybody? */
 bool unit_is_free(const struct unit *u);

@@ -3,6 +3,7 @@
 #include "spawn/spawn.h"
 
 #include "base/clock.h"
+#include "wire/spawn_exec.h"
 
 #include <fcntl.h>
 #include <stdio.h>

@@ -1,6 +1,7 @@
 /* Seeing that a datagram is what it says. Nothing here looks beyond it: what a number or a descriptor means, the receiver
  * knows. */
 #include "wire/spawn.h"
+#include "wire/spawn_exec.h"
 
 #include "base/fd.h"
 #include "base/mem.h"

@@ -11,9 +11,9 @@
  *
  *   FUNCTION ─► DONE       MAKE ─► MADE | FAILED       LIMITS, SETTLE ─► DONE      OPEN ─► OPENED
  *   END ─► ENDED           a cell whose PID 1 is gone: EXITED, once, after its MADE; it stays until its END
- *   EXEC ─► EXEC_ENDED     once, when the command is over, could not begin, or was ended by EXEC_KILL or with its cell
- *   FORGET, NOTE, FUNCTION_NOTE, KILL, EXEC_KILL, READY have no answer; for a cell that is gone they do nothing, as SETTLE and
- *   LIMITS, whose DONE then has ERR_NOT_FOUND.
+ *   EXEC ─► EXEC_ENDED     once: the command is over, could not begin, or was ended by EXEC_KILL or with its cell
+ *   FORGET, NOTE, FUNCTION_NOTE, KILL, EXEC_KILL, READY have no answer; for a cell that is gone they do nothing, as
+ *   SETTLE and LIMITS, whose DONE then has ERR_NOT_FOUND.
  *   END for a cell that is being built: FAILED (ERR_CANCELLED), then ENDED. After FAILED nothing is left of a cell and no
  *   END is needed; one that crossed it is answered all the same. Each END has exactly one ENDED.
  *
@@ -393,11 +393,3 @@ const char *spawn_text_of(const struct spawn_function *f, const struct spawn_tex
 const char *spawn_list_next(const struct spawn_function *f, const struct spawn_list *l, size_t *at);
 /* How many descriptors a FUNCTION comes with. */
 size_t spawn_function_fds(const struct spawn_function *f);
-
-/* ---- Building and reading an EXEC ---- */
-
-/* Empties @d. Then the texts one after the other, counted by the caller; false when there is no room. */
-void spawn_exec_begin(struct spawn_datagram *d, uint64_t number, uint64_t cell);
-NODISCARD bool spawn_exec_put(struct spawn_datagram *d, const char *text);
-/* Of a checked EXEC: the next text, NULL after the last; *at begins at 0. */
-const char *spawn_exec_next(const struct spawn_exec *m, size_t *at);
