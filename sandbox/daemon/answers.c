@@ -198,6 +198,7 @@ void add_cell(struct wire_obj *o, const struct unit *u)
 		wire_obj_int(o, "pid", u->cell.pid);
 	wire_obj_bool(o, "leased", u->leased);
 	wire_obj_int(o, "calls", (int64_t)u->calls);
+	wire_obj_int(o, "execs", u->execs);
 	wire_obj_int(o, "memoryMb", (int64_t)(u->memory_bytes >> 20));
 	if (!u->cell.has_cg)
 		return;
@@ -214,8 +215,8 @@ void add_cell(struct wire_obj *o, const struct unit *u)
 
 void add_event(struct wire_obj *o, const struct entry *e)
 {
-	static const char *const kinds[] = {"deployed", "undeployed", "started", "ready",   "ended",
-					    "called",   "paused",     "resumed", "snapshot"};
+	static const char *const kinds[] = {"deployed", "undeployed", "started", "ready",    "ended",
+					    "called",   "paused",     "resumed", "snapshot", "exec"};
 
 	wire_obj_int(o, "cursor", (int64_t)e->cursor);
 	wire_obj_int(o, "timeMs", e->time_ms);

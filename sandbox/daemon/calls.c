@@ -255,7 +255,7 @@ void method_cancel(struct daemon *d, struct call *c)
 
 /* ---- Cells ---- */
 
-static struct unit *named_unit(struct daemon *d, const struct call *c)
+struct unit *named_unit(struct daemon *d, const struct call *c)
 {
 	struct unit *u = unit_find(d, wire_get_string(c->params, "cell"));
 

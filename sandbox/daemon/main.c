@@ -1,5 +1,6 @@
 /* fsboxd: started by fsbox-spawn, with the socket to it and the one on which clients knock. */
 #include "daemon/deploy.h"
+#include "daemon/execs.h"
 #include "daemon/snapshots.h"
 #include "daemon/streams.h"
 
@@ -228,6 +229,9 @@ static void on_call(void *arg, struct call *c)
 	case M_SUBSCRIBE:
 		method_with_more(d, c);
 		break;
+	case M_EXEC:
+		method_exec(d, c);
+		break;
 	}
 }
 
@@ -251,6 +255,9 @@ static void on_client_gone(void *arg, struct call *c)
 		break;
 	case M_FORK:
 		fork_client_gone(d, c);
+		break;
+	case M_EXEC:
+		exec_client_gone(d, c);
 		break;
 	case M_STATS:
 	case M_LOGS:
@@ -425,6 +432,11 @@ static void on_published(void *arg, const struct spawn_published *m)
 	snapshot_published(arg, m);
 }
 
+static void on_exec_ended(void *arg, const struct spawn_exec_end *m)
+{
+	exec_ended(arg, m);
+}
+
 static void on_spawn_gone(void *arg, const struct err *why)
 {
 	struct daemon *d = arg;
@@ -450,6 +462,7 @@ static int open_spawn(struct daemon *d, struct err *e)
 		.ended = on_ended,
 		.opened = on_opened,
 		.published = on_published,
+		.exec_ended = on_exec_ended,
 		.gone = on_spawn_gone,
 	};
 

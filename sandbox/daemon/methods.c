@@ -1,6 +1,7 @@
 #include "daemon/methods.h"
 
 #include "spec/spec.h"
+#include "wire/spawn.h"
 
 #include <string.h>
 
@@ -84,7 +85,7 @@ static bool is_printable(const char *s, size_t len)
 static const struct wire_enum states = {.values = VALUES("starting", "init", "idle", "busy", "paused", "ending")};
 static const struct wire_enum kinds = {.values = VALUES("cold", "warm", "restored")};
 static const struct wire_enum event_kinds = {.values = VALUES("deployed", "undeployed", "started", "ready", "ended",
-							      "called", "paused", "resumed", "snapshot")};
+							      "called", "paused", "resumed", "snapshot", "exec")};
 static const struct wire_enum wishes = {.values = VALUES("no", "yes", "unseeded")};
 static const struct wire_enum streams = {.values = VALUES("stdout", "stderr", "platform")};
 static const struct wire_enum parts = {.values = VALUES("result", "data")};
@@ -139,7 +140,8 @@ static const struct wire_struct cell = {
 		TEXT("id", 0, NULL), NAME("function", 0, NULL), INT("owner", 0, NULL), ENUM("state", 0, &states, NULL),
 		ENUM("startKind", 0, &kinds, "how it came to be"), INT("createdMs", 0, "wall clock"),
 		INT("pid", OPT, "of its first process, on the host"), TEXT("cgroup", OPT, "below the hierarchies' roots"),
-		BOOL("leased", 0, NULL), INT("calls", 0, NULL), INT("memoryMb", 0, "the limit"),
+		BOOL("leased", 0, NULL), INT("calls", 0, NULL),
+		INT("execs", OPT, "commands that Exec has begun in it: somebody may have changed what is in it"), INT("memoryMb", 0, "the limit"),
 		INT("usedMb", OPT, "in use now"), INT("maxMemoryMb", OPT, "the most that was in use"),
 		INT("cpuUs", OPT, NULL), INT("processes", OPT, NULL)),
 };
@@ -153,7 +155,7 @@ static const struct wire_struct event = {
 		INT("cursor", 0, "rises; 0 in the cells that stand at the beginning of a subscription"), INT("timeMs", 0, NULL),
 		ENUM("kind", 0, &event_kinds, NULL), NAME("function", 0, NULL), INT("owner", 0, NULL), TEXT("cell", OPT, NULL),
 		TEXT("invocation", OPT, NULL), TEXT("status", OPT, "of a call; of a cell at the beginning, its state"),
-		TEXT("detail", OPT, "why it ended; the call's error type")),
+		TEXT("detail", OPT, "why it ended; the call's error type; of exec, with the status begun who and what, with ended how")),
 };
 static const struct wire_struct chunk = {
 	.name = "LogChunk",
@@ -268,12 +270,25 @@ static const struct wire_method methods[] = {
 		BOUNDED("leaseMs", 1, MAX_LEASE_MS, "as of Acquire; default 60,000")), WIRE_FIELDS(
 		{.name = "clones", .type = WIRE_STRUCT, .flags = WIRE_ARRAY, .of_struct = &clone}, INT("tookUs", 0, NULL)),
 	 0, 0, M_FORK},
+	{"Exec",
+	 "Runs a command in a cell, for looking at what goes on there: as the cell's user, with its filter, limits and files, in a\n"
+	 "small environment of its own. The answer comes when it has ended; with the connection it is ended, and with it all\n"
+	 "that it has started. Meanwhile the cell takes no new call. Not for everybody: see docs/daemon-policy.md.", WIRE_FIELDS(
+		ID("cell", 0, NULL),
+		{.name = "argv", .type = WIRE_STRING, .flags = WIRE_ARRAY, .max_items = SPAWN_MAX_EXEC_ARGS,
+		 .doc = "what is executed, by its path in the cell, or a name that is looked for along its PATH"},
+		{.name = "env", .type = WIRE_STRING, .flags = OPT | WIRE_ARRAY, .max_items = SPAWN_MAX_EXEC_ENV, .doc = "KEY=VALUE"},
+		{.name = "cwd", .type = WIRE_STRING, .flags = OPT, .max_len = SPAWN_MAX_PATH - 1, .doc = "absolute; default: the function's"},
+		FD("stdinFd", OPT, "a file, pipe, socket or terminal, as the next two; default: the cell's /dev/null"),
+		FD("stdoutFd", OPT, NULL), FD("stderrFd", OPT, NULL),
+		BOOL("tty", OPT, "stdinFd is a terminal, is all three, and becomes the command's controlling terminal")), WIRE_FIELDS(
+		INT("exitStatus", OPT, NULL), INT("signal", OPT, "that ended it, instead"), INT("durationUs", 0, NULL)), 0, 3, M_EXEC},
 	{.name = NULL},
 };
 
 /* Beside each: whether the same call may be tried again. */
 static const struct wire_error errors[] = {
-	{"NotFound", "Do not retry.", WIRE_FIELDS(TEXT("what", 0, "function, cell, lease, invocation, snapshot or file"), TEXT("id", 0, NULL))},
+	{"NotFound", "Do not retry.", WIRE_FIELDS(TEXT("what", 0, "function, cell, lease, invocation, snapshot, file, command or directory"), TEXT("id", 0, NULL))},
 	{"AlreadyExists", "Treat sameSpec as success.", WIRE_FIELDS(TEXT("id", 0, NULL), BOOL("sameSpec", 0, NULL))},
 	{"InvalidSpec", "Do not retry.", WIRE_FIELDS(TEXT("field", 0, NULL), TEXT("reason", 0, NULL), TEXT("hint", 0, NULL))},
 	{"Denied", "Do not retry.", WIRE_FIELDS(TEXT("reason", 0, NULL), TEXT("rule", 0, "of the daemon's policy"))},

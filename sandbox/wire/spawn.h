@@ -7,13 +7,14 @@
  * both sides. What the descriptors are, and what is allowed, fsbox-spawn looks at itself.
  *
  * Functions and cells have numbers that fsboxd chooses: each greater than all before it (HELLO says which were the
- * last).
+ * last). So have commands, but for each fsboxd from 1 on: with it they end.
  *
  *   FUNCTION ─► DONE       MAKE ─► MADE | FAILED       LIMITS, SETTLE ─► DONE      OPEN ─► OPENED
  *   END ─► ENDED           a cell whose PID 1 is gone: EXITED, once, after its MADE; it stays until its END
  *   PUBLISH ─► PUBLISHED   one at a time; MAKE with `restored` needs it
- *   FORGET, NOTE, FUNCTION_NOTE, KILL, READY have no answer; for a cell that is gone they do nothing, as SETTLE and
- *   LIMITS, whose DONE then has ERR_NOT_FOUND.
+ *   EXEC ─► EXEC_ENDED     once: the command is over, could not begin, or was ended by EXEC_KILL or with its cell
+ *   FORGET, NOTE, FUNCTION_NOTE, KILL, EXEC_KILL, READY have no answer; for a cell that is gone they do nothing, as
+ *   SETTLE and LIMITS, whose DONE then has ERR_NOT_FOUND.
  *   END for a cell that is being built: FAILED (ERR_CANCELLED), then ENDED. After FAILED nothing is left of a cell and no
  *   END is needed; one that crossed it is answered all the same. Each END has exactly one ENDED.
  *
@@ -47,22 +48,28 @@ enum {
 	SPAWN_MAX_PATH = 4096,   /* with its 0 byte */
 	SPAWN_MAX_FILTER = 4096, /* instructions */
 	SPAWN_MAX_FUNCTIONS = 4096,
+	SPAWN_MAX_EXECS = 256, /* commands at one time */
+	SPAWN_MAX_EXEC_ARGS = 256,
+	SPAWN_MAX_EXEC_ENV = 256,
+	SPAWN_MAX_EXEC_BYTES = 65536, /* of all its texts with their 0 bytes */
 };
 
 enum spawn_word {
 	/* fsboxd to fsbox-spawn */
 	SPAWN_FUNCTION = 1, /* spawn_function; also the other way, when fsboxd is new */
 	SPAWN_FUNCTION_NOTE,
-	SPAWN_FORGET,  /* spawn_number: goes when its last cell is gone; no MAKE of it any more */
-	SPAWN_MAKE,    /* spawn_make */
-	SPAWN_SETTLE,  /* spawn_number: init is over, the share replaces the boost */
-	SPAWN_NOTE,    /* spawn_note */
-	SPAWN_LIMITS,  /* spawn_limits */
-	SPAWN_KILL,    /* spawn_number */
-	SPAWN_END,     /* spawn_number: kill, wait, remove everything */
-	SPAWN_OPEN,    /* spawn_open */
-	SPAWN_READY,   /* spawn_number, 0: clients are served from now on */
-	SPAWN_PUBLISH, /* spawn_number, a function: its snapshot is found, or made */
+	SPAWN_FORGET,    /* spawn_number: goes when its last cell is gone; no MAKE of it any more */
+	SPAWN_MAKE,      /* spawn_make */
+	SPAWN_SETTLE,    /* spawn_number: init is over, the share replaces the boost */
+	SPAWN_NOTE,      /* spawn_note */
+	SPAWN_LIMITS,    /* spawn_limits */
+	SPAWN_KILL,      /* spawn_number */
+	SPAWN_END,       /* spawn_number: kill, wait, remove everything */
+	SPAWN_OPEN,      /* spawn_open */
+	SPAWN_READY,     /* spawn_number, 0: clients are served from now on */
+	SPAWN_EXEC,      /* spawn_exec */
+	SPAWN_EXEC_KILL, /* spawn_number, of the command: it and all that it has started */
+	SPAWN_PUBLISH,   /* spawn_number, a function: its snapshot is found, or made */
 	/* fsbox-spawn to fsboxd */
 	SPAWN_HELLO = 33, /* spawn_hello */
 	SPAWN_ADOPT,      /* spawn_cell: lives, or ended unheard (exited) */
@@ -73,6 +80,7 @@ enum spawn_word {
 	SPAWN_EXITED,     /* spawn_exit */
 	SPAWN_ENDED,      /* spawn_exit */
 	SPAWN_OPENED,     /* spawn_opened */
+	SPAWN_EXEC_ENDED, /* spawn_exec_end */
 	SPAWN_PUBLISHED,  /* spawn_published */
 	/* fsbox-publish to fsbox-spawn */
 	SPAWN_IMAGE = 65, /* spawn_image */
@@ -83,7 +91,7 @@ struct spawn_head {
 	uint32_t size; /* of the whole datagram */
 };
 
-/* A cell, but a function in FORGET and PUBLISH, and nothing in READY and ADOPTED. */
+/* A cell, but a function in FORGET and PUBLISH, a command in EXEC_KILL, and nothing in READY and ADOPTED. */
 struct spawn_number {
 	struct spawn_head head;
 	uint64_t number;
@@ -302,6 +310,38 @@ struct spawn_opened {
 	uint32_t directory; /* it is one */
 };
 
+/* ---- EXEC ---- */
+
+enum spawn_exec_flag {
+	SPAWN_EXEC_STDIN = 1 << 0, /* a descriptor comes for it; without, it is the cell's /dev/null */
+	SPAWN_EXEC_STDOUT = 1 << 1,
+	SPAWN_EXEC_STDERR = 1 << 2,
+	SPAWN_EXEC_TTY =
+		1 << 3, /* the one that comes for standard input is a terminal, is all three, and controls it */
+	SPAWN_EXEC_CWD = 1 << 4, /* else where the function begins */
+	SPAWN_EXEC_FLAGS = (1 << 5) - 1,
+};
+
+/* A command in a cell that runs. Descriptors in the order of the flags: regular files, pipes, sockets, terminals, or
+ * what /dev/null and its like are; nothing that leads anywhere else. What the command leaves running is ended with it
+ * (where the host has cgroup2). */
+struct spawn_exec {
+	struct spawn_head head;
+	uint64_t number; /* fsboxd's own, greater than all before */
+	uint64_t cell;
+	uint32_t flags;  /* enum spawn_exec_flag */
+	uint32_t n_args; /* from 1 on; the first one is not empty */
+	uint32_t n_env;  /* "KEY=VALUE", added to a small fixed environment */
+	uint32_t texts_len;
+	char texts[]; /* args, env, the directory when there is one (absolute): each with its 0 byte */
+};
+struct spawn_exec_end {
+	struct spawn_head head;
+	uint64_t number;
+	struct spawn_status how;
+	struct err err; /* ERR_NONE: it ran. ERR_NOT_FOUND, ERR_DENIED with the stage "exec": the command itself */
+};
+
 /* ---- HELLO ---- */
 
 enum spawn_hello_flag {
@@ -355,6 +395,8 @@ struct spawn_datagram {
 		struct spawn_opened opened;
 		struct spawn_published published;
 		struct spawn_image image;
+		struct spawn_exec exec;
+		struct spawn_exec_end exec_end;
 		char bytes[SPAWN_MAX_BYTES + 8];
 	};
 };
