@@ -1,5 +1,6 @@
 /* fsboxd: started by fsbox-spawn, with the socket to it and the one on which clients knock. */
 #include "daemon/deploy.h"
+#include "daemon/frames.h"
 #include "daemon/streams.h"
 
 #include "base/fd.h"
@@ -198,7 +199,7 @@ static void on_call(void *arg, struct call *c)
 		method_release(d, c);
 		break;
 	case M_INVOKE:
-		method_invoke(d, c);
+		c->upgrade ? frames_begin(d, c) : method_invoke(d, c);
 		break;
 	case M_CANCEL:
 		method_cancel(d, c);
