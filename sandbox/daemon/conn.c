@@ -73,6 +73,7 @@ void conn_close(struct conn *c)
 void conn_break(struct conn *c)
 {
 	c->closing = true;
+	c->held = 0; /* given back as soon as its owner hears of it; others are not to pay for it until then */
 	out_drop(c);
 	(void)shutdown(c->fd, SHUT_RDWR); /* EPOLLHUP follows, at a place where nobody stands in this connection */
 }
@@ -253,10 +254,15 @@ size_t conn_backlog(const struct conn *c)
 	return c->queued_bytes;
 }
 
-bool conn_hold(struct conn *c, size_t bytes)
+bool conn_hold(struct conn *c, size_t bytes, unsigned quarters)
 {
+	const bool more = bytes > c->held;
+
+	if (c->closing)
+		return true;
 	c->held = bytes;
-	return server_count(c);
+	(void)server_count(c);
+	return !more || c->user->bytes <= c->s->config.max_bytes_per_uid / 4 * quarters;
 }
 
 void conn_finish(struct conn *c)

@@ -13,7 +13,7 @@ static void run(struct stream *s)
 	s->whole = true;
 	s->state = RUNS;
 	stream_be_small(s);
-	frames_hold(f, s->event.cap, 0); /* it is the invocation's from now on */
+	frames_let_go(f, s->event.len); /* it is the invocation's from now on */
 	f->event = s->event;
 	s->event = (struct buf){0};
 	s->call.body = wire_get(s->call.params, "event") ? NULL : &f->event;
@@ -60,12 +60,27 @@ static bool read_params(struct stream *s, const struct frame *m)
 	return true;
 }
 
+static void put_busy(struct buf *b, const struct frames *f)
+{
+	buf_printf(b, "{\"retryAfterMs\":%d,\"queueDepth\":%u}", BUSY_RETRY_MS, f->n_streams);
+}
+
+/* Its user has too much lying here already. */
+static void refuse_for_now(struct stream *s)
+{
+	struct buf b = {0};
+
+	put_busy(&b, s->f);
+	stream_refuse(s, "org.fsbox.Sandbox.Busy", &b);
+	buf_done(&b);
+}
+
 /* More than HELLO allows. It has no stream, so what is refused like this waits nowhere but in the queue. */
 static void refuse_stream(struct frames *f, uint32_t id)
 {
 	struct buf params = {0}, b = {0};
 
-	buf_printf(&params, "{\"retryAfterMs\":%d,\"queueDepth\":%u}", BUSY_RETRY_MS, f->n_streams);
+	put_busy(&params, f);
 	frames_put_error(&b, "org.fsbox.Sandbox.Busy", &params);
 	if (b.failed)
 		conn_break(f->conn);
@@ -104,8 +119,6 @@ static const char *on_call(struct frames *f, const struct frame *m)
 
 static const char *on_data(struct frames *f, struct stream *s, const struct frame *m)
 {
-	const size_t had = s->event.cap;
-
 	if (s->whole)
 		return "DATA behind the end of the event";
 	if (s->state != COMING) /* it was refused meanwhile */
@@ -113,10 +126,11 @@ static const char *on_data(struct frames *f, struct stream *s, const struct fram
 	if (m->len + m->left > s->granted - s->event.len)
 		return "more DATA than the credit allows";
 	buf_add(&s->event, m->body, m->len);
-	frames_hold(f, had, s->event.cap);
 	if (s->event.failed)
 		return "out of memory";
-	if (s->event.len > SPEC_MAX_PAYLOAD)
+	if (!frames_hold(f, m->len, HOLD_EVENTS))
+		refuse_for_now(s);
+	else if (s->event.len > SPEC_MAX_PAYLOAD)
 		refuse_parameter(s, "event");
 	else if (s->event.len > FRAMES_LARGE_EVENT && !s->large)
 		stream_grant_next(f);
@@ -172,7 +186,7 @@ static const char *on_frame(struct frames *f, const struct frame *m)
 		return NULL;
 	}
 	s->credit += frame_get_u32(m->body); /* CREDIT: 2^32 times before it overflows */
-	stream_progress(s);
+	stream_flow(s);
 	return NULL;
 }
 

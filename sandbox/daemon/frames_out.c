@@ -44,12 +44,16 @@ void frames_put_error(struct buf *b, const char *error, const struct buf *params
 
 /* ---- What is held ---- */
 
-void frames_hold(struct frames *f, size_t less, size_t more)
+bool frames_hold(struct frames *f, size_t more, enum hold of)
 {
-	f->held = f->held - less + more;
-	if (!conn_hold(f->conn, f->held) &&
-	    !f->over) /* a result that is lost with its connection can be asked for again */
-		conn_break(f->conn);
+	f->held += more;
+	return conn_hold(f->conn, f->held, of);
+}
+
+void frames_let_go(struct frames *f, size_t less)
+{
+	f->held -= less;
+	(void)conn_hold(f->conn, f->held, HOLD_ANSWERS);
 }
 
 static void grant(struct stream *s)
@@ -94,7 +98,7 @@ void stream_free(struct stream *s)
 	TAILQ_REMOVE(&f->streams, s, link);
 	f->n_streams--;
 	stream_be_small(s);
-	frames_hold(f, s->event.cap + s->answer.cap + s->last.cap, 0);
+	frames_let_go(f, s->event.len + s->answer.len + s->last.len);
 	json_doc_free(s->doc);
 	buf_done(&s->event);
 	buf_done(&s->answer);
@@ -109,6 +113,7 @@ void stream_free(struct stream *s)
 static void count_sent(struct stream *s, size_t n)
 {
 	s->credit -= n;
+	s->total += n;
 	s->f->sent += n + FRAME_HEAD;
 }
 
@@ -154,10 +159,25 @@ static void send_some(struct stream *s)
 
 void stream_forget_answer(struct stream *s)
 {
-	frames_hold(s->f, s->answer.cap + s->last.cap, 0);
+	frames_let_go(s->f, s->answer.len + s->last.len);
 	buf_done(&s->answer);
 	buf_done(&s->last);
 	s->sent = 0;
+}
+
+/* Instead of what cannot be kept for its client; who has chosen an id can ask for it again. */
+static void put_slow(struct stream *s)
+{
+	struct buf params = {0};
+
+	buf_printf(&params, "{\"cursor\":%zu}", s->total);
+	stream_forget_answer(s);
+	s->last_type = FRAME_ERROR;
+	frames_put_error(&s->last, "org.fsbox.Sandbox.SlowConsumer", &params);
+	(void)frames_hold(s->f, s->last.len, HOLD_ANSWERS);
+	buf_done(&params);
+	if (s->last.failed)
+		conn_break(s->f->conn);
 }
 
 static void be_over(struct stream *s, enum frame_type type, const void *last, size_t len)
@@ -173,14 +193,16 @@ static void be_over(struct stream *s, enum frame_type type, const void *last, si
 	}
 	if (send_all(s, last, len))
 		return;
-	frames_hold(f, s->event.cap, 0);
+	frames_let_go(f, s->event.len);
 	buf_done(&s->event);
-	buf_add(&s->last, last, len);
-	frames_hold(f, 0, s->last.cap);
+	if (!s->slow)
+		buf_add(&s->last, last, len);
+	if (s->slow || !frames_hold(f, s->last.len, HOLD_ANSWERS))
+		put_slow(s);
 	if (s->last.failed)
 		conn_break(f->conn);
 	else
-		send_some(s);
+		stream_flow(s);
 }
 
 void stream_refuse(struct stream *s, const char *error, const struct buf *params)
@@ -196,25 +218,15 @@ void stream_refuse(struct stream *s, const char *error, const struct buf *params
 	buf_done(&b);
 }
 
-/* Its client will give no more credit, so that is all that it gets. */
-static void refuse_rest(struct stream *s)
-{
-	struct buf b = {0};
-
-	buf_printf(&b, "{\"cursor\":%zu}", s->sent);
-	stream_forget_answer(s);
-	stream_refuse(s, "org.fsbox.Sandbox.SlowConsumer", &b);
-	buf_done(&b);
-}
-
-void stream_progress(struct stream *s)
+static void progress(struct stream *s)
 {
 	if (s->state == RUNS && s->credit > 0)
 		invocation_flow(s->call.user);
-	else if (s->state == OVER && s->f->ended && s->credit == 0 && s->sent < s->answer.len)
-		refuse_rest(s);
-	else if (s->state == OVER)
-		send_some(s);
+	if (s->state != OVER)
+		return;
+	if (s->f->ended && s->credit == 0 && s->sent < s->answer.len)
+		put_slow(s); /* its client gives no more credit, so that is all that it gets */
+	send_some(s);
 }
 
 void frames_pump(void *arg)
@@ -232,9 +244,17 @@ void frames_pump(void *arg)
 		}
 		TAILQ_REMOVE(&f->streams, s, link);
 		TAILQ_INSERT_TAIL(&f->streams, s, link);
-		stream_progress(s);
+		progress(s);
 		idle = f->sent == before ? idle + 1 : 0;
 	}
+}
+
+void stream_flow(struct stream *s)
+{
+	struct frames *f = s->f;
+
+	progress(s);
+	loop_later(&f->d->loop, &f->later, frames_pump, f);
 }
 
 /* ---- As the calls' sink ---- */
@@ -295,9 +315,7 @@ static void sink_rest(struct call *c, struct buf *body, size_t from, bool take)
 	} else if (body->len > from) {
 		buf_add(&s->answer, body->data + from, body->len - from);
 	}
-	if (s->answer.failed)
-		conn_break(c->conn);
-	frames_hold(s->f, 0, s->answer.cap);
+	s->slow = !frames_hold(s->f, s->answer.len, HOLD_ANSWERS) || s->answer.failed;
 }
 
 static void sink_log(struct call *c, int stream, const char *data, size_t len)

@@ -27,7 +27,9 @@ struct stream {
 	uint64_t credit;   /* for the answer, that is left */
 	struct buf answer; /* once the call is over; up to `sent` it is out */
 	size_t sent;
+	uint64_t total; /* bytes that the client was sent */
 	enum frame_type last_type;
+	bool slow;       /* the answer cannot be held until it is sent */
 	struct buf last; /* the last frame's body */
 	uint32_t logs_dropped;
 };
@@ -58,16 +60,19 @@ void frames_send(struct frames *f, enum frame_type type, uint32_t stream, const 
 void frames_put_error(struct buf *b, const char *error, const struct buf *params);
 /* One frame of each stream in turn, until the socket is full, nobody has anything to send or others have waited enough. */
 void frames_pump(void *arg);
-/* So many bytes less and more are held for this connection. */
-void frames_hold(struct frames *f, size_t less, size_t more);
+/* Counts what is held for this connection. False: more than its user may have held, in quarters of that: answers that nobody
+ * reads leave room for his events, and both for messages. */
+enum hold { HOLD_ANSWERS = 2, HOLD_EVENTS = 3 };
+bool frames_hold(struct frames *f, size_t more, enum hold of);
+void frames_let_go(struct frames *f, size_t less);
 
 /* Credit for large events: a few at a time, in the order of their calls, so that these come to their end before memory is
  * used for others. */
 void stream_grant_next(struct frames *f);
 /* Its event needs none any more. */
 void stream_be_small(struct stream *s);
-/* Sends what its credit allows. */
-void stream_progress(struct stream *s);
+/* It may have something to send. */
+void stream_flow(struct stream *s);
 /* Ends it with an ERROR instead of what it was about to be answered. */
 void stream_refuse(struct stream *s, const char *error, const struct buf *params);
 void stream_forget_answer(struct stream *s);
