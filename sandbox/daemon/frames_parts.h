@@ -60,8 +60,8 @@ void frames_send(struct frames *f, enum frame_type type, uint32_t stream, const 
 void frames_put_error(struct buf *b, const char *error, const struct buf *params);
 /* One frame of each stream in turn, until the socket is full, nobody has anything to send or others have waited enough. */
 void frames_pump(void *arg);
-/* Counts what is held for this connection. False: more than its user may have held, in quarters of that: answers that nobody
- * reads leave room for his events, and both for messages. */
+/* Counts what is held for this connection. False: more than its user may have held, in quarters of that: answers that
+ * nobody reads leave room for his events, and both for messages. */
 enum hold { HOLD_ANSWERS = 2, HOLD_EVENTS = 3 };
 bool frames_hold(struct frames *f, size_t more, enum hold of);
 void frames_let_go(struct frames *f, size_t less);
