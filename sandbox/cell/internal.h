@@ -5,7 +5,7 @@
 
 struct host_stage {
 	const char *name;                            /* the same word in errors, traces, fault tests and documents */
-	int (*enter)(struct cell *c, struct err *e); /* 1: not yet, to be entered again; "arrival" alone */
+	int (*enter)(struct cell *c, struct err *e); /* 1: not yet, to be entered again; the last two alone */
 	/* Idempotent; also correct after half an enter; may be NULL. -EAGAIN: not yet, when the cell is not to wait. */
 	int (*undo)(struct cell *c, struct err *e);
 };
@@ -81,11 +81,7 @@ NODISCARD int barrier_send_bytes(int fd, struct barrier_msg *m);
  * yet. Bytes that come before are added to @ret_bytes, which may be NULL. */
 NODISCARD int barrier_take_exec(int fd, uint64_t *ret_exec_ns, struct buf *ret_bytes, struct err *e);
 NODISCARD int barrier_take_parked(int fd, int *ret_worker, struct err *e);
-/* Sleeps until there is something to take: the failure of one that takes too long, at @deadline_ns. */
-NODISCARD int barrier_sleep(int fd, uint64_t deadline_ns, struct err *e);
 int barrier_late(struct err *e);
-/* Host: waits for exec, at most CELL_ARRIVAL_MS. */
-NODISCARD int barrier_expect_exec(int fd, uint64_t *ret_exec_ns, struct buf *ret_bytes, struct err *e);
 
 /* slots.c: the table of cells in the state directory. */
 NODISCARD int slots_open(const char *state_dir, struct err *e);

@@ -206,7 +206,8 @@ static int fill(const struct prepare_job *job, const struct cell_code *code, con
 		   (what->handler ? (uint32_t)SPAWN_HAS_HANDLER : 0U) |
 		   (what->interpreter ? (uint32_t)SPAWN_HAS_INTERPRETER : 0U) |
 		   (what->image ? (uint32_t)SPAWN_HAS_IMAGE : 0U) | (s->no_limits ? (uint32_t)SPAWN_NO_LIMITS : 0U) |
-		   (s->no_init_boost ? (uint32_t)SPAWN_NO_INIT_BOOST : 0U);
+		   (s->no_init_boost ? (uint32_t)SPAWN_NO_INIT_BOOST : 0U) |
+		   (s->keep_seeds ? (uint32_t)SPAWN_KEEP_SEEDS : 0U);
 	f->memory_bytes = s->memory_bytes;
 	f->tmp_bytes = s->tmp_bytes;
 	f->pids = s->pids;

@@ -11,6 +11,7 @@
  *
  *   FUNCTION ─► DONE       MAKE ─► MADE | FAILED       LIMITS, SETTLE ─► DONE      OPEN ─► OPENED
  *   END ─► ENDED           a cell whose PID 1 is gone: EXITED, once, after its MADE; it stays until its END
+ *   PUBLISH ─► PUBLISHED   one at a time; MAKE with `restored` needs it
  *   FORGET, NOTE, FUNCTION_NOTE, KILL, READY have no answer; for a cell that is gone they do nothing, as SETTLE and
  *   LIMITS, whose DONE then has ERR_NOT_FOUND.
  *   END for a cell that is being built: FAILED (ERR_CANCELLED), then ENDED. After FAILED nothing is left of a cell and no
@@ -29,7 +30,7 @@
 #include <sys/types.h>
 
 enum {
-	SPAWN_VERSION = 1,
+	SPAWN_VERSION = 2,
 	SPAWN_FD_PAIR = 3,   /* of fsboxd: the socket to fsbox-spawn */
 	SPAWN_FD_LISTEN = 4, /* and the one on which clients knock */
 	SPAWN_MAX_BYTES =
@@ -52,15 +53,16 @@ enum spawn_word {
 	/* fsboxd to fsbox-spawn */
 	SPAWN_FUNCTION = 1, /* spawn_function; also the other way, when fsboxd is new */
 	SPAWN_FUNCTION_NOTE,
-	SPAWN_FORGET, /* spawn_number: goes when its last cell is gone; no MAKE of it any more */
-	SPAWN_MAKE,   /* spawn_make */
-	SPAWN_SETTLE, /* spawn_number: init is over, the share replaces the boost */
-	SPAWN_NOTE,   /* spawn_note */
-	SPAWN_LIMITS, /* spawn_limits */
-	SPAWN_KILL,   /* spawn_number */
-	SPAWN_END,    /* spawn_number: kill, wait, remove everything */
-	SPAWN_OPEN,   /* spawn_open */
-	SPAWN_READY,  /* spawn_number, 0: clients are served from now on */
+	SPAWN_FORGET,  /* spawn_number: goes when its last cell is gone; no MAKE of it any more */
+	SPAWN_MAKE,    /* spawn_make */
+	SPAWN_SETTLE,  /* spawn_number: init is over, the share replaces the boost */
+	SPAWN_NOTE,    /* spawn_note */
+	SPAWN_LIMITS,  /* spawn_limits */
+	SPAWN_KILL,    /* spawn_number */
+	SPAWN_END,     /* spawn_number: kill, wait, remove everything */
+	SPAWN_OPEN,    /* spawn_open */
+	SPAWN_READY,   /* spawn_number, 0: clients are served from now on */
+	SPAWN_PUBLISH, /* spawn_number, a function: its snapshot is found, or made */
 	/* fsbox-spawn to fsboxd */
 	SPAWN_HELLO = 33, /* spawn_hello */
 	SPAWN_ADOPT,      /* spawn_cell: lives, or ended unheard (exited) */
@@ -71,6 +73,9 @@ enum spawn_word {
 	SPAWN_EXITED,     /* spawn_exit */
 	SPAWN_ENDED,      /* spawn_exit */
 	SPAWN_OPENED,     /* spawn_opened */
+	SPAWN_PUBLISHED,  /* spawn_published */
+	/* fsbox-publish to fsbox-spawn */
+	SPAWN_IMAGE = 65, /* spawn_image */
 };
 
 struct spawn_head {
@@ -78,7 +83,7 @@ struct spawn_head {
 	uint32_t size; /* of the whole datagram */
 };
 
-/* A cell, but a function in FORGET, and nothing in READY and ADOPTED. */
+/* A cell, but a function in FORGET and PUBLISH, and nothing in READY and ADOPTED. */
 struct spawn_number {
 	struct spawn_head head;
 	uint64_t number;
@@ -106,7 +111,8 @@ enum spawn_function_flag {
 	SPAWN_NO_LIMITS = 1 << 7,
 	SPAWN_NO_INIT_BOOST = 1 << 8,
 	SPAWN_FORGOTTEN = 1 << 9, /* towards fsboxd only */
-	SPAWN_FUNCTION_FLAGS = (1 << 10) - 1,
+	SPAWN_KEEP_SEEDS = 1 << 10,
+	SPAWN_FUNCTION_FLAGS = (1 << 11) - 1,
 };
 enum spawn_net { SPAWN_NET_LOOPBACK, SPAWN_NET_NONE, SPAWN_NET_HOST, SPAWN_NET_COUNT };
 enum spawn_runtime { /* found out; never "auto" */
@@ -160,6 +166,8 @@ struct spawn_make {
 	uint64_t cell;
 	uint32_t function;
 	uint32_t note_len;
+	uint32_t restored; /* 1: out of the function's snapshot; FAILED with ERR_NOT_FOUND when none is PUBLISHED */
+	uint32_t zero;
 	char note[SPAWN_MAX_NOTE];
 };
 
@@ -215,16 +223,44 @@ struct spawn_cell {
 	uint64_t exec_ns;      /* when its PID 1 was executed */
 	uint64_t memory_bytes; /* limits as they are now */
 	uint32_t pids;
-	int32_t pid;     /* on the host */
-	uint8_t boosted; /* SETTLE has not come */
-	uint8_t exited;  /* ADOPT only: how, see below; no EXITED follows */
-	uint8_t zero[2];
+	int32_t pid;      /* on the host */
+	uint8_t boosted;  /* SETTLE has not come */
+	uint8_t exited;   /* ADOPT only: how, see below; no EXITED follows */
+	uint8_t restored; /* MADE only: its runtime was told who it is, and answers RESTORED when its hooks have run */
+	uint8_t zero;
 	uint32_t note_len;
 	struct spawn_status how;
 	char id[16];             /* 12 hex digits and a 0 byte */
 	char cgroup_parent[256]; /* "/fsbox"; "" without limits */
 	char cgroup_name[80];    /* "cell-…" */
 	char note[SPAWN_MAX_NOTE];
+};
+
+/* ---- Snapshots ---- */
+
+/* PUBLISH has descriptors: the writing end of a pipe for what the function prints meanwhile, and, when there is one, the
+ * filter that its runtime adds after init, as FUNCTION has its own. Only fsbox-publish, a program of its own, reads
+ * manifests; fsbox-spawn starts it. The snapshot stays in use until the function is forgotten or it is published again. */
+struct spawn_published {
+	struct spawn_head head;
+	uint64_t number;     /* of the function */
+	uint64_t init_ns;    /* 0: found, not made now */
+	uint64_t page_bytes; /* of memory in the image */
+	uint32_t features;   /* enum snap_feature */
+	uint32_t zero;
+	char id[72];          /* 64 hex digits; "" with err */
+	char error_type[264]; /* of the function, when that is why it failed; else "" */
+	struct err err;
+};
+
+/* With the snapshot's directory and that of its images, both locked against removal; without with an err. */
+struct spawn_image {
+	struct spawn_head head;
+	uint32_t max_pid;
+	uint32_t zero;
+	uint64_t boottime_ns; /* when it was taken */
+	char pipes[4][32];
+	struct spawn_published told;
 };
 
 /* DONE (of FUNCTION, SETTLE, LIMITS) and FAILED (of MAKE). */
@@ -296,7 +332,7 @@ struct spawn_hello {
 
 /* ---- Sending, receiving ---- */
 
-enum spawn_side { SPAWN_TO_SPAWN, SPAWN_TO_DAEMON };
+enum spawn_side { SPAWN_TO_SPAWN, SPAWN_TO_DAEMON, SPAWN_FROM_PUBLISHER };
 
 /* One datagram with what came beside it. Large: allocate it once. */
 struct spawn_datagram {
@@ -316,6 +352,8 @@ struct spawn_datagram {
 		struct spawn_done done;
 		struct spawn_exit exit;
 		struct spawn_opened opened;
+		struct spawn_published published;
+		struct spawn_image image;
 		char bytes[SPAWN_MAX_BYTES + 8];
 	};
 };
