@@ -445,7 +445,13 @@ static void answer_refusal(const struct invocation *v, const struct waiter *w)
 
 static void over(struct invocation *v, struct waiter *w)
 {
+	const struct call_sink *sink = w->call->sink;
+
 	w->call->user = NULL;
+	if (sink && !v->refusal[0] && v->status == CALL_SUCCESS) {
+		sink->rest(w->call, &v->answer, w->streamed, !v->chosen && !v->waiters);
+		w->streamed = v->answer.len;
+	}
 	if (v->refusal[0])
 		answer_refusal(v, w);
 	else if (v->lease)
@@ -460,6 +466,10 @@ static bool part(struct invocation *v, struct waiter *w, const char *data, size_
 	struct wire_obj o;
 	bool sent;
 
+	if (w->call->sink) {
+		w->streamed += w->call->sink->data(w->call, data, len);
+		return true;
+	}
 	/* What is cut in the middle of a character waits for the rest of it, if that is all that is wrong. */
 	size_t whole = len;
 	for (size_t cut = 0; cut < 4 && cut < len && !str_is_utf8(data, whole); cut++)

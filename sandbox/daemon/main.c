@@ -1,6 +1,7 @@
 /* fsboxd: started by fsbox-spawn, with the socket to it and the one on which clients knock. */
 #include "daemon/deploy.h"
 #include "daemon/execs.h"
+#include "daemon/frames.h"
 #include "daemon/snapshots.h"
 #include "daemon/streams.h"
 
@@ -8,6 +9,7 @@
 #include "base/opt.h"
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/mman.h>
@@ -203,7 +205,7 @@ static void on_call(void *arg, struct call *c)
 		method_release(d, c);
 		break;
 	case M_INVOKE:
-		method_invoke(d, c);
+		c->upgrade ? frames_begin(d, c) : method_invoke(d, c);
 		break;
 	case M_CANCEL:
 		method_cancel(d, c);
@@ -562,6 +564,10 @@ int main(int argc, char **argv)
 	struct err e = {0};
 	int operands, r;
 
+	/* Events and answers of megabytes go back to the kernel when they are freed. Left to itself malloc(3) learns from
+	 * them to keep such in its heap, where one that lives holds what is below it. */
+	(void)mallopt(M_MMAP_THRESHOLD, 4 << 20);
+	(void)mallopt(M_TRIM_THRESHOLD, 32 << 20);
 	d->config = (struct config){.keep_ns = 600 * NS_PER_S, .max_queued = 4096, .overcommit = 1};
 	d->started_ms = (uint64_t)wall_ms();
 	d->on_event = d->on_log = streams_wake;

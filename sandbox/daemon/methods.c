@@ -88,7 +88,7 @@ static const struct wire_enum event_kinds = {.values = VALUES("deployed", "undep
 							      "called", "paused", "resumed", "snapshot", "exec")};
 static const struct wire_enum wishes = {.values = VALUES("no", "yes", "unseeded")};
 static const struct wire_enum streams = {.values = VALUES("stdout", "stderr", "platform")};
-static const struct wire_enum parts = {.values = VALUES("result", "data")};
+static const struct wire_enum parts = {.values = VALUES("result", "data", "frames")};
 static const struct wire_enum statuses = {.values = VALUES("success", "failure", "timeout", "error")};
 
 /* clang-format off */
@@ -216,7 +216,8 @@ static const struct wire_method methods[] = {
 	 WIRE_FIELDS(BOOL("existed", 0, NULL)), 0, 0, M_RELEASE},
 	{"Invoke",
 	 "Runs the function once: in a warm cell, else in one that is started for it. A call that the function answers with an\n"
-	 "error is answered here all the same, with status failure; errors of this interface mean that there is no result.", WIRE_FIELDS(
+	 "error is answered here all the same, with status failure; errors of this interface mean that there is no result.\n"
+	 "With \"upgrade\" and without parameters: nothing is run, and the connection carries frames from then on.", WIRE_FIELDS(
 		NAME("function", OPT, "this or lease"), ID("lease", OPT, NULL),
 		ID("invocation", OPT, "chosen by the client: the function runs at most once for it. The same one again attaches to\n"
 				      "the running call, or gets its result for 60 s after the end; after that NotFound"),
@@ -230,7 +231,7 @@ static const struct wire_method methods[] = {
 		ENUM("kind", 0, &parts, NULL), TEXT("invocation", 0, NULL), TEXT("cell", OPT, NULL), ENUM("status", OPT, &statuses, NULL),
 		ENUM("startKind", OPT, &kinds, NULL), STRUCT("payload", OPT, &payload, "the answer, or the function's error document"),
 		TEXT("errorType", OPT, NULL), TEXT("errorMessage", OPT, NULL), STRUCT("phases", OPT, &phases, NULL),
-		STRUCT("usage", OPT, &usage, NULL), TEXT("log", OPT, NULL)), WIRE_MORE, 1, M_INVOKE},
+		STRUCT("usage", OPT, &usage, NULL), TEXT("log", OPT, NULL)), WIRE_MORE | WIRE_UPGRADE, 1, M_INVOKE},
 	{"Cancel", "Ends a call, with its cell when it runs.", WIRE_FIELDS(ID("invocation", 0, NULL)),
 	 WIRE_FIELDS(BOOL("existed", 0, NULL)), 0, 0, M_CANCEL},
 	{"Pause", "Freezes an idle cell; it takes no calls until it is resumed, and does not end for being idle.",
@@ -301,6 +302,7 @@ static const struct wire_error errors[] = {
 	{"Cancelled", "It was asked for: by Cancel, Remove, or the end of the connection with cancelOnClose.", NULL},
 	{"Lost", "Begin again without since.", WIRE_FIELDS(INT("firstAvailable", 0, "the lowest since that misses nothing of what is kept"))},
 	{"SlowConsumer", "Begin again after the cursor, and read faster.", WIRE_FIELDS(INT("cursor", 0, "the last one that was sent"))},
+	{"InvalidFrame", "Do not retry; the connection is closed.", WIRE_FIELDS(TEXT("reason", 0, NULL))},
 	{"SystemFailure", "Retry with back-off.", WIRE_FIELDS(TEXT("stage", 0, NULL), TEXT("reason", 0, NULL), TEXT("hint", 0, NULL))},
 	{"InternalError", "Retry with back-off, and report it.", WIRE_FIELDS(TEXT("incident", 0, NULL))},
 	{.name = NULL},
