@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 
 # gencli: begin bash
-_fsbox_commands='run snapshot check help serve deploy invoke undeploy functions ps inspect logs events stats top pause resume kill rm'
+_fsbox_commands='run snapshot check help serve deploy invoke undeploy functions ps inspect logs events stats top pause resume kill rm exec'
 
 _fsbox_options() { # COMMAND
 	case $1 in
@@ -25,6 +25,7 @@ _fsbox_options() { # COMMAND
 	resume) echo --help --json --socket ;;
 	kill) echo --help --json --socket ;;
 	rm) echo --help --json --socket ;;
+	exec) echo --help --json --socket --cwd --env --no-stdin --tty -t ;;
 	esac
 }
 
@@ -121,6 +122,9 @@ _fsbox_value() { # COMMAND OPTION: the kind of its value, then fixed words
 	"resume --socket") echo file ;;
 	"kill --socket") echo file ;;
 	"rm --socket") echo file ;;
+	"exec --socket") echo file ;;
+	"exec --cwd") echo dir ;;
+	"exec --env") echo word ;;
 	esac
 }
 # gencli: end

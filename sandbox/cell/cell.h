@@ -1,6 +1,7 @@
 /* Cells, for the faces: everything that a process which runs functions needs.
  *
  *   build.h    cell_host, cell: from plan to release, by stages
+ *   enter.h    one more process, in a cell that runs
  *   code.h     the function's code, opened and looked at
  *   session.h  the conversation with the runtime of one cell
  *   outcome.h  what the end of an init, a restore or a call means, in Lambda's words
@@ -14,6 +15,7 @@
 
 #include "cell/build.h"
 #include "cell/code.h"
+#include "cell/enter.h"
 #include "cell/function.h"
 #include "cell/invoke.h"
 #include "cell/outcome.h"

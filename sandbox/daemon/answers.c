@@ -198,6 +198,7 @@ void add_cell(struct wire_obj *o, const struct unit *u)
 		wire_obj_int(o, "pid", u->cell.pid);
 	wire_obj_bool(o, "leased", u->leased);
 	wire_obj_int(o, "calls", (int64_t)u->calls);
+	wire_obj_int(o, "execs", u->execs);
 	wire_obj_int(o, "memoryMb", (int64_t)(u->memory_bytes >> 20));
 	if (!u->cell.has_cg)
 		return;
@@ -214,8 +215,8 @@ void add_cell(struct wire_obj *o, const struct unit *u)
 
 void add_event(struct wire_obj *o, const struct entry *e)
 {
-	static const char *const kinds[] = {"deployed", "undeployed", "started", "ready",   "ended",
-					    "called",   "paused",     "resumed", "snapshot"};
+	static const char *const kinds[] = {"deployed", "undeployed", "started", "ready",    "ended",
+					    "called",   "paused",     "resumed", "snapshot", "exec"};
 
 	wire_obj_int(o, "cursor", (int64_t)e->cursor);
 	wire_obj_int(o, "timeMs", e->time_ms);
@@ -444,7 +445,13 @@ static void answer_refusal(const struct invocation *v, const struct waiter *w)
 
 static void over(struct invocation *v, struct waiter *w)
 {
+	const struct call_sink *sink = w->call->sink;
+
 	w->call->user = NULL;
+	if (sink && !v->refusal[0] && v->status == CALL_SUCCESS) {
+		sink->rest(w->call, &v->answer, w->streamed, !v->chosen && !v->waiters);
+		w->streamed = v->answer.len;
+	}
 	if (v->refusal[0])
 		answer_refusal(v, w);
 	else if (v->lease)
@@ -459,6 +466,10 @@ static bool part(struct invocation *v, struct waiter *w, const char *data, size_
 	struct wire_obj o;
 	bool sent;
 
+	if (w->call->sink) {
+		w->streamed += w->call->sink->data(w->call, data, len);
+		return true;
+	}
 	/* What is cut in the middle of a character waits for the rest of it, if that is all that is wrong. */
 	size_t whole = len;
 	for (size_t cut = 0; cut < 4 && cut < len && !str_is_utf8(data, whole); cut++)

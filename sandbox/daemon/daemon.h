@@ -5,6 +5,7 @@
  *   unit.h        cells: from "make one" to "it is gone"
  *   invocation.h  calls: queued, run once, answered; schedule.c: whose turn it is
  *   answers.h     all of that as JSON
+ *   execs.h       commands in cells
  *   methods.h     org.fsbox.Sandbox as a table
  *
  * Each uses only those above it in this list; what has to go the other way are the hooks in struct daemon. */
@@ -39,7 +40,8 @@ enum event_kind {
 	EV_CALLED,
 	EV_PAUSED,
 	EV_RESUMED,
-	EV_SNAPSHOT
+	EV_SNAPSHOT,
+	EV_EXEC
 };
 enum log_stream { LOG_STDOUT, LOG_STDERR, LOG_PLATFORM };
 

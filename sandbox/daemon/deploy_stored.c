@@ -126,3 +126,37 @@ void deploy_stored(struct daemon *d)
 		invocation_provision(f);
 	}
 }
+
+static int is_later(const struct stored *row, void *arg)
+{
+	const struct daemon *d = arg;
+
+	return row->number > d->reloaded;
+}
+
+static bool comes_back(struct daemon *d, uid_t owner, const char *name)
+{
+	bool reloading = false;
+	struct err ignored = {0};
+
+	for (const struct deployment *p = deployments; p; p = p->next) {
+		if (!p->reload || !p->f)
+			continue;
+		if (p->f->owner == owner && strcmp(p->f->name, name) == 0)
+			return true;
+		reloading = true;
+	}
+	return reloading && store_find(&d->store, owner, name, is_later, d, &ignored) > 0;
+}
+
+void deploy_answer_unknown(struct daemon *d, struct call *c, const char *name)
+{
+	struct err e = {0};
+
+	if (!comes_back(d, call_peer(c)->uid, name)) {
+		answer_not_found(c, "function", name);
+		return;
+	}
+	(void)err_set(&e, ERR_BUSY, EBUSY, "the function is being brought back");
+	answer_err(c, &e);
+}

@@ -553,6 +553,14 @@ static void keep_tail(struct invocation *v, const char *data, size_t len)
 	v->log_len += len;
 }
 
+static void tell_output(struct invocation *v, int stream, const char *data, size_t len)
+{
+	keep_tail(v, data, len);
+	for (struct waiter *w = v->waiters; w; w = w->next)
+		if (w->logs && w->call->sink)
+			w->call->sink->log(w->call, stream, data, len);
+}
+
 static void unit_output(struct unit *u, int stream, const char *data, size_t len)
 {
 	const struct entry entry = {
@@ -567,7 +575,7 @@ static void unit_output(struct unit *u, int stream, const char *data, size_t len
 	};
 
 	if (u->invocation)
-		keep_tail(u->invocation, data, len);
+		tell_output(u->invocation, stream, data, len);
 	(void)journal_add(&u->d->logs, &entry);
 	if (u->d->on_log)
 		u->d->on_log(u->d);
@@ -590,6 +598,12 @@ static void unit_wrote(struct unit *u)
 		*at = w->next;
 		free(w);
 	}
+}
+
+void invocation_flow(struct invocation *v)
+{
+	if (v->state == INVOCATION_RUNNING && v->u)
+		unit_wrote(v->u);
 }
 
 static void unit_gone(struct unit *u)

@@ -137,6 +137,9 @@ static void tell(struct link *k, struct spawn_datagram *d)
 	case SPAWN_PUBLISHED:
 		o->published(k->arg, &d->published);
 		break;
+	case SPAWN_EXEC_ENDED:
+		o->exec_ended(k->arg, &d->exec_end);
+		break;
 	default:
 		break; /* spawn_check() let nothing else through */
 	}

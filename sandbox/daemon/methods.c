@@ -1,6 +1,7 @@
 #include "daemon/methods.h"
 
 #include "spec/spec.h"
+#include "wire/spawn.h"
 
 #include <string.h>
 
@@ -84,10 +85,10 @@ static bool is_printable(const char *s, size_t len)
 static const struct wire_enum states = {.values = VALUES("starting", "init", "idle", "busy", "paused", "ending")};
 static const struct wire_enum kinds = {.values = VALUES("cold", "warm", "restored")};
 static const struct wire_enum event_kinds = {.values = VALUES("deployed", "undeployed", "started", "ready", "ended",
-							      "called", "paused", "resumed", "snapshot")};
+							      "called", "paused", "resumed", "snapshot", "exec")};
 static const struct wire_enum wishes = {.values = VALUES("no", "yes", "unseeded")};
 static const struct wire_enum streams = {.values = VALUES("stdout", "stderr", "platform")};
-static const struct wire_enum parts = {.values = VALUES("result", "data")};
+static const struct wire_enum parts = {.values = VALUES("result", "data", "frames")};
 static const struct wire_enum statuses = {.values = VALUES("success", "failure", "timeout", "error")};
 
 /* clang-format off */
@@ -139,7 +140,8 @@ static const struct wire_struct cell = {
 		TEXT("id", 0, NULL), NAME("function", 0, NULL), INT("owner", 0, NULL), ENUM("state", 0, &states, NULL),
 		ENUM("startKind", 0, &kinds, "how it came to be"), INT("createdMs", 0, "wall clock"),
 		INT("pid", OPT, "of its first process, on the host"), TEXT("cgroup", OPT, "below the hierarchies' roots"),
-		BOOL("leased", 0, NULL), INT("calls", 0, NULL), INT("memoryMb", 0, "the limit"),
+		BOOL("leased", 0, NULL), INT("calls", 0, NULL),
+		INT("execs", OPT, "commands that Exec has begun in it: somebody may have changed what is in it"), INT("memoryMb", 0, "the limit"),
 		INT("usedMb", OPT, "in use now"), INT("maxMemoryMb", OPT, "the most that was in use"),
 		INT("cpuUs", OPT, NULL), INT("processes", OPT, NULL)),
 };
@@ -153,7 +155,7 @@ static const struct wire_struct event = {
 		INT("cursor", 0, "rises; 0 in the cells that stand at the beginning of a subscription"), INT("timeMs", 0, NULL),
 		ENUM("kind", 0, &event_kinds, NULL), NAME("function", 0, NULL), INT("owner", 0, NULL), TEXT("cell", OPT, NULL),
 		TEXT("invocation", OPT, NULL), TEXT("status", OPT, "of a call; of a cell at the beginning, its state"),
-		TEXT("detail", OPT, "why it ended; the call's error type")),
+		TEXT("detail", OPT, "why it ended; the call's error type; of exec, with the status begun who and what, with ended how")),
 };
 static const struct wire_struct chunk = {
 	.name = "LogChunk",
@@ -186,15 +188,20 @@ static const struct wire_method methods[] = {
 		NAME("name", 0, NULL), OBJ("spec", 0, NULL), FD("codeFd", OPT, "spec.target, opened for reading"),
 		FD("layerFds", OPT | WIRE_ARRAY, "spec.layer, directories or zip archives"), FD("rootfsFd", OPT, "spec.rootfs"),
 		BOUNDED("provisioned", 0, MAX_CELLS, "so many cells are kept past their init"),
-		BOUNDED("reserved", 0, MAX_CELLS, "so many cells it may always have, and no more"),
+		BOUNDED("reserved", 0, MAX_CELLS, "so many cells it may always have, and no more; 0: neither"),
 		BOUNDED("maxCells", 0, MAX_CELLS, "0: as many as there is room for"),
 		ENUM("snapshot", OPT, &wishes, "yes: one is made in the background, and cells are restored from it as soon as it is\n"
 						"there; unseeded: even when what is in its memory cannot be reseeded. Default: no"),
-		BOOL("replace", OPT, "take the place of what has this name; otherwise AlreadyExists")), WIRE_FIELDS(
+		BOOL("replace", OPT, "take the place of what has this name; with the same spec and files only the numbers\n"
+				     "change, and its cells stay. Otherwise AlreadyExists")), WIRE_FIELDS(
 		TEXT("digest", 0, NULL), BOOL("created", 0, NULL)),
 	 0, 16, M_DEPLOY},
 	{"Undeploy", "Forgets a function. Calls that run end as they would; its idle cells are ended.", WIRE_FIELDS(
 		NAME("name", 0, NULL)), WIRE_FIELDS(BOOL("existed", 0, NULL)), 0, 0, M_UNDEPLOY},
+	{"Scale", "Changes the numbers of a function; what is not named stays. Its cells stay.", WIRE_FIELDS(
+		NAME("name", 0, NULL), BOUNDED("provisioned", 0, MAX_CELLS, "these and their values: as of Deploy"), BOUNDED("reserved", 0, MAX_CELLS, NULL),
+		BOUNDED("maxCells", 0, MAX_CELLS, NULL)), WIRE_FIELDS(
+		INT("provisioned", 0, NULL), INT("reserved", 0, NULL), INT("maxCells", 0, NULL)), 0, 0, M_SCALE},
 	{"Functions", "The caller's functions, one in each answer. Without any, one answer without one.", WIRE_FIELDS(
 		NAME("name", OPT, "only this one")), WIRE_FIELDS(STRUCT("function", OPT, &function, NULL)),
 	 WIRE_MORE | WIRE_NEEDS_MORE, 0, M_FUNCTIONS},
@@ -209,7 +216,8 @@ static const struct wire_method methods[] = {
 	 WIRE_FIELDS(BOOL("existed", 0, NULL)), 0, 0, M_RELEASE},
 	{"Invoke",
 	 "Runs the function once: in a warm cell, else in one that is started for it. A call that the function answers with an\n"
-	 "error is answered here all the same, with status failure; errors of this interface mean that there is no result.", WIRE_FIELDS(
+	 "error is answered here all the same, with status failure; errors of this interface mean that there is no result.\n"
+	 "With \"upgrade\" and without parameters: nothing is run, and the connection carries frames from then on.", WIRE_FIELDS(
 		NAME("function", OPT, "this or lease"), ID("lease", OPT, NULL),
 		ID("invocation", OPT, "chosen by the client: the function runs at most once for it. The same one again attaches to\n"
 				      "the running call, or gets its result for 60 s after the end; after that NotFound"),
@@ -223,7 +231,7 @@ static const struct wire_method methods[] = {
 		ENUM("kind", 0, &parts, NULL), TEXT("invocation", 0, NULL), TEXT("cell", OPT, NULL), ENUM("status", OPT, &statuses, NULL),
 		ENUM("startKind", OPT, &kinds, NULL), STRUCT("payload", OPT, &payload, "the answer, or the function's error document"),
 		TEXT("errorType", OPT, NULL), TEXT("errorMessage", OPT, NULL), STRUCT("phases", OPT, &phases, NULL),
-		STRUCT("usage", OPT, &usage, NULL), TEXT("log", OPT, NULL)), WIRE_MORE, 1, M_INVOKE},
+		STRUCT("usage", OPT, &usage, NULL), TEXT("log", OPT, NULL)), WIRE_MORE | WIRE_UPGRADE, 1, M_INVOKE},
 	{"Cancel", "Ends a call, with its cell when it runs.", WIRE_FIELDS(ID("invocation", 0, NULL)),
 	 WIRE_FIELDS(BOOL("existed", 0, NULL)), 0, 0, M_CANCEL},
 	{"Pause", "Freezes an idle cell; it takes no calls until it is resumed, and does not end for being idle.",
@@ -263,12 +271,25 @@ static const struct wire_method methods[] = {
 		BOUNDED("leaseMs", 1, MAX_LEASE_MS, "as of Acquire; default 60,000")), WIRE_FIELDS(
 		{.name = "clones", .type = WIRE_STRUCT, .flags = WIRE_ARRAY, .of_struct = &clone}, INT("tookUs", 0, NULL)),
 	 0, 0, M_FORK},
+	{"Exec",
+	 "Runs a command in a cell, for looking at what goes on there: as the cell's user, with its filter, limits and files, in a\n"
+	 "small environment of its own. The answer comes when it has ended; with the connection it is ended, and with it all\n"
+	 "that it has started. Meanwhile the cell takes no new call. Not for everybody: see docs/daemon-policy.md.", WIRE_FIELDS(
+		ID("cell", 0, NULL),
+		{.name = "argv", .type = WIRE_STRING, .flags = WIRE_ARRAY, .max_items = SPAWN_MAX_EXEC_ARGS,
+		 .doc = "what is executed, by its path in the cell, or a name that is looked for along its PATH"},
+		{.name = "env", .type = WIRE_STRING, .flags = OPT | WIRE_ARRAY, .max_items = SPAWN_MAX_EXEC_ENV, .doc = "KEY=VALUE"},
+		{.name = "cwd", .type = WIRE_STRING, .flags = OPT, .max_len = SPAWN_MAX_PATH - 1, .doc = "absolute; default: the function's"},
+		FD("stdinFd", OPT, "a file, pipe, socket or terminal, as the next two; default: the cell's /dev/null"),
+		FD("stdoutFd", OPT, NULL), FD("stderrFd", OPT, NULL),
+		BOOL("tty", OPT, "stdinFd is a terminal, is all three, and becomes the command's controlling terminal")), WIRE_FIELDS(
+		INT("exitStatus", OPT, NULL), INT("signal", OPT, "that ended it, instead"), INT("durationUs", 0, NULL)), 0, 3, M_EXEC},
 	{.name = NULL},
 };
 
 /* Beside each: whether the same call may be tried again. */
 static const struct wire_error errors[] = {
-	{"NotFound", "Do not retry.", WIRE_FIELDS(TEXT("what", 0, "function, cell, lease, invocation, snapshot or file"), TEXT("id", 0, NULL))},
+	{"NotFound", "Do not retry.", WIRE_FIELDS(TEXT("what", 0, "function, cell, lease, invocation, snapshot, file, command or directory"), TEXT("id", 0, NULL))},
 	{"AlreadyExists", "Treat sameSpec as success.", WIRE_FIELDS(TEXT("id", 0, NULL), BOOL("sameSpec", 0, NULL))},
 	{"InvalidSpec", "Do not retry.", WIRE_FIELDS(TEXT("field", 0, NULL), TEXT("reason", 0, NULL), TEXT("hint", 0, NULL))},
 	{"Denied", "Do not retry.", WIRE_FIELDS(TEXT("reason", 0, NULL), TEXT("rule", 0, "of the daemon's policy"))},
@@ -281,6 +302,7 @@ static const struct wire_error errors[] = {
 	{"Cancelled", "It was asked for: by Cancel, Remove, or the end of the connection with cancelOnClose.", NULL},
 	{"Lost", "Begin again without since.", WIRE_FIELDS(INT("firstAvailable", 0, "the lowest since that misses nothing of what is kept"))},
 	{"SlowConsumer", "Begin again after the cursor, and read faster.", WIRE_FIELDS(INT("cursor", 0, "the last one that was sent"))},
+	{"InvalidFrame", "Do not retry; the connection is closed.", WIRE_FIELDS(TEXT("reason", 0, NULL))},
 	{"SystemFailure", "Retry with back-off.", WIRE_FIELDS(TEXT("stage", 0, NULL), TEXT("reason", 0, NULL), TEXT("hint", 0, NULL))},
 	{"InternalError", "Retry with back-off, and report it.", WIRE_FIELDS(TEXT("incident", 0, NULL))},
 	{.name = NULL},

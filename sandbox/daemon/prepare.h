@@ -25,6 +25,7 @@ struct prepare_job {
 	size_t n_files;
 	const char *expected_digest; /* another one is an error; NULL: any */
 	const char *spec_text;
+	bool no_limits; /* the daemon has none, whatever the spec says */
 };
 
 /* The first of two datagrams; the second is a FUNCTION whose number is 1 and whose note is empty. */

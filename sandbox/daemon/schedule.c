@@ -144,7 +144,7 @@ void invocation_submit(struct invocation *v)
 	struct err e = {0};
 
 	if (v->wanted) { /* a leased cell: one call at a time, and nobody else's */
-		if (v->u->state != UNIT_IDLE || v->u->paused) {
+		if (v->u->state != UNIT_IDLE || v->u->paused || v->u->n_execs > 0) {
 			(void)err_set(&e, ERR_BUSY, EBUSY, "the leased cell is %s", unit_state_name(v->u));
 			invocation_refuse(v, "Busy", &e);
 			return;

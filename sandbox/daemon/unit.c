@@ -42,7 +42,7 @@ struct unit *unit_by_number(struct daemon *d, uint64_t number)
 
 bool unit_is_free(const struct unit *u)
 {
-	return u->state == UNIT_IDLE && !u->paused && !u->leased;
+	return u->state == UNIT_IDLE && !u->paused && !u->leased && u->n_execs == 0;
 }
 
 /* Into the list of free ones, or out of it, as its state and marks say. */
@@ -248,6 +248,7 @@ void unit_send_note(const struct unit *u)
 	struct note note = {
 		.magic = NOTE_MAGIC,
 		.slot = (uint32_t)u->slot,
+		.execs = u->execs,
 		.lease_ns = u->leased ? u->lease_ns : 0,
 		.flags = (u->ready_ns != 0 ? (uint32_t)NOTE_READY : 0U) | (u->paused ? (uint32_t)NOTE_PAUSED : 0U) |
 			 (u->restored ? (uint32_t)NOTE_RESTORED : 0U) |
@@ -320,6 +321,10 @@ void unit_rest(struct unit *u)
 	uint64_t until;
 
 	u->idle_ns = clock_mono_ns();
+	if (u->n_execs > 0) { /* it rests when that is over */
+		loop_disarm(&u->d->loop, &u->timer);
+		return;
+	}
 	until = unit_idle_until(u);
 	if (unit_is_to_freeze(u) && u->idle_ns + u->patience_ns < until)
 		until = u->idle_ns + u->patience_ns;
@@ -355,6 +360,8 @@ int unit_pause(struct unit *u, bool paused, struct err *e)
 		return err_set(e, ERR_BUSY, EBUSY, "the cell is %s", unit_state_name(u));
 	if (u->paused == paused)
 		return 0;
+	if (u->n_execs > 0)
+		return err_set(e, ERR_BUSY, EBUSY, "a command runs in the cell");
 	u->paused = paused;
 	unit_list_free(u);
 	daemon_event(u->d, paused ? EV_PAUSED : EV_RESUMED, u->f, u, NULL, NULL, NULL);
@@ -367,6 +374,35 @@ int unit_pause(struct unit *u, bool paused, struct err *e)
 	unit_rest(u);
 	u->d->on_room(u->d, u->f);
 	return 0;
+}
+
+int unit_begin_exec(struct unit *u, struct err *e)
+{
+	if (u->state != UNIT_INIT && u->state != UNIT_IDLE && u->state != UNIT_BUSY)
+		return err_set(e, ERR_NOT_FOUND, ESRCH, "the cell is %s", unit_state_name(u));
+	if (u->paused)
+		return err_set(e, ERR_BUSY, EBUSY, "the cell is paused");
+	u->n_execs++;
+	u->execs++;
+	unit_list_free(u);
+	if (u->state == UNIT_IDLE) {
+		loop_disarm(&u->d->loop, &u->timer);
+		unit_set_frozen(u, false);
+	}
+	if (u->ready_ns != 0)
+		unit_send_note(u);
+	return 0;
+}
+
+void unit_end_exec(struct unit *u)
+{
+	u->n_execs--;
+	unit_list_free(u);
+	if (u->n_execs > 0 || u->state != UNIT_IDLE)
+		return;
+	unit_rest(u);
+	unit_leave_if_forgotten(u);
+	u->d->on_room(u->d, u->f);
 }
 
 /* ---- Its end ---- */

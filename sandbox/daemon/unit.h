@@ -42,6 +42,7 @@ struct unit {
 	uint64_t patience_ns, frozen_since_ns; /* so long it is idle before it is frozen */
 	bool restored;                         /* out of its function's snapshot */
 	struct fork *fork;                     /* that it is for, until it is ready */
+	uint32_t n_execs, execs;               /* commands that run in it; that were ever begun */
 	char lease[LEASE_BYTES];
 	uint64_t lease_ns, lease_until_ns;
 	uint64_t asked_ns, made_ns, ready_ns, idle_ns,
@@ -84,6 +85,10 @@ void unit_lease(struct unit *u, const char *token, uint64_t ns);
 NODISCARD int unit_pause(struct unit *u, bool paused, struct err *e);
 /* Its limit is another one now. */
 void unit_resize(struct unit *u, uint64_t memory_bytes);
+/* A command begins in it: it is thawed, takes no calls, does not end for being idle. ERR_BUSY, ERR_NOT_FOUND. */
+NODISCARD int unit_begin_exec(struct unit *u, struct err *e);
+/* And is over. */
+void unit_end_exec(struct unit *u);
 /* Is it free for a call of anybody? */
 bool unit_is_free(const struct unit *u);
 /* Lets its time as an idle one begin again. */

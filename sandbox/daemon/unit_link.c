@@ -151,6 +151,7 @@ void unit_adopt(struct daemon *d, const struct spawn_cell *m, int *fds, size_t n
 	}
 	u->session.settled = true;
 	u->paused = note.flags & NOTE_PAUSED;
+	u->execs = note.execs;
 	u->leased = note.lease[0];
 	u->lease_ns = note.lease_ns;
 	memcpy(u->lease, note.lease, sizeof u->lease - 1);

@@ -9,7 +9,7 @@ struct note {
 	uint32_t magic;
 	uint32_t slot;
 	uint32_t flags;
-	uint32_t zero;
+	uint32_t execs;
 	uint64_t lease_ns;
 	char lease[LEASE_BYTES + 7]; /* "" without */
 };

@@ -58,7 +58,7 @@ static int insert(struct spawn *s, struct kept *k, struct err *e)
 bool fds_left(const struct spawn *s, size_t more)
 {
 	return FDS_OF_OURS + s->n_cells * FDS_OF_CELL + s->n_building * FDS_OF_BUILDING + s->function_fds +
-		       s->n_queued * 2 + more <
+		       s->n_queued * 2 + s->n_execs * FDS_OF_EXEC + more <
 	       s->fd_limit;
 }
 
