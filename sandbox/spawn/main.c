@@ -268,6 +268,7 @@ static int open_host(struct spawn *s, struct err *e)
 	if (s->opt.max_cells > 0 && s->opt.max_cells < s->max_cells)
 		s->max_cells = (unsigned)s->opt.max_cells;
 	s->started_ns = clock_mono_ns();
+	nets_open(s);
 	return getrandom(&s->run, sizeof s->run, 0) == (ssize_t)sizeof s->run ? 0 : err_sys(e, errno, "getrandom");
 }
 
@@ -291,6 +292,7 @@ static int run(struct spawn *s, struct err *e)
 		daemon_start(s);
 		r = loop_run(&s->loop, e);
 	}
+	nets_stop(s);
 	daemon_done(s);
 	functions_done(s);
 	listen_close(s);
