@@ -68,6 +68,10 @@ static _Noreturn void be_maker(int socket, int home, const struct net_request *l
 		_exit(1);
 	home = MAKER_FD + 1;
 	spawn_default_signals();
+	/* What ends us comes to everybody in our group or unit; the maker ends by the end of its socket. */
+	(void)signal(SIGTERM, SIG_IGN);
+	(void)signal(SIGINT, SIG_IGN);
+	(void)signal(SIGHUP, SIG_IGN);
 	if (getppid() != parent)
 		_exit(0);
 	while (recv(MAKER_FD, &w, sizeof w, 0) == (ssize_t)sizeof w)
