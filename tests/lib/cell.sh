@@ -259,8 +259,8 @@ wait_for() { # TENTHS COMMAND…: until it is true
 # Names of cells with processes of which none has a number here: they are those of others who use fsbox on this machine.
 world_others() {
 	[ -n "${CELL_INSIDE-}" ] && [ -n "$(cgroup2_root)" ] || return 0
-	find "$(cgroup2_root)" -xdev -maxdepth 6 -path '*/cell-*' -name cgroup.procs -exec awk '
-		FNR == 1 { match(FILENAME, "/cell-[^/]*"); name = substr(FILENAME, RSTART, RLENGTH) }
+	find "$(cgroup2_root)" -xdev -maxdepth 6 \( -path '*/cell-*' -o -path '*/fsbox-test-*' \) -name cgroup.procs -exec awk '
+		FNR == 1 { match(FILENAME, "/(cell|fsbox-test)-[^/]*"); name = substr(FILENAME, RSTART, RLENGTH) }
 		$1 == 0 { others[name] = 1; next }
 		{ own[name] = 1 }
 		END { for (name in others) if (!(name in own)) print name }' {} + 2>/dev/null || : # some have gone meanwhile
