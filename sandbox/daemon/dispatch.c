@@ -48,6 +48,11 @@ static void answer(struct call *c, const struct buf *params, bool continues, int
 
 void call_reply(struct call *c, const struct buf *params, int *fds, size_t n_fds)
 {
+	if (c->sink) {
+		close_fds(fds, n_fds);
+		c->sink->reply(c, params);
+		return;
+	}
 	answer(c, params, false, fds, n_fds);
 	conn_end_call(c->conn);
 }
@@ -78,6 +83,10 @@ static void send_error(struct conn *c, const char *error, const struct buf *para
 
 void call_error(struct call *c, const char *error, const struct buf *params)
 {
+	if (c->sink) {
+		c->sink->error(c, error, params);
+		return;
+	}
 	if (hears(c) && params && params->failed)
 		conn_break(c->conn);
 	else if (hears(c))
@@ -85,14 +94,21 @@ void call_error(struct call *c, const char *error, const struct buf *params)
 	conn_end_call(c->conn);
 }
 
-static void send_named(struct conn *c, const char *error, const char *key, const char *value, size_t len)
+static struct buf *name(struct server *s, const char *key, const char *value, size_t len)
 {
-	struct buf *b = scratch(c->s);
+	struct buf *b = scratch(s);
 	struct wire_obj o;
 
 	wire_obj_begin(&o, b);
 	wire_obj_bytes(&o, key, value, len);
 	wire_obj_end(&o);
+	return b;
+}
+
+static void send_named(struct conn *c, const char *error, const char *key, const char *value, size_t len)
+{
+	const struct buf *b = name(c->s, key, value, len);
+
 	if (b->failed)
 		conn_break(c);
 	else
@@ -101,6 +117,10 @@ static void send_named(struct conn *c, const char *error, const char *key, const
 
 void call_invalid(struct call *c, const char *parameter)
 {
+	if (c->sink) {
+		c->sink->error(c, WIRE_INVALID_PARAMETER, name(c->conn->s, "parameter", parameter, strlen(parameter)));
+		return;
+	}
 	if (hears(c))
 		send_named(c->conn, WIRE_INVALID_PARAMETER, "parameter", parameter, strlen(parameter));
 	conn_end_call(c->conn);
@@ -121,6 +141,10 @@ int call_take_fd(struct call *c, int64_t index)
 
 void call_drop_params(struct call *c)
 {
+	if (c->sink) {
+		c->sink->drop_params(c);
+		return;
+	}
 	json_doc_free(c->conn->doc);
 	c->conn->doc = NULL;
 	c->params = NULL;
@@ -244,7 +268,7 @@ static const char *judge(struct conn *c, struct request *q, const int *fds, size
 	*len = q->w.method_len;
 	if (!q->method)
 		return WIRE_METHOD_NOT_FOUND;
-	if (q->w.upgrade)
+	if (q->w.upgrade && !(q->method->flags & WIRE_UPGRADE))
 		return WIRE_METHOD_NOT_IMPLEMENTED;
 	*key = NULL;
 	if (q->interface != &wire_service && config->ops->allowed &&
@@ -296,6 +320,7 @@ static bool open_call(struct conn *c, struct request *q, const int *fds, size_t 
 		.params = q->w.params ? q->w.params : json_doc_root(c->s->empty),
 		.more = q->w.more && (q->method->flags & (WIRE_MORE | WIRE_NEEDS_MORE)),
 		.oneway = q->w.oneway,
+		.upgrade = q->w.upgrade,
 		.gone = c->dead,
 		.n_fds = n_fds,
 	};

@@ -98,6 +98,12 @@ static inline bool wire_rx_full(const struct wire_rx *rx)
 {
 	return rx->cap > 0 && rx->len == rx->cap;
 }
+/* What was read behind the last message: how many bytes, *ret where. For who ends reading messages from the stream. */
+static inline size_t wire_rx_rest(const struct wire_rx *rx, const char **ret)
+{
+	*ret = rx->data ? rx->data + rx->from : "";
+	return rx->len - rx->from;
+}
 /* Gives back what taken messages needed. Texts of messages are gone with it. */
 void wire_rx_trim(struct wire_rx *rx);
 void wire_rx_done(struct wire_rx *rx); /* closes what nobody took */

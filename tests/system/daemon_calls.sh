@@ -388,6 +388,52 @@ END
 	daemon_stop
 }
 
+test_code_of_another_mount_namespace_is_refused_when_it_is_deployed() {
+	daemon_start
+	check_status 1 unshare --mount "$FSBOX" deploy f "$FUNCTIONS/echo.so"
+	check_contains "$T/err" 'target was opened in another mount namespace'
+	check_contains "$T/err" 'hint: name it by its path there'
+	mkdir -m 755 "$T/layer"
+	check_status 1 unshare --mount "$FSBOX" deploy f --layer "$T/layer" "$FUNCTIONS/echo.so"
+	check_status 0 "$FSBOX" deploy f --layer "$T/layer" "$FUNCTIONS/echo.so"
+	check_status 0 unshare --mount "$FSBOX" invoke f
+	daemon_stop
+}
+
+test_numbers_of_a_function_change_and_its_cells_stay() {
+	daemon_start --keep 2
+	steps <<'END'
+c.deploy("counter")
+first = c.invoke("counter")
+eq(body(first), "1")
+e = c.fails("AlreadyExists", "Deploy", name="counter", spec=c.functions()[0]["spec"], provisioned=3)
+eq(e["sameSpec"], True)
+watcher = Client()
+watcher.send("Subscribe", more=True)
+eq(watcher.result()["event"]["cell"], first["cell"])
+# The spec as the daemon gives it is the same spec.
+again = c.call("Deploy", name="counter", spec=c.functions()[0]["spec"], provisioned=3, maxCells=4, replace=True)
+eq((again["created"], again["digest"]), (False, c.functions()[0]["digest"]))
+eq(watcher.result()["event"]["kind"], "deployed")
+until(lambda: len([x for x in c.cells() if x["state"] == "idle"]) == 3, "three are ready")
+true(first["cell"] in [x["id"] for x in c.cells()], "the first one is there")
+f = c.functions()[0]
+eq((f["provisioned"], f["maxCells"], f["calls"]), (3, 4, 1), "its figures go on")
+# They hold for the next fsboxd, too.
+os.kill(pid_of("fsboxd"), signal.SIGKILL)
+c = until(lambda: Client(), "the next one")
+eq(c.functions()[0]["provisioned"], 3)
+e = c.fails("NotFound", "Scale", name="other", provisioned=1)
+eq(e, {"what": "function", "id": "other"})
+eq(c.call("Scale", name="counter", provisioned=1), {"provisioned": 1, "reserved": 0, "maxCells": 4})
+eq(c.call("Scale", name="counter"), {"provisioned": 1, "reserved": 0, "maxCells": 4})
+until(lambda: len(c.cells()) == 1, "what is too many ends when it was idle for long enough", 20)
+time.sleep(2.5)
+eq(len(c.cells()), 1, "and the one stays")
+END
+	daemon_stop "fsboxd .*(ended|died|killed|signal)"
+}
+
 test_cells_are_paused_updated_killed_and_removed() {
 	daemon_start
 	steps <<'END'
