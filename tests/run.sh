@@ -238,7 +238,8 @@ for item in $suites; do
 		targets="$(build_dir "$variant")/tests/$name"
 		[ ! -f "tests/$name.sh" ] || targets=
 		case $name in
-		system/* | fault/* | escape/*) targets="$targets all functions" ;;
+		system/*) targets="$targets all functions build/tools/gencli build/tools/genprotocol" ;;
+		fault/* | escape/*) targets="$targets all functions" ;;
 		unit/*) targets="$targets runtime functions" ;;
 		esac
 		# shellcheck disable=SC2086 # words

@@ -1,4 +1,5 @@
-/* A function as it comes over wire/spawn.h: its datagram and its descriptors, looked at and made into what cells are built of. */
+/* A function as it comes over wire/spawn.h: its datagram and its descriptors, looked at and made into what cells are
+ * built of. */
 #include "cell/function.h"
 
 #include "base/fd.h"

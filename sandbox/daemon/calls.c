@@ -63,6 +63,12 @@ static const char *take_event(struct invocation *v, struct call *c)
 			  *fd = wire_get(event, "fd");
 	size_t len;
 
+	if (c->body) { /* beside the parameters, as it is */
+		v->event_text = *c->body;
+		*c->body = (struct buf){0};
+		v->event_len = v->event_text.len;
+		return v->event_text.failed || v->event_len > SPEC_MAX_PAYLOAD ? "event" : NULL;
+	}
 	if (!event) {
 		buf_puts(&v->event_text, "{}");
 		v->event_len = 2;
@@ -90,6 +96,11 @@ static const char *take_event(struct invocation *v, struct call *c)
 
 /* ---- Invoke ---- */
 
+static bool wants_parts(const struct call *c)
+{
+	return c->sink || (c->more && wire_get_bool(c->params, "stream"));
+}
+
 static struct unit *leased_unit(struct daemon *d, const struct call *c, const char *lease)
 {
 	struct unit *u = d->units;
@@ -111,7 +122,7 @@ static int attach_again(struct daemon *d, struct call *c, const char *id)
 	if (!v) {
 		answer_not_found(c, "invocation", id);
 	} else if (!invocation_attach(v, c, wire_get_bool(c->params, "answerFd"), wire_get_bool(c->params, "logs"),
-				      c->more && wire_get_bool(c->params, "stream"))) {
+				      wants_parts(c))) {
 		(void)err_oom(&e);
 		answer_err(c, &e);
 	}
@@ -184,7 +195,7 @@ void method_invoke(struct daemon *d, struct call *c)
 		return;
 	}
 	if (!invocation_attach(v, c, wire_get_bool(c->params, "answerFd"), wire_get_bool(c->params, "logs"),
-			       c->more && wire_get_bool(c->params, "stream"))) {
+			       wants_parts(c))) {
 		drop(v);
 		(void)err_oom(&e);
 		answer_err(c, &e);
@@ -255,7 +266,7 @@ void method_cancel(struct daemon *d, struct call *c)
 
 /* ---- Cells ---- */
 
-static struct unit *named_unit(struct daemon *d, const struct call *c)
+struct unit *named_unit(struct daemon *d, const struct call *c)
 {
 	struct unit *u = unit_find(d, wire_get_string(c->params, "cell"));
 
@@ -377,7 +388,11 @@ void method_about_cell(struct daemon *d, struct call *c)
 			answer_done(c);
 		return;
 	case M_KILL:
-		(void)!link_number(d->link, SPAWN_KILL, u->number);
+		/* No call may come to it between this and the news that it is dead. */
+		if (u->state == UNIT_IDLE || u->state == UNIT_LEAVING)
+			unit_end(u, "killed");
+		else
+			(void)!link_number(d->link, SPAWN_KILL, u->number);
 		break;
 	case M_REMOVE:
 		if (u->invocation)

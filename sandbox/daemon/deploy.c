@@ -2,6 +2,7 @@
 
 #include "base/fd.h"
 #include "daemon/calls.h"
+#include "daemon/snapshots.h"
 
 #include <stdio.h>
 
@@ -121,9 +122,14 @@ static bool too_many(uid_t uid)
 
 static void set_numbers(struct function *f, const struct json *params)
 {
+	const char *snapshot = wire_get_string(params, "snapshot");
+
 	f->provisioned = (uint32_t)wire_get_int(params, "provisioned", 0);
 	f->reserved = (uint32_t)wire_get_int(params, "reserved", 0);
 	f->max_cells = (uint32_t)wire_get_int(params, "maxCells", 0);
+	f->snapshot.wish = !snapshot || strcmp(snapshot, "no") == 0 ? WISH_NO
+			   : strcmp(snapshot, "unseeded") == 0      ? WISH_UNSEEDED
+								    : WISH_YES;
 }
 
 static int read_call(struct deployment *p, const struct peer *peer, struct err *e)
@@ -213,6 +219,7 @@ static void keep(const struct function *f)
 		.provisioned = f->provisioned,
 		.reserved = f->reserved,
 		.max_cells = f->max_cells,
+		.snapshot = f->snapshot.wish,
 		.created_ms = f->created_ms,
 	};
 	struct err e = {0};
@@ -225,7 +232,8 @@ static void keep(const struct function *f)
 
 static bool same_numbers(const struct function *a, const struct function *b)
 {
-	return a->provisioned == b->provisioned && a->reserved == b->reserved && a->max_cells == b->max_cells;
+	return a->provisioned == b->provisioned && a->reserved == b->reserved && a->max_cells == b->max_cells &&
+	       a->snapshot.wish == b->snapshot.wish;
 }
 
 /* The same function with other numbers: its cells are as good as before. */
@@ -240,6 +248,16 @@ static void renumber(struct function *there, uint32_t provisioned, uint32_t rese
 	there->d->on_room(there->d, there);
 }
 
+/* Clones, or none any more; the cells that are there stay what they are. */
+static void rewish(struct function *there, enum snapshot_wish wish)
+{
+	there->snapshot.wish = wish;
+	if (wish != WISH_NO)
+		snapshot_want(there);
+	else if (there->snapshot.state != SNAPSHOT_MAKING)
+		there->snapshot.state = SNAPSHOT_NONE;
+}
+
 /* There is one of this name, and it stays: then the deployment is over. */
 static bool keep_there(struct deployment *p)
 {
@@ -248,8 +266,11 @@ static bool keep_there(struct deployment *p)
 
 	if (!there || (p->replace && !same_spec))
 		return false;
-	if (p->replace && !same_numbers(there, p->f))
+	if (p->replace && same_spec && !same_numbers(there, p->f)) {
+		if (there->snapshot.wish != p->f->snapshot.wish)
+			rewish(there, p->f->snapshot.wish);
 		renumber(there, p->f->provisioned, p->f->reserved, p->f->max_cells);
+	}
 	if (p->call) {
 		p->call->user = NULL;
 		if (same_spec && same_numbers(there, p->f))
@@ -319,6 +340,8 @@ void deploy_done(struct daemon *d, const struct spawn_done *m)
 		answer_deployed(p->call, f->digest, true);
 	}
 	deployment_free(p);
+	if (f->snapshot.wish != WISH_NO)
+		snapshot_want(f);
 	invocation_provision(f);
 	if (reload)
 		deploy_next_stored(d);
@@ -344,6 +367,7 @@ void deploy_forget(struct function *f, const char *why)
 	daemon_event(d, EV_UNDEPLOYED, f, NULL, NULL, NULL, why);
 	function_forget(f);
 	invocation_refuse_all(f, "NotFound", &e);
+	snapshot_forget(f, &e);
 	for (struct unit *u = d->units, *next; u; u = next) {
 		next = u->next;
 		if (u->f == f && u->state != UNIT_BUSY && !u->leased)

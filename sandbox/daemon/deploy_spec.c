@@ -43,6 +43,8 @@ int deploy_check_spec(const struct daemon *d, const struct function *f, const st
 	const struct cell_spec *s = &f->spec;
 	struct filter ignored;
 
+	if (f->snapshot.wish != WISH_NO && !d->can_snapshot)
+		return refuse(e, ERR_UNSUPPORTED, "snapshot", "this daemon has no CRIU, or is not root's");
 	if (s->tmp_dir)
 		return refuse(e, ERR_UNSUPPORTED, "tmp-dir", "the daemon gives cells a /tmp in memory only");
 	if (s->cgroup_parent)

@@ -27,6 +27,9 @@ enum method {
 	M_STATS,
 	M_LOGS,
 	M_SUBSCRIBE,
+	M_SNAPSHOT,
+	M_FORK,
+	M_EXEC,
 };
 
 extern const struct wire_interface sandbox_interface;

@@ -151,7 +151,7 @@ static bool put_texts(const struct prepare_job *job, const struct cell_code *cod
 	return ok;
 }
 
-static int seal_filter(const struct filter *filter, struct err *e)
+int prepare_seal_filter(const struct filter *filter, struct err *e)
 {
 	AUTO_FD int fd = memfd_create("fsbox-filter", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
@@ -217,7 +217,7 @@ static int put_fds(const struct prepare_job *job, const struct cell_code *code, 
 		d->fds[d->n_fds++] = opened(job, &s->secrets[i].file);
 	}
 	if (base->len > 0) {
-		r = d->fds[d->n_fds++] = seal_filter(base, e);
+		r = d->fds[d->n_fds++] = prepare_seal_filter(base, e);
 		if (r < 0)
 			return r;
 	}

@@ -38,5 +38,8 @@ struct prepared {
 	struct sock_filter filter[4096];
 };
 
+/* A descriptor of a sealed copy. */
+NODISCARD int prepare_seal_filter(const struct filter *filter, struct err *e);
+
 /* Never returns. @to: SEQPACKET. Closes every descriptor that it does not need first. */
 _Noreturn void prepare_main(struct prepare_job *job, int to);

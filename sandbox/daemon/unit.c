@@ -40,7 +40,7 @@ struct unit *unit_by_number(struct daemon *d, uint64_t number)
 
 bool unit_is_free(const struct unit *u)
 {
-	return u->state == UNIT_IDLE && !u->paused && !u->leased;
+	return u->state == UNIT_IDLE && !u->paused && !u->leased && u->n_execs == 0;
 }
 
 /* Into the list of free ones, or out of it, as its state and marks say. */
@@ -77,6 +77,31 @@ static void add_busy(struct function *f, double share)
 	}
 }
 
+/* At the end: calls are in the order in which they began. */
+static void list_busy(struct unit *u)
+{
+	struct function *f = u->f;
+
+	u->busy_next = NULL;
+	u->busy_at = f->busy ? f->busy_end : &f->busy;
+	*u->busy_at = u;
+	f->busy_end = &u->busy_next;
+	add_busy(f, f->share);
+}
+
+static void unlist_busy(struct unit *u)
+{
+	struct function *f = u->f;
+
+	*u->busy_at = u->busy_next;
+	if (u->busy_next)
+		u->busy_next->busy_at = u->busy_at;
+	else
+		f->busy_end = u->busy_at;
+	u->busy_at = NULL;
+	add_busy(f, -f->share);
+}
+
 /* The counts of a function follow from the states of its units. */
 void unit_set_state(struct unit *u, enum unit_state state)
 {
@@ -91,9 +116,9 @@ void unit_set_state(struct unit *u, enum unit_state state)
 	if (count[state])
 		++*count[state];
 	if (u->state == UNIT_BUSY)
-		add_busy(f, -f->share);
+		unlist_busy(u);
 	if (state == UNIT_BUSY)
-		add_busy(f, f->share);
+		list_busy(u);
 	if (is_ending && !was_ending) { /* and nothing goes back from there */
 		f->n_ending++;
 		f->account->n_ending++;
@@ -202,12 +227,13 @@ int unit_start(struct function *f, struct unit **ret, struct err *e)
 	if (!u)
 		return err_set(e, ERR_CAPACITY, ENOMEM, "there is no room for another cell");
 	note.slot = (uint32_t)u->slot;
-	if (!link_make(d->link, u->number, f->number, &note, sizeof note)) {
+	u->restored = f->snapshot.state == SNAPSHOT_READY;
+	if (!link_make(d->link, u->number, f->number, u->restored, &note, sizeof note)) {
 		unit_free(u);
 		return err_oom(e);
 	}
 	d->last_unit = u->number;
-	f->cold_starts++;
+	f->cold_starts += !u->restored;
 	*ret = u;
 	return 0;
 }
@@ -219,8 +245,10 @@ void unit_send_note(const struct unit *u)
 	struct note note = {
 		.magic = NOTE_MAGIC,
 		.slot = (uint32_t)u->slot,
+		.execs = u->execs,
 		.lease_ns = u->leased ? u->lease_ns : 0,
 		.flags = (u->ready_ns != 0 ? (uint32_t)NOTE_READY : 0U) | (u->paused ? (uint32_t)NOTE_PAUSED : 0U) |
+			 (u->restored ? (uint32_t)NOTE_RESTORED : 0U) |
 			 (u->session.has_shutdown ? (uint32_t)NOTE_SHUTDOWN : 0U) |
 			 (u->session.wants_reports ? (uint32_t)NOTE_REPORTS : 0U),
 	};
@@ -273,6 +301,10 @@ void unit_rest(struct unit *u)
 	uint64_t until;
 
 	u->idle_ns = clock_mono_ns();
+	if (u->n_execs > 0) { /* it rests when that is over */
+		loop_disarm(&u->d->loop, &u->timer);
+		return;
+	}
 	until = unit_idle_until(u);
 	if (unit_is_to_freeze(u) && u->idle_ns + FREEZE_AFTER_NS < until)
 		until = u->idle_ns + FREEZE_AFTER_NS;
@@ -308,6 +340,8 @@ int unit_pause(struct unit *u, bool paused, struct err *e)
 		return err_set(e, ERR_BUSY, EBUSY, "the cell is %s", unit_state_name(u));
 	if (u->paused == paused)
 		return 0;
+	if (u->n_execs > 0)
+		return err_set(e, ERR_BUSY, EBUSY, "a command runs in the cell");
 	u->paused = paused;
 	unit_list_free(u);
 	daemon_event(u->d, paused ? EV_PAUSED : EV_RESUMED, u->f, u, NULL, NULL, NULL);
@@ -320,6 +354,35 @@ int unit_pause(struct unit *u, bool paused, struct err *e)
 	unit_rest(u);
 	u->d->on_room(u->d, u->f);
 	return 0;
+}
+
+int unit_begin_exec(struct unit *u, struct err *e)
+{
+	if (u->state != UNIT_INIT && u->state != UNIT_IDLE && u->state != UNIT_BUSY)
+		return err_set(e, ERR_NOT_FOUND, ESRCH, "the cell is %s", unit_state_name(u));
+	if (u->paused)
+		return err_set(e, ERR_BUSY, EBUSY, "the cell is paused");
+	u->n_execs++;
+	u->execs++;
+	unit_list_free(u);
+	if (u->state == UNIT_IDLE) {
+		loop_disarm(&u->d->loop, &u->timer);
+		unit_set_frozen(u, false);
+	}
+	if (u->ready_ns != 0)
+		unit_send_note(u);
+	return 0;
+}
+
+void unit_end_exec(struct unit *u)
+{
+	u->n_execs--;
+	unit_list_free(u);
+	if (u->n_execs > 0 || u->state != UNIT_IDLE)
+		return;
+	unit_rest(u);
+	unit_leave_if_forgotten(u);
+	u->d->on_room(u->d, u->f);
 }
 
 /* ---- Its end ---- */

@@ -145,6 +145,8 @@ int function_forget(struct spawn *s, uint64_t number, struct err *e)
 	if (!f)
 		return 0;
 	f->forgotten = true;
+	if (s->publishing.number == number) /* nobody needs it any more */
+		publish_stop(s);
 	f->def.wire->flags |= SPAWN_FORGOTTEN;
 	if (f->cells == 0)
 		drop(s, f);

@@ -34,7 +34,8 @@ daemon_answers() {
 daemon_begin() { # OPTION of fsbox serve...
 	FSBOX_SOCKET=/run/fsbox/fsbox.sock
 	export FSBOX_SOCKET
-	"$DAEMON_PROGRAM" serve --user "$DAEMON_USER" --group "$DAEMON_USER" --state "$T/state" "$@" >>"$T/daemon" 2>&1 </dev/null &
+	# shellcheck disable=SC2086 # words
+	${DAEMON_WITH-} "$DAEMON_PROGRAM" serve --user "$DAEMON_USER" --group "$DAEMON_USER" --state "${DAEMON_STATE:-$T/state}" "$@" >>"$T/daemon" 2>&1 </dev/null &
 	DAEMON=$!
 	trap daemon_abandon EXIT # of the test's subshell: the next test has a daemon of its own
 	wait_for 300 daemon_answers || {

@@ -94,7 +94,7 @@ file = os.open(T + "/steps.py", os.O_RDONLY)
 refused("event.fd", [file], fd=0)
 refused("event.fd", [os.pipe()[0]], fd=0)
 pair = socket.socketpair()
-refused("event.fd", [pair[0].fileno()], fd=0)
+eq(c.fails("org.varlink.service.InvalidParameter", "Invoke", [pair[0].fileno()], function="counter", event={"fd": 0})["parameter"], "fds")
 large = os.memfd_create("large", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
 os.ftruncate(large, 6291457)
 fcntl.fcntl(large, F_ADD_SEALS, SEALED)
@@ -486,6 +486,12 @@ for method in "Kill", "Remove":
 for method in "Pause", "Resume", "Inspect":
     eq(c.fails("NotFound", method, cell=cell), {"what": "cell", "id": cell})
 eq(c.fails("NotFound", "Update", cell=cell, memoryMb=256)["what"], "cell")
+# No call comes to one that was killed before.
+for i in range(20):
+    got = c.invoke("counter")
+    eq((got["status"], body(got)), ("success", "1"))
+    eq(c.call("Kill", cell=got["cell"]), {"existed": True})
+until(lambda: c.cells() == [], "they are gone")
 # In the middle of a call.
 a = Client()
 for method, wanted in ("Kill", "failure"), ("Remove", "Cancelled"):

@@ -262,7 +262,7 @@ def reload(text):
     with open(policy, "w") as f:
         f.write(text)
     os.kill(pid_of("fsbox-spawn"), signal.SIGHUP)
-c.fails("Denied", "Capacity")
+c.fails("org.varlink.service.PermissionDenied", "Capacity")
 reload('{"rules": [{"methods": ["Describe", "Capacity"]}]}')
 def may():
     try:
