@@ -400,6 +400,26 @@ test_code_of_another_mount_namespace_is_refused_when_it_is_deployed() {
 	daemon_stop
 }
 
+test_archives_are_unpacked_in_the_daemons_own_directory() {
+	HOME=$T/home XDG_STATE_HOME=$T/home # whoever starts it has others
+	export HOME XDG_STATE_HOME
+	mkdir -m 700 "$T/home"
+	printf 'import helper\ndef handler(event, context):\n    return helper.twice(event)\n' >"$T/main.py"
+	mkdir -p "$T/python" && printf 'def twice(x):\n    return 2 * x\n' >"$T/python/helper.py"
+	(cd "$T" && python3 -m zipfile -c code.zip main.py && python3 -m zipfile -c layer.zip python)
+	daemon_start
+	check_status 0 "$FSBOX" deploy f --runtime python --handler main.handler --layer "$T/layer.zip" "$T/code.zip"
+	check_status 0 "$FSBOX" invoke f --event 21
+	check_eq "$(cat "$T/out")" 42
+	# An archive's own mount does not matter.
+	check_status 0 unshare --mount "$FSBOX" deploy g --runtime python --handler main.handler --layer "$T/layer.zip" "$T/code.zip"
+	check_status 0 "$FSBOX" invoke g --event 2
+	check_eq "$(find "$T/home" | wc -l)" 1
+	check_eq "$(find "$T/state/fsbox/packages" -mindepth 1 -maxdepth 1 | wc -l)" 2
+	check_eq "$(stat -c %a "$T/state/fsbox/packages")" 700
+	daemon_stop
+}
+
 test_numbers_of_a_function_change_and_its_cells_stay() {
 	daemon_start --keep 2
 	steps <<'END'
