@@ -2,8 +2,8 @@
  *
  *     daemon_frames SOCKET FUNCTION BYTES AT_ONCE MS ROUNDS
  *
- * In turns, for MS each in every round, AT_ONCE calls at a time, with a body of BYTES there and back: "messages" and "memfd"
- * on as many connections, "frames" on as many, "streams" all on one. The event is text, so that messages can hold it. */
+ * In turns, for MS each in every round, AT_ONCE calls at a time, with a body of BYTES there and back: "messages", "memfd"
+ * and "frames" on as many connections, "streams" all on one. The event is text, so that messages can hold it. */
 #include "tests/lib/load.h"
 #include "wire/frame.h"
 
