@@ -728,7 +728,7 @@ until(lambda: c.cells() == [], "no cell is left")
 until(lambda: fd_count(fsboxd) <= fds, "no descriptor is left")
 eq(pid_of("fsboxd"), fsboxd)
 END
-	cat "$T/said" | sed 's/^/# /'
+	sed 's/^/# /' "$T/said"
 	daemon_stop
 }
 
