@@ -77,7 +77,7 @@ POLICYC_OBJ := $(call obj,$(POLICYC_SRC) $(filter sandbox/base/% sandbox/sys/% s
 POLICYC  ?= $(B)/tools/policyc
 PYTHON_SRC := $(shell find sandbox/runtime/python -name '*.py' 2>/dev/null)
 NODE_SRC   := $(shell find sandbox/runtime/node -name '*.cjs' -o -name '*.js' 2>/dev/null)
-RUNTIME  := $(if $(INIT_SRC),$(B)/runtime/init) $(if $(NATIVE_SRC),$(B)/runtime/native $(B)/runtime/assist.so $(B)/runtime/api $(B)/runtime/unpack $(B)/runtime/probe.so) $(if $(PYTHON_SRC),$(B)/runtime/python/.made) $(if $(NODE_SRC),$(B)/runtime/node/.made)
+RUNTIME  := $(if $(INIT_SRC),$(B)/runtime/init $(B)/runtime/enter) $(if $(NATIVE_SRC),$(B)/runtime/native $(B)/runtime/assist.so $(B)/runtime/api $(B)/runtime/unpack $(B)/runtime/probe.so) $(if $(PYTHON_SRC),$(B)/runtime/python/.made) $(if $(NODE_SRC),$(B)/runtime/node/.made)
 PROGRAMS := $(if $(CLI_SRC),$(B)/fsbox) $(if $(SPAWN_SRC),$(B)/fsbox-spawn $(B)/fsbox-publish $(B)/fsboxd) $(RUNTIME)
 EXAMPLE_SO  := $(patsubst contrib/examples/%.c,$(B)/examples/%.so,$(EXAMPLES)) \
 	$(if $(shell command -v $(CXX)),$(patsubst contrib/examples/%.cpp,$(B)/examples/%-cpp.so,$(wildcard contrib/examples/*.cpp)))
@@ -127,13 +127,15 @@ $(B)/fsbox $(B)/fsbox-spawn $(B)/fsbox-publish: $(B)/libfsbox.a
 	$(Q)$(CC) $(if $(LINK_STATIC),-static-pie,-pie) $(LD_ALL) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIB_LDLIBS) 2>$@.log || { cat $@.log >&2; exit 1; }
 	$(Q)sed '/in function/{N;/in statically linked applications/d}' $@.log >&2
 
-# The cell's PID 1 has no libc and no relocations to apply: its start is nearly free.
+# The cell's PID 1, and what `fsbox exec` enters by, have no libc and no relocations to apply: their start is nearly free.
 INIT_CFLAGS := -std=$(STD:gnu23=gnu2x) -Os -g $(WARN) -ffreestanding -fno-stack-protector -fno-pie -fno-common \
 	-fno-strict-aliasing -fno-asynchronous-unwind-tables -fcf-protection=none
-$(B)/runtime/init: $(INIT_SRC) $(wildcard sandbox/runtime/init/*.h sandbox/runtime/*.h) Makefile $(B)/.flags
+$(B)/runtime/init: $(INIT_SRC)
+$(B)/runtime/enter: sandbox/runtime/enter/enter.c
+$(B)/runtime/init $(B)/runtime/enter: $(wildcard sandbox/runtime/init/*.h sandbox/runtime/enter/*.h sandbox/runtime/*.h) Makefile $(B)/.flags
 	@echo "  CC      $@"
 	$(Q)mkdir -p $(@D) && $(CC) -D_GNU_SOURCE -Isandbox -I. $(INIT_CFLAGS) $(if $(DEV),-Werror) -static -nostdlib \
-		-no-pie -s -Wl,-z,noexecstack,-z,norelro,-z,noseparate-code,--build-id=none -o $@ $(INIT_SRC)
+		-no-pie -s -Wl,-z,noexecstack,-z,norelro,-z,noseparate-code,--build-id=none -o $@ $(filter %.c,$^)
 # The runtime loads the function with dlopen(3), so it is dynamic, and offers the fsbox_… symbols to it. What runs under a
 # filter and a memory limit has UBSan's traps instead of a sanitizer that needs a library.
 NATIVE_ALL = $(filter-out $(SAN),$(C_ALL)) $(if $(filter asan fuzz ubsan,$(VARIANT)),$(SAN_ubsan))

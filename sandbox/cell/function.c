@@ -1,4 +1,5 @@
-/* A function as it comes over wire/spawn.h: its datagram and its descriptors, looked at and made into what cells are built of. */
+/* A function as it comes over wire/spawn.h: its datagram and its descriptors, looked at and made into what cells are
+ * built of. */
 #include "cell/function.h"
 
 #include "base/fd.h"
@@ -90,7 +91,7 @@ int cell_filter_take(int fd, struct filter *ret, struct err *e)
 static int use_code(const struct cell_host *h, struct cell_function *f, size_t *at, struct err *e)
 {
 	const bool dir = f->wire->flags & SPAWN_CODE_IS_DIR;
-	const char *path;
+	const char *path = NULL;
 	int r;
 
 	if (!(f->wire->flags & SPAWN_HAS_CODE))

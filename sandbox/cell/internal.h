@@ -43,6 +43,9 @@ int child_user(struct child *ch, struct err *e);
 
 /* child.c: asks for SIGKILL when the host dies, and sees that it has not died yet. */
 int child_follow_host(const struct child *ch, struct err *e);
+/* child.c: every signal as it is by default, none blocked. */
+int child_reset_signals(struct err *e);
+int child_rlimits(const struct plan_rlimit *limits, size_t n, struct err *e);
 /* child.c: the mount at @path becomes read-only. */
 int child_seal(const char *path, struct err *e);
 

@@ -29,7 +29,8 @@ NODISCARD int publish_try(struct publisher *p, struct err *e);
 
 /* Can this process make and restore snapshots of the function? Raises its limit of open files for it. ERR_UNSUPPORTED. */
 NODISCARD int publish_check(const struct cell_host *h, const struct cell_spec *s, struct err *e);
-/* What its snapshot depends on (docs/snapshots.md). @host knows the code; @base and @after_init are its policy's filters. */
+/* What its snapshot depends on (docs/snapshots.md). @host knows the code; @base and @after_init are its policy's
+ * filters. */
 NODISCARD int publish_key(struct snap_key *k, const struct snap_engine *en, const struct cell_host *host,
 			  const struct cell_spec *s, const struct filter *base, const struct filter *after_init,
 			  struct err *e);

@@ -2,6 +2,7 @@
 
 #include "base/base64.h"
 #include "base/fd.h"
+#include "daemon/deploy.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -142,7 +143,7 @@ static struct function *callee(struct daemon *d, struct call *c, struct unit **r
 	if (name) {
 		f = function_find(d, call_peer(c)->uid, name);
 		if (!f)
-			answer_not_found(c, "function", name);
+			deploy_answer_unknown(d, c, name);
 		return f;
 	}
 	*ret_unit = leased_unit(d, c, lease);
@@ -215,7 +216,7 @@ void method_acquire(struct daemon *d, struct call *c)
 	struct err e = {0};
 
 	if (!f) {
-		answer_not_found(c, "function", name);
+		deploy_answer_unknown(d, c, name);
 		return;
 	}
 	/* Not one that a client could choose for a call. */
@@ -265,7 +266,7 @@ void method_cancel(struct daemon *d, struct call *c)
 
 /* ---- Cells ---- */
 
-static struct unit *named_unit(struct daemon *d, const struct call *c)
+struct unit *named_unit(struct daemon *d, const struct call *c)
 {
 	struct unit *u = unit_find(d, wire_get_string(c->params, "cell"));
 
@@ -306,14 +307,16 @@ static void update(struct daemon *d, struct call *c, struct unit *u)
 	m.cell = u->number;
 	m.memory_bytes = memory;
 	m.pids = (uint32_t)wire_get_int(c->params, "pids", 0);
-	if (memory > u->memory_bytes && d->memory_bytes + memory - u->memory_bytes > d->config.memory_bytes)
+	if (!p)
+		(void)err_oom(&e);
+	else if (memory > u->memory_bytes && d->memory_bytes + memory - u->memory_bytes > d->config.memory_bytes)
 		(void)err_set(&e, ERR_CAPACITY, 0, "memory");
 	else if (memory > u->memory_bytes &&
 		 u->f->account->memory_bytes + memory - u->memory_bytes > function_rights(u->f)->memory_bytes)
 		(void)err_set(&e, ERR_DENIED, 0, "more than the daemon's policy gives this user");
-	else if (!p || !link_send(d->link, &m, NULL, 0))
+	else if (!link_send(d->link, &m, NULL, 0))
 		(void)err_oom(&e);
-	if (e.kind != ERR_NONE) {
+	if (!p || e.kind != ERR_NONE) {
 		free(p);
 		answer_err(c, &e);
 		return;
@@ -387,7 +390,11 @@ void method_about_cell(struct daemon *d, struct call *c)
 			answer_done(c);
 		return;
 	case M_KILL:
-		(void)!link_number(d->link, SPAWN_KILL, u->number);
+		/* No call may come to it between this and the news that it is dead. */
+		if (u->state == UNIT_IDLE || u->state == UNIT_LEAVING)
+			unit_end(u, "killed");
+		else
+			(void)!link_number(d->link, SPAWN_KILL, u->number);
 		break;
 	case M_REMOVE:
 		if (u->invocation)

@@ -237,9 +237,17 @@ struct request {
 	struct err e;
 };
 
+static bool all_valid(const int *fds, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (!fd_valid(fds[i]))
+			return false;
+	return true;
+}
+
 /* The table's word on the request: NULL, or an error's name with *key and *value, if it has a parameter. */
-static const char *judge(struct conn *c, struct request *q, size_t n_fds, const char **key, const char **value,
-			 size_t *len)
+static const char *judge(struct conn *c, struct request *q, const int *fds, size_t n_fds, const char **key,
+			 const char **value, size_t *len)
 {
 	const struct server_config *config = &c->s->config;
 	const char *dot = memrchr(q->w.method, '.', q->w.method_len);
@@ -271,7 +279,7 @@ static const char *judge(struct conn *c, struct request *q, size_t n_fds, const 
 	*key = "parameter";
 	*value = "fds";
 	*len = strlen("fds");
-	if (n_fds > q->method->max_fds)
+	if (n_fds > q->method->max_fds || !all_valid(fds, n_fds))
 		return WIRE_INVALID_PARAMETER;
 	if (wire_check(q->method->in, q->w.params, n_fds, &q->e) < 0) {
 		*value = q->e.where;
@@ -355,7 +363,7 @@ void dispatch(struct conn *c, const struct wire_message *m, int *fds, size_t n_f
 		(void)server_count(c);
 		return;
 	}
-	error = judge(c, &q, n_fds, &key, &value, &len);
+	error = judge(c, &q, fds, n_fds, &key, &value, &len);
 	if (error && !q.w.oneway)
 		refuse(c, error, key, value, len);
 	if (error || !open_call(c, &q, fds, n_fds)) {

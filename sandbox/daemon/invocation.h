@@ -38,8 +38,8 @@ struct invocation {
 	struct timer timer; /* its deadline while it waits; when it is forgotten afterwards */
 	struct later dispatch;
 	uint64_t arrived_ns, deadline_ns, begin_ns, end_ns, lease_ns;
-	const char *start_kind; /* "warm", "cold" */
-	uint64_t build_ns, init_ns, thaw_ns;
+	const char *start_kind; /* "warm", "cold", "restored" */
+	uint64_t build_ns, init_ns, restore_ns, hooks_ns, thaw_ns;
 
 	/* Its end. */
 	enum call_status status;

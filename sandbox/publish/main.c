@@ -4,7 +4,6 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "cell/cell.h"
-#include "cell/function.h"
 
 #include <fcntl.h>
 #include <poll.h>

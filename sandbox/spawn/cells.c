@@ -44,7 +44,7 @@ static int insert(struct spawn *s, struct kept *k, struct err *e)
 {
 	if (s->n_cells == s->cells_cap) {
 		const size_t cap = s->cells_cap ? s->cells_cap * 2 : 64;
-		struct kept **grown = realloc(s->cells, cap * sizeof *grown);
+		struct kept **grown = realloc(s->cells, cap * sizeof(struct kept *));
 
 		if (!grown)
 			return err_oom(e);
@@ -58,7 +58,7 @@ static int insert(struct spawn *s, struct kept *k, struct err *e)
 bool fds_left(const struct spawn *s, size_t more)
 {
 	return FDS_OF_OURS + s->n_cells * FDS_OF_CELL + s->n_building * FDS_OF_BUILDING + s->function_fds +
-		       s->n_queued * 2 + more <
+		       s->n_queued * 2 + s->n_execs * FDS_OF_EXEC + more <
 	       s->fd_limit;
 }
 
@@ -130,7 +130,7 @@ static void gone(struct kept *k)
 	loop_remove(&s->loop, &k->exit);
 	loop_disarm(&s->loop, &k->timer);
 	loop_forget(&s->loop, &k->later);
-	memmove(&s->cells[i], &s->cells[i + 1], (s->n_cells - i - 1) * sizeof *s->cells);
+	memmove(&s->cells[i], &s->cells[i + 1], (s->n_cells - i - 1) * sizeof(struct kept *));
 	s->n_cells--;
 	image_put(k->image);
 	function_put(s, k->f);
@@ -341,6 +341,8 @@ static int make(struct spawn *s, const struct spawn_make *m, struct err *why)
 		return err_set(why, ERR_NOT_FOUND, ENOENT, "there is no function %u", m->function);
 	if (m->restored && !f->image)
 		return err_set(why, ERR_NOT_FOUND, ENOENT, "function %u has no snapshot", m->function);
+	if (m->restored && image_check(f->image, why) < 0)
+		return -EBADMSG;
 	if (s->stopping)
 		return err_set(why, ERR_CANCELLED, ECANCELED, "fsbox-spawn is ending");
 	if (s->n_cells >= s->max_cells)

@@ -1,15 +1,18 @@
-/* PUBLISH: fsbox-publish, a program of its own, finds or makes a function's snapshot, because that means reading manifests.
- * It gets the function as it came here, and gives back the directories, locked. One at a time: fsboxd puts them in order. */
+/* PUBLISH: fsbox-publish, a program of its own, finds or makes a function's snapshot, because that means reading
+ * manifests. It gets the function as it came here, and gives back the directories, locked. One at a time: fsboxd puts
+ * them in order. */
 #include "spawn/spawn.h"
 
 #include "base/clock.h"
 #include "sys/sys.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <linux/close_range.h>
 #include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 enum { PUBLISHER_FD = 3 };
 
@@ -30,6 +33,52 @@ struct image *image_get(struct image *i)
 	return i;
 }
 
+static uint64_t mix(uint64_t h, uint64_t v)
+{
+	h ^= v;
+	h *= UINT64_C(0x9e3779b97f4a7c15);
+	return h ^ h >> 32;
+}
+
+/* Device, inode, size and times of every file, as snapshots are looked up; whatever order the directory has. 0: it
+ * cannot be read. */
+static uint64_t identify(int images)
+{
+	AUTO_FD int fd = openat(images, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	DIR *d = fd_valid(fd) ? fdopendir(fd) : NULL;
+	uint64_t sum = 1;
+	const struct dirent *de;
+
+	if (!d)
+		return 0;
+	(void)take_fd(&fd);
+	while ((de = readdir(d))) {
+		struct stat st;
+
+		if (de->d_name[0] == '.')
+			continue;
+		if (fstatat(dirfd(d), de->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0) {
+			sum = 0;
+			break;
+		}
+		uint64_t h = mix(mix(mix(st.st_dev, st.st_ino), (uint64_t)st.st_size), (uint64_t)st.st_mtim.tv_sec);
+
+		h = mix(mix(h, (uint64_t)st.st_mtim.tv_nsec), (uint64_t)st.st_ctim.tv_sec);
+		sum += mix(h, (uint64_t)st.st_ctim.tv_nsec) | 1;
+	}
+	(void)closedir(d);
+	return sum;
+}
+
+/* CRIU believes its images: one that was cut has it read without end. */
+int image_check(const struct image *i, struct err *e)
+{
+	return i->identity != 0 && identify(i->snap.images) == i->identity
+		       ? 0
+		       : err_set(e, ERR_SNAPSHOT_MISMATCH, EBADMSG, "snapshot %.12s: its files have changed",
+				 i->snap.m.id);
+}
+
 static struct image *image_make(const struct spawn_image *m, int *fds)
 {
 	struct image *i = calloc(1, sizeof *i);
@@ -39,6 +88,7 @@ static struct image *image_make(const struct spawn_image *m, int *fds)
 	i->refs = 1;
 	i->snap.dir = take_fd(&fds[0]);
 	i->snap.images = take_fd(&fds[1]);
+	i->identity = identify(i->snap.images);
 	i->snap.m.features = m->told.features;
 	i->snap.m.max_pid = m->max_pid;
 	i->snap.m.page_bytes = m->told.page_bytes;

@@ -10,7 +10,6 @@
 
 #include "base/loop.h"
 #include "cell/cell.h"
-#include "cell/function.h"
 #include "wire/spawn.h"
 
 enum {
@@ -22,6 +21,7 @@ enum {
 	TEXTS_MAX = 128 << 20, /* bytes of all FUNCTION datagrams that are kept */
 	FDS_OF_CELL = 14,      /* that a running cell holds */
 	FDS_OF_BUILDING = 60,  /* and one that is being built, detached mounts included */
+	FDS_OF_EXEC = 4,       /* that a command holds */
 	FDS_OF_OURS = 64,
 	SEND_BUFFER = 1 << 20,
 };
@@ -49,7 +49,8 @@ struct function {
 /* A snapshot that cells are restored from; in use as long as somebody holds it. */
 struct image {
 	unsigned refs;
-	struct snap snap; /* of its manifest what a restore needs */
+	struct snap snap;  /* of its manifest what a restore needs */
+	uint64_t identity; /* of its files when fsbox-publish had checked them */
 };
 
 enum kept_state {
@@ -111,6 +112,21 @@ struct publishing {
 	bool answered;
 };
 
+/* ---- EXEC ---- */
+
+struct running { /* a command */
+	struct spawn *s;
+	struct running *next, **at;
+	uint64_t number;
+	struct cell_enter en;
+	struct watch word, exit;
+	struct timer timer; /* until it executes; then, between two looks at whether all of it is gone */
+	struct later later;
+	uint64_t give_up_ns;
+	bool untold;    /* no fsboxd knows of it */
+	struct err err; /* why it did not run */
+};
+
 /* ---- The whole ---- */
 
 /* A datagram that fsboxd has not read yet, with duplicates of its descriptors. */
@@ -168,6 +184,9 @@ struct spawn {
 	size_t n_wishes;
 	struct publishing publishing;
 	struct snap_engine engine;
+	struct running *execs;
+	size_t n_execs;
+	uint64_t last_exec; /* of the present fsboxd */
 };
 
 /* main.c: one line on stderr. */
@@ -236,7 +255,14 @@ void publish_ask(struct spawn *s, const struct spawn_datagram *d);
 void publish_stop(struct spawn *s);
 struct image *image_get(struct image *i);
 void image_put(struct image *i); /* NULL is fine */
+/* Are its files the ones that were checked? ERR_SNAPSHOT_MISMATCH. Some ten stat(2). */
+NODISCARD int image_check(const struct image *i, struct err *e);
 
 /* open.c */
 NODISCARD int open_ask(struct spawn *s, struct spawn_datagram *d, struct err *e);
 void open_lose_daemon(struct spawn *s);
+
+/* exec.c */
+NODISCARD int exec_start(struct spawn *s, struct spawn_datagram *d, struct err *e);
+NODISCARD int exec_kill(struct spawn *s, uint64_t number, struct err *e);
+void exec_lose_daemon(struct spawn *s);

@@ -234,6 +234,10 @@ static int take(struct spawn *s, struct spawn_datagram *d, struct err *e)
 	case SPAWN_READY:
 		notify_ready(s);
 		return 0;
+	case SPAWN_EXEC:
+		return exec_start(s, d, e);
+	case SPAWN_EXEC_KILL:
+		return exec_kill(s, d->number.number, e);
 	default: /* spawn_check() lets no other one through */
 		return err_set(e, ERR_BUG, EPROTO, "a word for the other side");
 	}
@@ -267,7 +271,7 @@ static void talk_ready(void *arg, uint32_t events)
 			give_up(s, e.msg);
 			return;
 		}
-		if (word == SPAWN_MAKE) /* the only one that takes its time */
+		if (word == SPAWN_MAKE || word == SPAWN_EXEC) /* they take their time */
 			return;
 	}
 	if (events & (EPOLLHUP | EPOLLERR) && s->paused) {
@@ -302,4 +306,5 @@ void talk_close(struct spawn *s)
 	s->adopting = s->paused = false;
 	cells_lose_daemon(s);
 	open_lose_daemon(s);
+	exec_lose_daemon(s);
 }

@@ -80,7 +80,8 @@ struct wire_message {
 };
 
 /* One recvmsg(2) without waiting. Bytes read; 0 at the end of the stream; -EAGAIN; other errors break the stream:
- * -EMSGSIZE too long, -EMFILE too many descriptors or no room for them here (MSG_CTRUNC), -ENOMEM, the socket's. */
+ * -EMSGSIZE too long, -EMFILE too many descriptors or no room for them here (MSG_CTRUNC), -ENOMEM, the socket's.
+ * Descriptors of sockets and of anonymous inodes are closed at once; FD_NONE is in their place. */
 NODISCARD ssize_t wire_rx_recv(struct wire_rx *rx, int sock);
 /* The same for bytes that the caller has read. The descriptors are taken over in any case. 0 or -errno as above. */
 NODISCARD int wire_rx_feed(struct wire_rx *rx, const void *data, size_t len, const int *fds, size_t n_fds);

@@ -14,11 +14,13 @@ import ctypes
 import fcntl
 import json
 import os
+import resource
 import select
 import socket
 import struct
 import sys
 import time
+import traceback  # here: another user may not be able to read the library
 
 TIMEOUT = 30 * int(os.environ.get("FSBOX_SLOWER", "1"))
 INTERFACE = "org.fsbox.Sandbox."
@@ -143,13 +145,15 @@ class Client:
 
     # ---- What tests say often ----
 
-    def deploy(self, name, target=None, fds=(), replace=None, provisioned=0, reserved=0, maxCells=0, **spec):
+    def deploy(self, name, target=None, fds=(), replace=None, provisioned=0, reserved=0, maxCells=0, snapshot=None, **spec):
         """A function of the build: "echo", or a path."""
         if target is None:
             target = name
         if "/" not in target:
             target = "%s/%s.so" % (os.environ["FUNCTIONS"], target)
         parameters = {"provisioned": provisioned, "reserved": reserved, "maxCells": maxCells}
+        if snapshot is not None:
+            parameters["snapshot"] = snapshot
         if replace is not None:
             parameters["replace"] = replace
         return self.call("Deploy", fds, name=name, spec=dict(spec, target=target), **parameters)
@@ -160,6 +164,18 @@ class Client:
         if function is not None:
             parameters["function"] = function
         return self.call("Invoke", **parameters)
+
+    def run_in(self, cell, *argv, **parameters):
+        """Exec: the answer, and what the command wrote to both its outputs."""
+        r, w = os.pipe()
+        self.send("Exec", [w, w], cell=cell, argv=list(argv), stdoutFd=0, stderrFd=1, **parameters)
+        os.close(w)
+        with os.fdopen(r, "rb") as f:
+            try:
+                result = self.result()
+            finally:
+                out = f.read().decode(errors="replace")
+        return result, out
 
     def cells(self, function=None):
         parameters = {"function": function} if function else {}
@@ -416,6 +432,40 @@ def fd_count(pid):
     return len(os.listdir("/proc/%d/fd" % pid))
 
 
+def limits_of(pid):
+    """Soft and hard ones; prlimit(2) would ask for more than root has in some containers."""
+    names = {"Max open files": resource.RLIMIT_NOFILE, "Max address space": resource.RLIMIT_AS}
+    with open("/proc/%d/limits" % pid) as f:
+        lines = [(names.get(line[:26].strip()), line[26:].split()[:2]) for line in f]
+    return {limit: [resource.RLIM_INFINITY if n == "unlimited" else int(n) for n in values] for limit, values in lines if limit is not None}
+
+
+def soft_limit(pid, limit, value):
+    """Sets it in another process, as its own user, and gives what it was."""
+    before = limits_of(pid)[limit]
+    child = os.fork()
+    if child == 0:
+        try:
+            st = os.stat("/proc/%d" % pid)
+            os.setresgid(st.st_gid, st.st_gid, st.st_gid)
+            os.setresuid(st.st_uid, st.st_uid, st.st_uid)
+            resource.prlimit(pid, limit, (value, before[1]))
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    eq(limits_of(pid)[limit][0], value, "the limit")
+    return before[0]
+
+
+def leave_descriptors(pid, room):
+    """Lowers the limit on descriptors until so many numbers below it are free. Gives what it was."""
+    held = {int(fd) for fd in os.listdir("/proc/%d/fd" % pid)}
+    limit = 0
+    while limit - sum(fd < limit for fd in held) < room or limit in held:
+        limit += 1
+    return soft_limit(pid, resource.RLIMIT_NOFILE, limit)
+
+
 def cpu_ticks(pid):
     with open("/proc/%d/stat" % pid) as f:
         words = f.read().rsplit(")", 1)[1].split()
@@ -441,6 +491,19 @@ def is_frozen(cell):
         return "frozen 1" in f.read()
 
 
+def alive(cell):
+    """Processes of a cell as Inspect has it that are no zombies: PID 1 of a frozen cell reaps nobody."""
+    pids = []
+    for pid in os.listdir("/proc"):
+        try:
+            with open("/proc/%s/cgroup" % pid) as f, open("/proc/%s/stat" % pid) as g:
+                if cell["cgroup"] in f.read() and g.read().rsplit(")", 1)[1].split()[0] not in "ZX":
+                    pids.append(int(pid))
+        except OSError:
+            continue
+    return pids
+
+
 def become(uid, groups=()):
     """Another user for the rest of this process; for children of a test."""
     os.setgroups(list(groups))
@@ -455,21 +518,71 @@ def as_user(uid, function, groups=()):
     r, w = os.pipe()
     pid = os.fork()
     if pid == 0:
-        status = "?"
+        status = "it ended in the middle"
         try:
             become(uid, groups)
             with Client() as c:
                 function(c)
             status = ""
         except BaseException as e:  # whatever it is, the parent says it
-            import traceback
             status = "%s\n%s" % (e, traceback.format_exc())
-        sys.stdout.flush()
-        os.write(w, status.encode()[-4000:])
-        os._exit(0)
+        finally:  # never back into what the parent does
+            sys.stdout.flush()
+            os.write(w, status.encode()[-4000:])
+            os._exit(0)
     os.close(w)
     with os.fdopen(r) as f:
         said = f.read()
     os.waitpid(pid, 0)
     if said:
         raise AssertionError("as uid %d: %s" % (uid, said))
+
+
+# ---- What an attack on the daemon must leave as it was ----
+
+class Bystander:
+    """Somebody else's warm cell, and what the daemon holds: neither may change by what others do.
+
+        other = Bystander()
+        ...
+        other.is_undisturbed()      # the same daemon, the same cell, the next number of its counter
+        other.holds_no_more()       # the same number of descriptors, once what goes on has ended"""
+
+    def __init__(self):
+        self.client = Client()
+        self.client.deploy("bystander", "counter")
+        self.cell = self.client.invoke("bystander")["cell"]
+        self.count = 1
+        self.pids = [pid_of("fsboxd"), pid_of("fsbox-spawn")]
+        self.is_undisturbed()
+        self.fds = self.held()
+
+    def held(self):
+        """Of each process what its descriptors are, without numbers that differ from one to the next."""
+        held = []
+        for pid in self.pids:
+            kinds = {}
+            for fd in os.listdir("/proc/%d/fd" % pid):
+                try:
+                    kind = os.readlink("/proc/%d/fd/%s" % (pid, fd))
+                except OSError:
+                    continue
+                kind = kind.split(":[")[0]
+                kinds[kind] = kinds.get(kind, 0) + 1
+            held.append(kinds)
+        return held
+
+    def is_undisturbed(self):
+        r = self.client.invoke("bystander")
+        self.count += 1
+        eq((r["cell"], r["startKind"], body(r)), (self.cell, "warm", str(self.count)), "the bystander")
+        eq([pid_of("fsboxd"), pid_of("fsbox-spawn")], self.pids, "the daemon's processes")
+
+    def holds_no_more(self):
+        self.is_undisturbed()
+        try:
+            until(lambda: self.held() == self.fds, "as many descriptors as before")
+        except AssertionError as e:
+            now = self.held()
+            raise AssertionError("%s: %s" % (e, [{kind: (n.get(kind, 0), now.get(kind, 0)) for kind in set(n) | set(now)
+                                                  if n.get(kind, 0) != now.get(kind, 0)} for n, now in zip(self.fds, now)])) from e
