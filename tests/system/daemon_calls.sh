@@ -507,6 +507,19 @@ for method in "Kill", "Remove":
 for method in "Pause", "Resume", "Inspect":
     eq(c.fails("NotFound", method, cell=cell), {"what": "cell", "id": cell})
 eq(c.fails("NotFound", "Update", cell=cell, memoryMb=256)["what"], "cell")
+# A lease ends in a paused cell too, which stays paused; and with an undeployed function it goes.
+if can:
+    c.deploy("leased", "counter")
+    l = c.call("Acquire", function="leased", leaseMs=200)
+    c.call("Pause", cell=l["cell"])
+    until(lambda: not c.cell(l["cell"])["leased"], "the lease has ended")
+    eq(c.cell(l["cell"])["state"], "paused")
+    c.call("Resume", cell=l["cell"])
+    l = c.call("Acquire", function="leased", leaseMs=400)
+    c.call("Pause", cell=l["cell"])
+    c.call("Undeploy", name="leased")
+    eq(c.cell(l["cell"])["state"], "paused")
+    until(lambda: not c.cells("leased"), "it has gone with its lease")
 # No call comes to one that was killed before.
 for i in range(20):
     got = c.invoke("counter")

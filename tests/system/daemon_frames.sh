@@ -662,6 +662,21 @@ END
 	daemon_stop
 }
 
+test_the_documents_client_works() {
+	daemon_start --cpu-overcommit 100
+	sed -n '/<!-- example: frames.py -->/,/<!-- example: end -->/s/^    //p' "$FSBOX_SRC/docs/protocol.md" >"$T/frames.py"
+	steps_without <<'END'
+import subprocess
+Client().deploy("echo", timeout=30)
+said = subprocess.run([sys.executable, T + "/frames.py", os.environ["FSBOX_SOCKET"], "echo"], stdout=subprocess.PIPE, timeout=60)
+eq(said.returncode, 0)
+eq(sorted(said.stdout.decode().splitlines()), ["0 5 True success", "1 300000 True success", "2 6291456 True success"])
+said = subprocess.run([sys.executable, T + "/frames.py", os.environ["FSBOX_SOCKET"], "nobody"], stdout=subprocess.PIPE, timeout=60)
+true(b"NotFound" in said.stdout and said.returncode == 0, said.stdout)
+END
+	daemon_stop
+}
+
 test_the_daemons_end_is_the_connections() {
 	daemon_start --cpu-overcommit 100
 	steps <<'END'

@@ -96,7 +96,7 @@ static const char *hear(struct peer_server *s, int fd)
 	} while (n > 0);
 	text[len] = '\0';
 	if (n == 0)
-		(void)snprintf(text + len, sizeof text - len, "closed");
+		memcpy(text + len, "closed", sizeof "closed");
 	return text;
 }
 
