@@ -88,10 +88,12 @@ int fsbox_handler(fsbox_call *call)
 		DIR *proc = opendir("/proc");
 
 		for (struct dirent *d; proc && (d = readdir(proc));) {
-			const int pid = (int)strtol(d->d_name, NULL, 10);
 			char name[24];
+			int pid = 0;
 
-			if (!isdigit((unsigned char)d->d_name[0]) || pid <= 1 || pid == getpid())
+			for (const char *p = d->d_name; isdigit((unsigned char)*p); p++)
+				pid = pid * 10 + (*p - '0');
+			if (pid <= 1 || pid == getpid())
 				continue;
 			looks++;
 			look(&exe, d->d_name, "exe");
