@@ -11,7 +11,7 @@ _fsbox_options() { # COMMAND
 	check) echo --help --json ;;
 	help) echo --help ;;
 	serve) echo --help --socket --user --group --state --policy-file --keep --max-cells --memory --max-queued --cpu-overcommit --no-freeze --no-limits --cgroup-parent ;;
-	deploy) echo --help --json --socket --provisioned --reserved --max-cells --replace --env-file --spec --mem -m --timeout -t --env -e --layer --tmp --tmp-dir --rootfs --runtime --handler --name --net --policy --pids --cgroup-parent --no-init-boost --secret --keep-seeds --no-limits ;;
+	deploy) echo --help --json --socket --provisioned --reserved --max-cells --replace --snapshot --env-file --spec --mem -m --timeout -t --env -e --layer --tmp --tmp-dir --rootfs --runtime --handler --name --net --policy --pids --cgroup-parent --no-init-boost --secret --keep-seeds --no-limits ;;
 	invoke) echo --help --json --socket --event --invocation --deadline --logs --stream --trace-id ;;
 	undeploy) echo --help --json --socket ;;
 	functions) echo --help --json --socket ;;
@@ -84,6 +84,7 @@ _fsbox_value() { # COMMAND OPTION: the kind of its value, then fixed words
 	"deploy --provisioned") echo word ;;
 	"deploy --reserved") echo word ;;
 	"deploy --max-cells") echo word ;;
+	"deploy --snapshot") echo word unseeded ;;
 	"deploy --env-file") echo file ;;
 	"deploy --spec") echo file ;;
 	"deploy --mem" | "deploy -m") echo word ;;

@@ -7,6 +7,7 @@
  *   outcome.h  what the end of an init, a restore or a call means, in Lambda's words
  *   invoke.h   calls with Lambda's rules, over one cell at a time
  *   policy.h   from the name of a policy to its filters
+ *   function.h a function as fsbox-spawn gets it
  *   publish.h  snapshots: making one, and the first word to its clones
  *
  * Each layer uses only those above it in this list. Nothing in this folder prints. */
@@ -15,6 +16,7 @@
 #include "cell/build.h"
 #include "cell/code.h"
 #include "cell/enter.h"
+#include "cell/function.h"
 #include "cell/invoke.h"
 #include "cell/outcome.h"
 #include "cell/policy.h"

@@ -40,6 +40,7 @@ enum event_kind {
 	EV_CALLED,
 	EV_PAUSED,
 	EV_RESUMED,
+	EV_SNAPSHOT,
 	EV_EXEC
 };
 enum log_stream { LOG_STDOUT, LOG_STDERR, LOG_PLATFORM };
@@ -97,6 +98,10 @@ struct daemon {
 	uint64_t memory_bytes;                /* limits of the cells that are there */
 	double busy_cpus;                     /* shares of those that run a call */
 	uint64_t n_calls, n_rejected;
+
+	struct function *publishing; /* whose snapshot is being made; NULL: nobody's */
+	struct timer publish_again;
+	bool can_snapshot;
 
 	uint32_t last_function;
 	uint64_t last_unit;

@@ -1,4 +1,5 @@
 #include "daemon/invocation.h"
+#include "daemon/snapshots.h"
 
 #include "base/fd.h"
 
@@ -9,7 +10,7 @@
 
 const struct invocation_ops *invocation_ops;
 
-enum { MAX_SPARE = 64, TABLE = 4096, INIT_TRIES = 2 };
+enum { MAX_SPARE = 64, TABLE = 4096, INIT_TRIES = 2, UNKNOWN_SERVICE_MS = 100 };
 
 /* ---- Those that are known ---- */
 
@@ -46,19 +47,18 @@ static char *put_hex(char *to, const unsigned char *from, size_t n)
 	return to;
 }
 
-/* Request ids need not be secret, only different: drawn many at a time. */
+/* Request ids need not be secret, only different, also from those of another fsboxd: numbers under a key that nobody knows.
+ * To draw each of them would be a system call for each call; many at a time make every so many calls slow. */
 static void draw_uuid(char *to)
 {
-	static unsigned char drawn[64][16];
-	static size_t used = ARRAY_LEN(drawn);
 	static const size_t ends[] = {4, 6, 8, 10, 16};
-	unsigned char *u;
+	static unsigned char key[16];
+	static uint64_t n;
+	unsigned char u[16];
 
-	if (used == ARRAY_LEN(drawn)) {
-		(void)!getrandom(drawn, sizeof drawn, 0);
-		used = 0;
-	}
-	u = drawn[used++];
+	if (n++ == 0)
+		(void)!getrandom(key, sizeof key, 0);
+	once_siphash(key, &n, sizeof n, u);
 	u[6] = (unsigned char)((u[6] & 0x0f) | 0x40); /* version 4: RFC 9562, section 5.4 */
 	u[8] = (unsigned char)((u[8] & 0x3f) | 0x80);
 	for (size_t i = 0, at = 0; i < ARRAY_LEN(ends); at = ends[i++]) {
@@ -245,7 +245,9 @@ static void hint_retry(struct invocation *v)
 {
 	const struct function *f = v->f;
 	const uint64_t cells = f->n_busy > 0 ? f->n_busy : 1;
-	const uint64_t ms = (f->service_ns * (f->n_queued + 1) / cells + NS_PER_MS - 1) / NS_PER_MS;
+	const uint64_t one = f->service_ns > 0 ? f->service_ns
+					       : UNKNOWN_SERVICE_MS * NS_PER_MS; /* none has ended yet */
+	const uint64_t ms = (one * (f->n_queued + 1) / cells + NS_PER_MS - 1) / NS_PER_MS;
 
 	v->queue_depth = f->n_queued;
 	v->retry_ms = ms < 1 ? 1 : ms > 60000 ? 60000 : (int64_t)ms;
@@ -290,6 +292,11 @@ static void take_outcome(struct invocation *v, struct unit *u, struct outcome *o
 	}
 }
 
+static uint64_t least(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
 /* What Lambda's REPORT line has. */
 static void measure(struct invocation *v, struct unit *u)
 {
@@ -298,7 +305,9 @@ static void measure(struct invocation *v, struct unit *u)
 	uint64_t peak;
 
 	v->memory_mb = (u ? u->memory_bytes : v->f->spec.memory_bytes) >> 20;
-	v->billed_ms = (ns + NS_PER_MS - 1) / NS_PER_MS;
+	/* As Lambda does: reseeding and hooks of a restore are billed, its making is not; what the cell says of that is
+	 * believed up to what it can have been. */
+	v->billed_ms = (ns + least(v->hooks_ns, v->restore_ns) + NS_PER_MS - 1) / NS_PER_MS;
 	if (!u || !u->cell.has_cg || cg_peak(&u->cell.cg, &peak, &ignored) < 0)
 		return;
 	v->has_memory = true;
@@ -312,6 +321,7 @@ static void report(struct invocation *v, struct unit *u)
 		.billed_ms = v->billed_ms,
 		.max_memory_bytes = v->has_memory ? v->max_memory_mb << 20 : 0,
 		.init_ns = v->init_ns,
+		.restore_ns = v->restore_ns,
 		.status = v->status == CALL_SUCCESS ? CHAN_REPORT_SUCCESS : CHAN_REPORT_FAILURE,
 	};
 
@@ -368,8 +378,14 @@ static void grant(struct invocation *v, struct unit *u)
 static void note_start(struct invocation *v, struct unit *u)
 {
 	str_copy(v->unit, sizeof v->unit, u->id);
-	v->start_kind = u->used || u->adopted || u->ready_ns < v->arrived_ns ? "warm" : "cold";
-	if (v->start_kind[0] == 'c') {
+	if (u->used || u->adopted || u->ready_ns < v->arrived_ns) {
+		v->start_kind = "warm";
+	} else if (u->restored) {
+		v->start_kind = "restored";
+		v->restore_ns = u->ready_ns > u->asked_ns ? u->ready_ns - u->asked_ns : 0;
+		v->hooks_ns = u->session.reseed_ns + u->session.hooks_ns;
+	} else {
+		v->start_kind = "cold";
 		v->build_ns = u->cell.exec_ns > u->asked_ns ? u->cell.exec_ns - u->asked_ns : 0;
 		v->init_ns = u->ready_ns > u->cell.exec_ns ? u->ready_ns - u->cell.exec_ns : 0;
 	}
@@ -467,6 +483,8 @@ void invocation_refuse_all(struct function *f, const char *refusal, const struct
 static void unit_ready(struct unit *u)
 {
 	u->f->init_failures = 0;
+	if (u->fork)
+		fork_ready(u);
 	u->d->on_room(u->d, u->f);
 }
 
@@ -474,6 +492,14 @@ static void unit_could_not(struct unit *u, const struct err *why)
 {
 	struct function *f = u->f;
 
+	if (u->fork) {
+		fork_failed(u, why);
+		return;
+	}
+	if (u->restored && why->kind != ERR_CAPACITY) { /* a cold start serves what waits */
+		snapshot_give_up(f, why);
+		return;
+	}
 	f->init_failures++;
 	/* Each cell that fails takes one call with it, so that none waits for what does not come. */
 	if (f->queue && f->n_queued > f->n_starting + f->n_free)
@@ -486,8 +512,16 @@ static void unit_init_failed(struct unit *u, struct outcome *out)
 	struct function *f = u->f;
 	struct invocation *v = f->queue;
 
+	if (u->fork) {
+		struct err e = {0};
+
+		(void)err_set(&e, ERR_SYSTEM, 0, "%s: %s", out->type, out->message.data ? out->message.data : "");
+		fork_failed(u, &e);
+		return;
+	}
 	f->init_failures++;
-	if (!v || ++v->init_tries < INIT_TRIES)
+	/* Hooks that fail in one clone fail in the next. */
+	if (!v || (!u->restored && ++v->init_tries < INIT_TRIES))
 		return;
 	invocation_leave_queue(v);
 	note_start(v, u);
@@ -521,6 +555,14 @@ static void keep_tail(struct invocation *v, const char *data, size_t len)
 	v->log_len += len;
 }
 
+static void tell_output(struct invocation *v, int stream, const char *data, size_t len)
+{
+	keep_tail(v, data, len);
+	for (struct waiter *w = v->waiters; w; w = w->next)
+		if (w->logs && w->call->sink)
+			w->call->sink->log(w->call, stream, data, len);
+}
+
 static void unit_output(struct unit *u, int stream, const char *data, size_t len)
 {
 	const struct entry entry = {
@@ -535,7 +577,7 @@ static void unit_output(struct unit *u, int stream, const char *data, size_t len
 	};
 
 	if (u->invocation)
-		keep_tail(u->invocation, data, len);
+		tell_output(u->invocation, stream, data, len);
 	(void)journal_add(&u->d->logs, &entry);
 	if (u->d->on_log)
 		u->d->on_log(u->d);
@@ -560,15 +602,22 @@ static void unit_wrote(struct unit *u)
 	}
 }
 
+void invocation_flow(struct invocation *v)
+{
+	if (v->state == INVOCATION_RUNNING && v->u)
+		unit_wrote(v->u);
+}
+
 static void unit_gone(struct unit *u)
 {
 	struct invocation *v = u->invocation;
+	struct err e = {0};
 
 	u->invocation = NULL;
+	(void)err_set(&e, ERR_SYSTEM, 0, "the cell was ended");
+	if (u->fork)
+		fork_failed(u, &e);
 	if (v) {
-		struct err e = {0};
-
-		(void)err_set(&e, ERR_SYSTEM, 0, "the cell was ended");
 		invocation_refuse(v, "SystemFailure", &e);
 	}
 }

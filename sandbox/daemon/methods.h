@@ -4,13 +4,14 @@
 #include "wire/varlink.h"
 
 /* Describe's apiLevel: one more with each release that adds something to the table; see docs/protocol.md, Compatibility. */
-enum { METHODS_API_LEVEL = 2 };
+enum { METHODS_API_LEVEL = 1 };
 
 enum method {
 	M_DESCRIBE,
 	M_CAPACITY,
 	M_DEPLOY,
 	M_UNDEPLOY,
+	M_SCALE,
 	M_FUNCTIONS,
 	M_ACQUIRE,
 	M_RELEASE,
@@ -26,6 +27,8 @@ enum method {
 	M_STATS,
 	M_LOGS,
 	M_SUBSCRIBE,
+	M_SNAPSHOT,
+	M_FORK,
 	M_EXEC,
 };
 

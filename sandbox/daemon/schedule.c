@@ -90,14 +90,38 @@ static void enqueue(struct invocation *v)
 	}
 }
 
+/* How long a call may have to wait for one that runs. As long as one takes, unless more come than can be run: then a place
+ * is taken again soon after it became free, and who takes it early waits for nothing but to be slow. So long that one and a
+ * half calls come for each cell meanwhile: hardly any cell stays without work for it. */
+static uint64_t longest_wait(const struct function *f, uint32_t cells)
+{
+	const uint64_t enough = f->gap_ns * cells * 3 / 2;
+
+	return f->gap_ns > 0 && enough < f->service_ns ? enough : f->service_ns;
+}
+
+/* Is the call that runs longest of those behind which nobody waits expected to end in time? */
+static bool ends_soon(const struct function *f, uint32_t waiting, uint32_t cells)
+{
+	const struct unit *u = f->busy;
+
+	if (f->service_ns == 0)
+		return waiting < f->n_busy;
+	while (u && waiting-- > 0)
+		u = u->busy_next;
+	return u && u->call_begin_ns + f->service_ns <= clock_mono_ns() + longest_wait(f, cells);
+}
+
 /* Who waits must have a cell to wait for: one that starts, or one whose call will end, each for one. So nobody waits longer
  * than about one call of the function takes. */
 static bool may_wait(const struct function *f, enum prospect p)
 {
 	const struct rights *r = function_rights(f);
-	const uint32_t cells = f->n_starting + f->n_busy + f->n_free + (p == CELL_LATER ? 1 : 0);
+	const uint32_t idle = f->n_starting + f->n_free + (p == CELL_LATER ? 1 : 0);
 
-	return f->n_queued < cells && f->account->queued < r->max_queued && f->d->n_queued < f->d->config.max_queued;
+	if (f->account->queued >= r->max_queued || f->d->n_queued >= f->d->config.max_queued)
+		return false;
+	return f->n_queued < idle || ends_soon(f, f->n_queued - idle, idle + f->n_busy);
 }
 
 static bool try_now(struct invocation *v)
@@ -128,6 +152,7 @@ void invocation_submit(struct invocation *v)
 		invocation_run(v, v->u);
 		return;
 	}
+	function_asked(f, v->arrived_ns);
 	if (try_now(v))
 		return;
 	if (f->n_queued >= f->n_starting && function_wants_cell(f))

@@ -421,8 +421,8 @@ void method_describe(struct daemon *d, struct call *c)
 	wire_obj_int(&o, "apiLevel", METHODS_API_LEVEL);
 	wire_obj_string(&o, "bootId", d->boot_id);
 	wire_obj_key(&o, "features");
-	buf_printf(&b, "[\"lease\",\"stream\",\"memfd\",\"exec\"%s%s]", d->limits ? ",\"limits\"" : "",
-		   d->config.no_freeze ? "" : ",\"freeze\"");
+	buf_printf(&b, "[\"lease\",\"stream\",\"memfd\",\"exec\",\"frames\"%s%s%s]", d->limits ? ",\"limits\"" : "",
+		   d->config.no_freeze ? "" : ",\"freeze\"", d->can_snapshot ? ",\"snapshot\"" : "");
 	wire_obj_int(&o, "uid", call_peer(c)->uid);
 	wire_obj_string(&o, "rule", r->rule);
 	wire_obj_key(&o, "limits");

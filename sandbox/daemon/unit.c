@@ -8,8 +8,10 @@ const struct unit_ops *unit_ops;
 
 /* Between calls a cell does not run (Lambda's rule). Not at once: freezing and thawing takes a third of the time that a
  * call takes, and where calls follow one another both would be for nothing. What a function leaves running after its
- * answer has so much longer to run. */
-#define FREEZE_AFTER_NS (2 * NS_PER_MS)
+ * answer has so much longer to run. Where freezing has come just before the next call it waits longer. */
+#define FREEZE_AFTER_NS     (2 * NS_PER_MS)
+#define MAX_FREEZE_AFTER_NS (16 * NS_PER_MS)
+enum { SHORT_FREEZE = 4, LONG_FREEZE = 16 }; /* times what it was waited for */
 
 const char *unit_state_name(const struct unit *u)
 {
@@ -77,6 +79,31 @@ static void add_busy(struct function *f, double share)
 	}
 }
 
+/* At the end: calls are in the order in which they began. */
+static void list_busy(struct unit *u)
+{
+	struct function *f = u->f;
+
+	u->busy_next = NULL;
+	u->busy_at = f->busy ? f->busy_end : &f->busy;
+	*u->busy_at = u;
+	f->busy_end = &u->busy_next;
+	add_busy(f, f->share);
+}
+
+static void unlist_busy(struct unit *u)
+{
+	struct function *f = u->f;
+
+	*u->busy_at = u->busy_next;
+	if (u->busy_next)
+		u->busy_next->busy_at = u->busy_at;
+	else
+		f->busy_end = u->busy_at;
+	u->busy_at = NULL;
+	add_busy(f, -f->share);
+}
+
 /* The counts of a function follow from the states of its units. */
 void unit_set_state(struct unit *u, enum unit_state state)
 {
@@ -91,9 +118,9 @@ void unit_set_state(struct unit *u, enum unit_state state)
 	if (count[state])
 		++*count[state];
 	if (u->state == UNIT_BUSY)
-		add_busy(f, -f->share);
+		unlist_busy(u);
 	if (state == UNIT_BUSY)
-		add_busy(f, f->share);
+		list_busy(u);
 	if (is_ending && !was_ending) { /* and nothing goes back from there */
 		f->n_ending++;
 		f->account->n_ending++;
@@ -129,6 +156,7 @@ struct unit *unit_new(struct function *f, uint64_t number)
 		.f = f,
 		.number = number,
 		.freeze = FD_NONE,
+		.patience_ns = FREEZE_AFTER_NS,
 		.asked_ns = clock_mono_ns(),
 		.created_ms = wall_ms(),
 		.memory_bytes = f->spec.memory_bytes,
@@ -202,12 +230,13 @@ int unit_start(struct function *f, struct unit **ret, struct err *e)
 	if (!u)
 		return err_set(e, ERR_CAPACITY, ENOMEM, "there is no room for another cell");
 	note.slot = (uint32_t)u->slot;
-	if (!link_make(d->link, u->number, f->number, &note, sizeof note)) {
+	u->restored = f->snapshot.state == SNAPSHOT_READY;
+	if (!link_make(d->link, u->number, f->number, u->restored, &note, sizeof note)) {
 		unit_free(u);
 		return err_oom(e);
 	}
 	d->last_unit = u->number;
-	f->cold_starts++;
+	f->cold_starts += !u->restored;
 	*ret = u;
 	return 0;
 }
@@ -222,6 +251,7 @@ void unit_send_note(const struct unit *u)
 		.execs = u->execs,
 		.lease_ns = u->leased ? u->lease_ns : 0,
 		.flags = (u->ready_ns != 0 ? (uint32_t)NOTE_READY : 0U) | (u->paused ? (uint32_t)NOTE_PAUSED : 0U) |
+			 (u->restored ? (uint32_t)NOTE_RESTORED : 0U) |
 			 (u->session.has_shutdown ? (uint32_t)NOTE_SHUTDOWN : 0U) |
 			 (u->session.wants_reports ? (uint32_t)NOTE_REPORTS : 0U),
 	};
@@ -236,11 +266,28 @@ void unit_send_note(const struct unit *u)
 	(void)!link_send(u->d->link, &m, NULL, 0);
 }
 
+/* Was it worth it? */
+static void learn_patience(struct unit *u)
+{
+	const uint64_t frozen_ns = clock_mono_ns() - u->frozen_since_ns;
+
+	if (frozen_ns < SHORT_FREEZE * u->patience_ns && u->patience_ns < MAX_FREEZE_AFTER_NS)
+		u->patience_ns *= 2;
+	else if (frozen_ns > LONG_FREEZE * u->patience_ns)
+		u->patience_ns = FREEZE_AFTER_NS;
+}
+
 void unit_set_frozen(struct unit *u, bool frozen)
 {
 	if (u->frozen == frozen || !fd_valid(u->freeze))
 		return;
-	u->frozen = pwrite(u->freeze, frozen ? "1" : "0", 1, 0) == 1 ? frozen : u->frozen;
+	if (pwrite(u->freeze, frozen ? "1" : "0", 1, 0) != 1)
+		return;
+	u->frozen = frozen;
+	if (frozen)
+		u->frozen_since_ns = clock_mono_ns();
+	else
+		learn_patience(u);
 }
 
 static void settle(void *arg)
@@ -274,13 +321,14 @@ void unit_rest(struct unit *u)
 	uint64_t until;
 
 	u->idle_ns = clock_mono_ns();
-	if (u->n_execs > 0) { /* it rests when that is over */
+	/* It rests when a command in it is over; paused it does so until somebody resumes it, but a lease ends. */
+	if (u->n_execs > 0 || (u->paused && !u->leased)) {
 		loop_disarm(&u->d->loop, &u->timer);
 		return;
 	}
 	until = unit_idle_until(u);
-	if (unit_is_to_freeze(u) && u->idle_ns + FREEZE_AFTER_NS < until)
-		until = u->idle_ns + FREEZE_AFTER_NS;
+	if (unit_is_to_freeze(u) && u->idle_ns + u->patience_ns < until)
+		until = u->idle_ns + u->patience_ns;
 	(void)!loop_arm(&u->d->loop, &u->timer, until);
 	if (u->f->forgotten)
 		loop_later(&u->d->loop, &u->settle, settle, u);
@@ -289,7 +337,7 @@ void unit_rest(struct unit *u)
 /* Of a function that was undeployed meanwhile nobody asks for it any more. */
 void unit_leave_if_forgotten(struct unit *u)
 {
-	if (u->f->forgotten && unit_is_free(u))
+	if (u->f->forgotten && u->state == UNIT_IDLE && !u->leased && u->n_execs == 0)
 		unit_leave(u, "its function was undeployed");
 }
 
@@ -320,8 +368,8 @@ int unit_pause(struct unit *u, bool paused, struct err *e)
 	daemon_event(u->d, paused ? EV_PAUSED : EV_RESUMED, u->f, u, NULL, NULL, NULL);
 	unit_send_note(u);
 	if (paused) {
-		loop_disarm(&u->d->loop, &u->timer);
 		unit_set_frozen(u, true);
+		unit_rest(u);
 		return u->frozen ? 0 : err_sys(e, errno, "freezing the cell");
 	}
 	unit_rest(u);

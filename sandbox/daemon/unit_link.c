@@ -29,20 +29,41 @@ static void take_fds(struct unit *u, const struct spawn_cell *m, int *fds, size_
 	(void)snprintf(c->id, sizeof c->id, "%s", m->id);
 }
 
+/* What the runtime of a clone said at the end of its init. */
+static uint32_t ready_flags(const struct unit *u)
+{
+	const uint32_t has = u->f->snapshot.features;
+
+	return (has & SNAP_HAS_SHUTDOWN ? (uint32_t)CHAN_HAS_SHUTDOWN : 0U) |
+	       (has & SNAP_WANTS_REPORTS ? (uint32_t)CHAN_WANTS_REPORTS : 0U);
+}
+
 void unit_made(struct daemon *d, const struct spawn_cell *m, int *fds, size_t n_fds)
 {
 	struct unit *u = unit_by_number(d, m->cell);
 	struct err e = {0};
 
+	const uint64_t until = m->restored ? clock_mono_ns() + INVOKE_HOOKS_MS * NS_PER_MS
+					   : m->exec_ns + INVOKE_INIT_MS * NS_PER_MS;
+
 	if (!u || u->state != UNIT_MAKING)
 		return; /* its END is on the way */
+	if (n_fds == 0) {
+		(void)err_set(&e, ERR_CAPACITY, EMFILE, "fsboxd has no descriptors left for another cell");
+		unit_set_state(u, UNIT_ENDING);
+		(void)!link_number(d->link, SPAWN_END, u->number);
+		unit_ops->failed(u, &e);
+		return;
+	}
 	take_fds(u, m, fds, n_fds);
 	u->made_ns = clock_mono_ns();
 	unit_set_state(u, UNIT_INIT);
-	daemon_event(d, EV_STARTED, u->f, u, NULL, NULL, "cold");
-	if (unit_begin_talking(u, false, 0, &e) < 0 ||
-	    loop_arm(&d->loop, &u->timer, m->exec_ns + INVOKE_INIT_MS * NS_PER_MS) < 0)
+	u->restored = m->restored;
+	daemon_event(d, EV_STARTED, u->f, u, NULL, NULL, u->restored ? "restored" : "cold");
+	if (unit_begin_talking(u, u->restored, ready_flags(u), &e) < 0 || loop_arm(&d->loop, &u->timer, until) < 0)
 		unit_end_with(u, e.msg);
+	else if (u->restored) /* fsbox-spawn has told it who it is */
+		session_expect_restored(&u->session);
 }
 
 void unit_failed(struct daemon *d, const struct spawn_done *m)
@@ -111,9 +132,10 @@ void unit_adopt(struct daemon *d, const struct spawn_cell *m, int *fds, size_t n
 	u->slot = (int)note.slot;
 	d->slots[u->slot] = u;
 	u->adopted = true;
+	u->restored = note.flags & NOTE_RESTORED;
 	take_fds(u, m, fds, n_fds);
 	/* In the middle of an init or a call, whose client heard the connection break: nobody waits for it any more. */
-	if (!(note.flags & NOTE_READY) || d->busy[u->slot] == u->number || m->exited || f->forgotten) {
+	if (!(note.flags & NOTE_READY) || n_fds == 0 || d->busy[u->slot] == u->number || m->exited || f->forgotten) {
 		unit_end(u, "its daemon ended");
 		return;
 	}
@@ -135,6 +157,5 @@ void unit_adopt(struct daemon *d, const struct spawn_cell *m, int *fds, size_t n
 	memcpy(u->lease, note.lease, sizeof u->lease - 1);
 	unit_list_free(u);
 	unit_set_frozen(u, u->paused || !d->config.no_freeze); /* it may have been on the way there */
-	if (!u->paused)
-		unit_rest(u);
+	unit_rest(u);
 }

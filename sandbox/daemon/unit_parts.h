@@ -14,7 +14,7 @@ struct note {
 	char lease[LEASE_BYTES + 7]; /* "" without */
 };
 enum { NOTE_MAGIC = 0x66736231 };
-enum note_flag { NOTE_READY = 1, NOTE_SHUTDOWN = 2, NOTE_REPORTS = 4, NOTE_PAUSED = 8 };
+enum note_flag { NOTE_READY = 1, NOTE_SHUTDOWN = 2, NOTE_REPORTS = 4, NOTE_PAUSED = 8, NOTE_RESTORED = 16 };
 
 /* ---- unit.c ---- */
 

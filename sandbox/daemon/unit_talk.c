@@ -52,7 +52,10 @@ static void finish_init(struct unit *u, enum session_event ev)
 	struct err e = {0};
 
 	u->ready_ns = clock_mono_ns();
-	outcome_of_init(&out, ev, &u->session, u->f->spec.policy);
+	if (u->restored)
+		outcome_of_restore(&out, ev, &u->session, u->f->spec.policy);
+	else
+		outcome_of_init(&out, ev, &u->session, u->f->spec.policy);
 	session_drain_output(&u->session);
 	if (out.status == CALL_SUCCESS && u->f->filter.len > 0 &&
 	    session_add_filter(&u->session, &u->f->filter, &e) < 0) {

@@ -44,7 +44,7 @@ static int insert(struct spawn *s, struct kept *k, struct err *e)
 {
 	if (s->n_cells == s->cells_cap) {
 		const size_t cap = s->cells_cap ? s->cells_cap * 2 : 64;
-		struct kept **grown = realloc(s->cells, cap * sizeof *grown);
+		struct kept **grown = realloc(s->cells, cap * sizeof(struct kept *));
 
 		if (!grown)
 			return err_oom(e);
@@ -130,8 +130,9 @@ static void gone(struct kept *k)
 	loop_remove(&s->loop, &k->exit);
 	loop_disarm(&s->loop, &k->timer);
 	loop_forget(&s->loop, &k->later);
-	memmove(&s->cells[i], &s->cells[i + 1], (s->n_cells - i - 1) * sizeof *s->cells);
+	memmove(&s->cells[i], &s->cells[i + 1], (s->n_cells - i - 1) * sizeof(struct kept *));
 	s->n_cells--;
+	image_put(k->image);
 	function_put(s, k->f);
 	free(k);
 	spawn_check_stopped(s);
@@ -294,6 +295,10 @@ static void go_on(struct kept *k)
 		fail(k);
 		return;
 	}
+	if (k->image && clone_introduce(&k->cell, &k->image->snap, &k->err) < 0) {
+		fail(k);
+		return;
+	}
 	loop_disarm(&k->s->loop, &k->timer);
 	k->s->n_building--;
 	k->state = KEPT_RUNNING;
@@ -315,6 +320,17 @@ static void start(struct kept *k)
 	wait_on(k);
 }
 
+/* Out of the function's present snapshot. */
+static void restore(struct kept *k)
+{
+	struct cell_host *host = k->cell.host;
+
+	k->image = image_get(k->f->image);
+	host->engine = &k->s->engine;
+	(void)kdat_read(host, "criu", &host->kdat);
+	cell_restore_from(&k->cell, &k->image->snap, FD_NONE);
+}
+
 static int make(struct spawn *s, const struct spawn_make *m, struct err *why)
 {
 	struct function *f = function_find(s, m->function);
@@ -323,6 +339,10 @@ static int make(struct spawn *s, const struct spawn_make *m, struct err *why)
 
 	if (!f || f->forgotten)
 		return err_set(why, ERR_NOT_FOUND, ENOENT, "there is no function %u", m->function);
+	if (m->restored && !f->image)
+		return err_set(why, ERR_NOT_FOUND, ENOENT, "function %u has no snapshot", m->function);
+	if (m->restored && image_check(f->image, why) < 0)
+		return -EBADMSG;
 	if (s->stopping)
 		return err_set(why, ERR_CANCELLED, ECANCELED, "fsbox-spawn is ending");
 	if (s->n_cells >= s->max_cells)
@@ -340,7 +360,9 @@ static int make(struct spawn *s, const struct spawn_make *m, struct err *why)
 	k->begin_ns = clock_mono_ns();
 	k->note_len = m->note_len;
 	memcpy(k->note, m->note, sizeof k->note);
-	cell_init(&k->cell, &f->host, &f->spec, &f->filter);
+	cell_init(&k->cell, &f->def.host, &f->def.spec, &f->def.filter);
+	if (m->restored)
+		restore(k);
 	r = insert(s, k, why);
 	if (r < 0) {
 		free(k);
@@ -421,7 +443,7 @@ void cells_settle(struct spawn *s, uint64_t number)
 	struct err why = {0};
 	struct kept *k = lives(s, number, &why);
 
-	if (k && k->cell.has_cg && !k->f->spec.no_init_boost)
+	if (k && k->cell.has_cg && !k->f->def.spec.no_init_boost)
 		(void)!cg_end_boost(&k->cell.cg, &why);
 	tell_done(s, SPAWN_DONE, SPAWN_SETTLE, number, &why);
 }

@@ -88,7 +88,7 @@ static void take_texts(struct running *x, const struct spawn_exec *m, const stru
 		"LAMBDA_TASK_ROOT=/var/task",
 		"LAMBDA_RUNTIME_DIR=/var/runtime",
 	};
-	const struct spec_image *image = f->host.facts.code.image;
+	const struct spec_image *image = f->def.host.facts.code.image;
 	struct cell_enter *en = &x->en;
 	size_t at = 0, n = 0;
 

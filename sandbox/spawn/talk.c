@@ -127,7 +127,7 @@ static bool adopt_next(struct spawn *s)
 
 	if (f && f->number <= s->adopt_last_function) {
 		s->adopt_function = (uint64_t)f->number + 1;
-		tell(s, f->wire, f->fds, f->n_fds);
+		tell(s, f->def.wire, f->def.fds, f->def.n_fds);
 		return true;
 	}
 	for (size_t k = i; k < s->n_cells && s->cells[k]->number <= s->adopt_last_cell; k++) {
@@ -228,6 +228,9 @@ static int take(struct spawn *s, struct spawn_datagram *d, struct err *e)
 		return cells_end(s, d->number.number, e);
 	case SPAWN_OPEN:
 		return open_ask(s, d, e);
+	case SPAWN_PUBLISH:
+		publish_ask(s, d);
+		return 0;
 	case SPAWN_READY:
 		notify_ready(s);
 		return 0;

@@ -167,7 +167,7 @@ static int check_function(const struct spawn_datagram *d, enum spawn_side side, 
 	r = check_texts(f, e);
 	if (r < 0)
 		return r;
-	return d->n_fds == spawn_function_fds(f) ? 0 : malformed(e, "a function's descriptors");
+	return d->lacking || d->n_fds == spawn_function_fds(f) ? 0 : malformed(e, "a function's descriptors");
 }
 
 /* ---- EXEC ---- */
@@ -241,9 +241,10 @@ static bool cell_ok(const struct spawn_datagram *d)
 	const struct spawn_cell *c = &d->cell;
 
 	return c->cell != 0 && c->function != 0 && !(c->fds & ~(uint32_t)SPAWN_FD_ALL) &&
-	       (c->fds & SPAWN_FD_ALWAYS) == SPAWN_FD_ALWAYS && (size_t)__builtin_popcount(c->fds) == d->n_fds &&
-	       c->boosted <= 1 && c->exited <= 1 && c->zero[0] == 0 && c->zero[1] == 0 &&
-	       c->note_len <= SPAWN_MAX_NOTE && is_terminated(c->id, sizeof c->id) && id_ok(c->id) &&
+	       (c->fds & SPAWN_FD_ALWAYS) == SPAWN_FD_ALWAYS &&
+	       (d->lacking || (size_t)__builtin_popcount(c->fds) == d->n_fds) && c->boosted <= 1 && c->exited <= 1 &&
+	       c->restored <= 1 && c->zero == 0 && c->note_len <= SPAWN_MAX_NOTE &&
+	       is_terminated(c->id, sizeof c->id) && id_ok(c->id) &&
 	       is_terminated(c->cgroup_parent, sizeof c->cgroup_parent) &&
 	       is_terminated(c->cgroup_name, sizeof c->cgroup_name);
 }
@@ -258,13 +259,33 @@ static bool opened_ok(const struct spawn_datagram *d)
 {
 	const struct spawn_opened *o = &d->opened;
 
-	return o->code >= 0 && o->directory <= 1 && d->n_fds == (o->code == 0 ? 1U : 0U);
+	return o->code >= 0 && o->directory <= 1 && (d->lacking || d->n_fds == (o->code == 0 ? 1U : 0U));
 }
 
 static bool hello_ok(const struct spawn_hello *h)
 {
 	return h->version == SPAWN_VERSION && !(h->flags & ~(uint32_t)SPAWN_HELLO_FLAGS) && h->zero == 0 &&
 	       is_terminated(h->runtime_dir, sizeof h->runtime_dir) && is_terminated(h->state_dir, sizeof h->state_dir);
+}
+
+static bool published_ok(const struct spawn_published *m)
+{
+	const bool is_there = m->err.kind == ERR_NONE;
+
+	return m->number != 0 && m->number <= UINT32_MAX && m->zero == 0 && is_terminated(m->id, sizeof m->id) &&
+	       strspn(m->id, "0123456789abcdef") == (is_there ? 64U : 0U) && m->id[is_there ? 64 : 0] == '\0' &&
+	       is_terminated(m->error_type, sizeof m->error_type) && err_ok(&m->err);
+}
+
+static bool image_ok(const struct spawn_datagram *d)
+{
+	const struct spawn_image *m = &d->image;
+	bool ok = m->zero == 0 && m->max_pid <= INT_MAX && published_ok(&m->told);
+
+	for (size_t i = 0; i < ARRAY_LEN(m->pipes); i++)
+		ok = ok && is_terminated(m->pipes[i], sizeof m->pipes[i]);
+	return ok && m->told.head.word == SPAWN_PUBLISHED && m->told.head.size == sizeof m->told &&
+	       d->n_fds == (m->told.err.kind == ERR_NONE ? 2U : 0U);
 }
 
 static bool done_ok(const struct spawn_done *m)
@@ -291,6 +312,7 @@ static const struct {
 	[SPAWN_END] = {SPAWN_TO_SPAWN, sizeof(struct spawn_number), 0},
 	[SPAWN_OPEN] = {SPAWN_TO_SPAWN, sizeof(struct spawn_open), 1},
 	[SPAWN_READY] = {SPAWN_TO_SPAWN, sizeof(struct spawn_number), 0},
+	[SPAWN_PUBLISH] = {SPAWN_TO_SPAWN, sizeof(struct spawn_number), MANY},
 	[SPAWN_EXEC_KILL] = {SPAWN_TO_SPAWN, sizeof(struct spawn_number), 0},
 	[SPAWN_HELLO] = {SPAWN_TO_DAEMON, sizeof(struct spawn_hello), 0},
 	[SPAWN_ADOPT] = {SPAWN_TO_DAEMON, sizeof(struct spawn_cell), MANY},
@@ -301,6 +323,8 @@ static const struct {
 	[SPAWN_EXITED] = {SPAWN_TO_DAEMON, sizeof(struct spawn_exit), 0},
 	[SPAWN_ENDED] = {SPAWN_TO_DAEMON, sizeof(struct spawn_exit), 0},
 	[SPAWN_OPENED] = {SPAWN_TO_DAEMON, sizeof(struct spawn_opened), MANY},
+	[SPAWN_PUBLISHED] = {SPAWN_TO_DAEMON, sizeof(struct spawn_published), 0},
+	[SPAWN_IMAGE] = {SPAWN_FROM_PUBLISHER, sizeof(struct spawn_image), MANY},
 	[SPAWN_EXEC_ENDED] = {SPAWN_TO_DAEMON, sizeof(struct spawn_exec_end), 0},
 };
 
@@ -312,7 +336,8 @@ static bool fixed_ok(const struct spawn_datagram *d)
 	case SPAWN_FORGET:
 		return d->number.number != 0 && d->number.number <= UINT32_MAX;
 	case SPAWN_MAKE:
-		return d->make.cell != 0 && d->make.function != 0 && d->make.note_len <= SPAWN_MAX_NOTE;
+		return d->make.cell != 0 && d->make.function != 0 && d->make.note_len <= SPAWN_MAX_NOTE &&
+		       d->make.restored <= 1 && d->make.zero == 0;
 	case SPAWN_SETTLE:
 	case SPAWN_KILL:
 	case SPAWN_END:
@@ -340,6 +365,12 @@ static bool fixed_ok(const struct spawn_datagram *d)
 		return d->exit.cell != 0 && err_ok(&d->exit.err);
 	case SPAWN_OPENED:
 		return opened_ok(d);
+	case SPAWN_PUBLISH:
+		return d->number.number != 0 && d->number.number <= UINT32_MAX && d->n_fds >= 1 && d->n_fds <= 2;
+	case SPAWN_PUBLISHED:
+		return published_ok(&d->published);
+	case SPAWN_IMAGE:
+		return image_ok(d);
 	case SPAWN_EXEC_ENDED:
 		return d->exec_end.number != 0 && err_ok(&d->exec_end.err);
 	default:

@@ -26,7 +26,7 @@ test_every_method_has_an_example() {
 
 test_a_page_that_is_wrong_is_noticed() {
 	daemon_start
-	sed 's/"created":false/"created":true/; s/"apiLevel":2,/"apiLevel":2,"more":2,/' "$PAGE" >"$T/page"
+	sed 's/"created":false/"created":true/; s/"apiLevel":1,/"apiLevel":1,"more":2,/' "$PAGE" >"$T/page"
 	run python3 "$FSBOX_SRC/tests/lib/protocol_examples.py" "$T/page" "$FSBOX_SOCKET" "$EXAMPLES"
 	check_eq "$status" 1
 	check_contains "$T/out" 'answer.parameters.created is False'
