@@ -321,7 +321,8 @@ void unit_rest(struct unit *u)
 	uint64_t until;
 
 	u->idle_ns = clock_mono_ns();
-	if (u->n_execs > 0) { /* it rests when that is over */
+	/* It rests when a command in it is over; paused it does so until somebody resumes it, but a lease ends. */
+	if (u->n_execs > 0 || (u->paused && !u->leased)) {
 		loop_disarm(&u->d->loop, &u->timer);
 		return;
 	}
@@ -336,7 +337,7 @@ void unit_rest(struct unit *u)
 /* Of a function that was undeployed meanwhile nobody asks for it any more. */
 void unit_leave_if_forgotten(struct unit *u)
 {
-	if (u->f->forgotten && unit_is_free(u))
+	if (u->f->forgotten && u->state == UNIT_IDLE && !u->leased && u->n_execs == 0)
 		unit_leave(u, "its function was undeployed");
 }
 
@@ -367,8 +368,8 @@ int unit_pause(struct unit *u, bool paused, struct err *e)
 	daemon_event(u->d, paused ? EV_PAUSED : EV_RESUMED, u->f, u, NULL, NULL, NULL);
 	unit_send_note(u);
 	if (paused) {
-		loop_disarm(&u->d->loop, &u->timer);
 		unit_set_frozen(u, true);
+		unit_rest(u);
 		return u->frozen ? 0 : err_sys(e, errno, "freezing the cell");
 	}
 	unit_rest(u);

@@ -157,6 +157,5 @@ void unit_adopt(struct daemon *d, const struct spawn_cell *m, int *fds, size_t n
 	memcpy(u->lease, note.lease, sizeof u->lease - 1);
 	unit_list_free(u);
 	unit_set_frozen(u, u->paused || !d->config.no_freeze); /* it may have been on the way there */
-	if (!u->paused)
-		unit_rest(u);
+	unit_rest(u);
 }

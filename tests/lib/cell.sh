@@ -259,8 +259,8 @@ wait_for() { # TENTHS COMMAND…: until it is true
 # Names of cells with processes of which none has a number here: they are those of others who use fsbox on this machine.
 world_others() {
 	[ -n "${CELL_INSIDE-}" ] && [ -n "$(cgroup2_root)" ] || return 0
-	find "$(cgroup2_root)" -xdev -maxdepth 6 -path '*/cell-*' -name cgroup.procs -exec awk '
-		FNR == 1 { match(FILENAME, "/cell-[^/]*"); name = substr(FILENAME, RSTART, RLENGTH) }
+	find "$(cgroup2_root)" -xdev -maxdepth 6 \( -path '*/cell-*' -o -path '*/fsbox-test-*' \) -name cgroup.procs -exec awk '
+		FNR == 1 { match(FILENAME, "/(cell|fsbox-test)-[^/]*"); name = substr(FILENAME, RSTART, RLENGTH) }
 		$1 == 0 { others[name] = 1; next }
 		{ own[name] = 1 }
 		END { for (name in others) if (!(name in own)) print name }' {} + 2>/dev/null || : # some have gone meanwhile
@@ -273,7 +273,7 @@ world_lines() {
 		awk '{ for (i = 7; i < NF; i++) if ($i == "-") break; print "mount", $1, $5, $(i + 1) }' /proc/self/mountinfo
 		for world_root in $(cgroup_roots); do
 			find "$world_root" -xdev -maxdepth 4 -type d \( -name 'cell-*' -o -name 'fsbox-test-*' \) \
-				-printf 'cgroup %p\n' 2>/dev/null
+				-printf 'cgroup %p\n' 2>/dev/null || : # one has gone in the middle
 		done
 		for world_link in /sys/class/net/*; do
 			echo "link ${world_link##*/}"

@@ -178,7 +178,8 @@ def denied(what, name="Denied"):
     raise AssertionError("allowed")
 def as_a(a):
     d = a.call("Describe")
-    eq((d["rule"], d["limits"]), ("rules[1]", {"maxCells": 2, "maxQueued": 1, "memoryMb": 300, "admin": False}))
+    eq(d["rule"], "rules[1]")
+    eq({k: d["limits"][k] for k in ("maxCells", "maxQueued", "memoryMb", "admin")}, {"maxCells": 2, "maxQueued": 1, "memoryMb": 300, "admin": False})
     denied(lambda: a.deploy("f", "echo", policy="strict", net="none"))
     denied(lambda: deploy(a, "f", "out"))
     denied(lambda: deploy(a, "f", "echo", policy="default"))
