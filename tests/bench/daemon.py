@@ -201,10 +201,15 @@ def rate_once(parent):
         d.deploy("echo", ECHO)
     rows = []
     for conns in (1, 8, 64):
+        for d in (thawed, frozen):  # so that the cells are there whose processes are named
+            load(LOAD, "rate", 10, 1, "warm=" + invoke(d, conns=conns))
+        pids = ["," + "+".join(map(str, d.pids())) for d in (thawed, frozen)]
         r = load(LOAD, "rate", 100, max(ROUNDS // 3, 3), "floor=floor,%d,%d,%d" % (conns, OUT, BACK),
-                 "thawed=" + invoke(thawed, conns=conns), "frozen=" + invoke(frozen, conns=conns))
-        floor, *both = (x["perSecond"] for x in r)
-        rows.append((conns, floor, *("%d (%d %%)" % (x, 100 * x / floor) for x in both)))
+                 "thawed=" + invoke(thawed, conns=conns) + pids[0], "frozen=" + invoke(frozen, conns=conns) + pids[1])
+        for what in ("perSecond", "perCpuSecond"):
+            floor, *both = (x[what] for x in r)
+            rows.append(("%d, %s" % (conns, "calls/s" if what == "perSecond" else "calls for a second of CPU"), floor,
+                         *("%d (%d %%)" % (x, 100 * x / floor) for x in both)))
     for d in (thawed, frozen):
         d.end()
     return rows
@@ -212,8 +217,8 @@ def rate_once(parent):
 
 def rate(parent):
     head = ("connections", "floor", "no freezing (of the floor)", "freezing")
-    print("Calls/s, each connection one call after the other, as many cells as connections; the floor has as many workers. On one "
-          "CPU:\n")
+    print("Each connection one call after the other, as many cells as connections; the floor has as many workers. The CPU time is "
+          "that of all who take part, which others on the machine disturb less. On one CPU:\n")
     table(head, one_cpu(rate_once, parent))
     print("Where the kernel puts them:\n")
     table(head, rate_once(parent))
