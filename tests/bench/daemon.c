@@ -5,11 +5,11 @@
  *     daemon rate MS ROUNDS CONTESTANT...         in turns, for MS each in every round: calls/s, and calls for each
  *                                                 second of CPU time of all who take part
  *
- * A contestant is NAME=floor,CONNS,OUT,BACK or NAME=invoke,CONNS,SOCKET,FUNCTION,BYTES or NAME=memfd,CONNS,..., the last two with PID+PID... behind it, whose
- * CPU time counts; floor+4000,
- * invoke+4000: with a pause of 4000 us before each call, in which the cell is frozen (latency only). The floor is a
- * ping over two Unix sockets: this process, a broker, a worker that answers, with OUT bytes there and BACK bytes back. With
- * one connection the broker reads and writes in turn; with more it sleeps in epoll_wait(2), and each has a worker. */
+ * A contestant is NAME=floor,CONNS,OUT,BACK or NAME=invoke,CONNS,SOCKET,FUNCTION,BYTES or NAME=memfd,CONNS,...; behind the
+ * last two ,PID+PID... whose CPU time counts. floor+4000, invoke+4000: with a pause of 4000 us before each call, in which
+ * the cell is frozen (latency only). The floor is a ping over two Unix sockets: this process, a broker, a worker that
+ * answers, with OUT bytes there and BACK bytes back. With one connection the broker reads and writes in turn; with more it
+ * sleeps in epoll_wait(2), and each has a worker. */
 #include "tests/lib/load.h"
 
 #include <errno.h>
