@@ -186,6 +186,7 @@ build_suites() { # SUITE...: their programs, each once
 		*" $suite "*) ;;
 		*)
 			suites_built="$suites_built $suite"
+			[ "$suite" != system ] || build asan build/asan/fsboxd
 			case $suite in
 			all | functions) build "" "$suite" ;;
 			*) build "$(variant_of "$suite")" "programs-$suite" ;;
@@ -238,12 +239,13 @@ for item in $suites; do
 		targets="$(build_dir "$variant")/tests/$name"
 		[ ! -f "tests/$name.sh" ] || targets=
 		case $name in
-		system/*) targets="$targets all functions build/tools/gencli build/tools/genprotocol" ;;
+		system/*) targets="$targets all functions build/tools/gencli build/tools/genprotocol build/tests/shim/faults.so build/tests/shim/syscalls.so" ;;
 		fault/* | escape/*) targets="$targets all functions" ;;
 		unit/*) targets="$targets runtime functions" ;;
 		esac
 		# shellcheck disable=SC2086 # words
 		[ -z "$targets" ] || build "$variant" $targets
+		[ "$name" != system/daemon_sanitized ] || build asan build/asan/fsboxd
 		add "$variant" "$name"
 		;;
 	unit | policy | kernel | fuzz | fault | escape | system)
