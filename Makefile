@@ -172,7 +172,7 @@ $(B)/tests/fuzz/fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $(if $(filter fuzz,$(VARIAN
 BENCH_LINK = -static -no-pie
 $(B)/tests/bench/exit: BENCH_LINK = -static -no-pie -nostdlib -nostartfiles
 $(B)/tests/bench/bare: BENCH_LINK = -pie
-BENCH_LIB := $(addprefix $(B)/tests/bench/,snapshots daemon daemon_starts)
+BENCH_LIB := $(addprefix $(B)/tests/bench/,snapshots daemon daemon_frames daemon_starts)
 $(BENCH_LIB): $(B)/tests/bench/%: $(B)/obj/tests/bench/%.o $(B)/tests/libtest.a $(B)/libfsbox.a
 	@echo "  LD      $@"
 	$(Q)mkdir -p $(@D) && $(CC) -pie $(LD_ALL) -o $@ $^ $(LIB_LDLIBS)

@@ -120,7 +120,8 @@ static int born(struct cell_enter *en, int pidfd, struct err *e)
 		(void)!sys_pidfd_kill(en->pidfd, SIGKILL);
 		return 1;
 	}
-	return send(en->word, &go, 1, MSG_NOSIGNAL | MSG_DONTWAIT) == 1
+	/* EPIPE: it is gone, with its cell perhaps; the end of file tells. */
+	return send(en->word, &go, 1, MSG_NOSIGNAL | MSG_DONTWAIT) == 1 || errno == EPIPE
 		       ? 1
 		       : err_sys(e, errno, "letting the process go on");
 }
@@ -222,7 +223,11 @@ int cell_enter_try_release(struct cell_enter *en, bool give_up)
 
 void cell_enter_abandon(struct cell_enter *en)
 {
-	fd_closep(&en->word); /* nobody gets word to go on */
-	reap_helper(en, true);
+	fd_closep(&en->word); /* nobody gets word to go on any more */
+	if (fd_valid(en->helper_pidfd))
+		reap_helper(en, true);
+	cell_enter_kill(en);
+	if (fd_valid(en->pidfd) && !en->reaped && sys_wait_exit(en->pidfd, true, &en->exit) == 0)
+		en->reaped = true;
 	(void)!cell_enter_try_release(en, true);
 }

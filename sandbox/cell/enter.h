@@ -51,8 +51,7 @@ NODISCARD int cell_enter_step(struct cell_enter *en, struct err *e);
 NODISCARD int cell_enter_reap(struct cell_enter *en, struct err *e);
 /* Ends it and what it has started, also while the helper is at work. */
 void cell_enter_kill(struct cell_enter *en);
-/* For a caller who cannot watch what was begun: waits for the helper, which takes as long as joining does, and closes
- * everything. */
+/* For a caller who cannot watch what was begun: waits until all of it is gone, and closes everything. */
 void cell_enter_abandon(struct cell_enter *en);
 /* When it is reaped, or was never born: ends what it left running, removes its group, closes everything. -EAGAIN: some
  * of it is not gone yet; again in a millisecond. With @give_up it answers 0 in any case: the group goes with the cell's. */

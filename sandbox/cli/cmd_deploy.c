@@ -401,7 +401,8 @@ const struct command cmd_deploy = {
 	.summary = "give the daemon a function",
 	.details =
 		"TARGET is what `fsbox run` takes; without one --rootfs is an unpacked image, or --spec names it. Files\n"
-		"are opened here, so nobody else needs to be able to read them. What is not said is fsboxd's default.\n"
+		"are opened here, so nobody else needs to be able to reach them, but they have to be readable for others\n"
+		"(mode o+r), because cells run as other users. What is not said is fsboxd's default.\n"
 		"The same function again under the same name changes nothing; another one needs --replace.\n\n"
 		"Exit status: 0 success; 1 failed; 2 bad usage.\n",
 	.tables = {&client_opts, &deploy_opts, &spec_opts},

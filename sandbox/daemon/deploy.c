@@ -367,6 +367,7 @@ void deploy_forget(struct function *f, const char *why)
 	daemon_event(d, EV_UNDEPLOYED, f, NULL, NULL, NULL, why);
 	function_forget(f);
 	invocation_refuse_all(f, "NotFound", &e);
+	snapshot_forget(f, &e);
 	for (struct unit *u = d->units, *next; u; u = next) {
 		next = u->next;
 		if (u->f == f && u->state != UNIT_BUSY && !u->leased)

@@ -10,7 +10,7 @@
 
 const struct invocation_ops *invocation_ops;
 
-enum { MAX_SPARE = 64, TABLE = 4096, INIT_TRIES = 2 };
+enum { MAX_SPARE = 64, TABLE = 4096, INIT_TRIES = 2, UNKNOWN_SERVICE_MS = 100 };
 
 /* ---- Those that are known ---- */
 
@@ -245,7 +245,9 @@ static void hint_retry(struct invocation *v)
 {
 	const struct function *f = v->f;
 	const uint64_t cells = f->n_busy > 0 ? f->n_busy : 1;
-	const uint64_t ms = (f->service_ns * (f->n_queued + 1) / cells + NS_PER_MS - 1) / NS_PER_MS;
+	const uint64_t one = f->service_ns > 0 ? f->service_ns
+					       : UNKNOWN_SERVICE_MS * NS_PER_MS; /* none has ended yet */
+	const uint64_t ms = (one * (f->n_queued + 1) / cells + NS_PER_MS - 1) / NS_PER_MS;
 
 	v->queue_depth = f->n_queued;
 	v->retry_ms = ms < 1 ? 1 : ms > 60000 ? 60000 : (int64_t)ms;

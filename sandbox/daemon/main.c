@@ -331,6 +331,9 @@ static int begin_work(struct daemon *d, const struct spawn_hello *m, struct err 
 	r = load_policy(d, e);
 	if (r < 0)
 		return r;
+	/* Where the look at a function's files unpacks archives; the environment is of whoever started fsbox-spawn. */
+	if (setenv("XDG_STATE_HOME", m->state_dir, 1) < 0)
+		return err_oom(e);
 	(void)snprintf(path, sizeof path, "%s/once", m->state_dir);
 	r = once_open(&d->once, path, e);
 	if (r == 0 && d->once.note[0])

@@ -51,7 +51,9 @@ static void answer_all(const struct function *f, bool made, const struct err *wh
 		}
 		*at = w->next;
 		w->call->user = NULL;
-		if (why)
+		if (why && why->kind == ERR_NOT_FOUND)
+			answer_not_found(w->call, "function", f->name);
+		else if (why)
 			answer_err(w->call, why);
 		else
 			answer_snapshot(w->call, f, made);
@@ -218,6 +220,13 @@ void snapshot_want(struct function *f)
 	if (f->snapshot.state == SNAPSHOT_NONE)
 		f->snapshot.state = SNAPSHOT_WANTED;
 	snapshot_next(f->d);
+}
+
+/* One that is being made has its answer with it: until then the function is there. */
+void snapshot_forget(struct function *f, const struct err *why)
+{
+	if (f->snapshot.state != SNAPSHOT_MAKING)
+		answer_all(f, false, why);
 }
 
 void snapshot_give_up(struct function *f, const struct err *why)

@@ -13,6 +13,8 @@ void fork_client_gone(struct daemon *d, struct call *c);
 
 /* A function whose deployment wants one is there: it is made in the background. */
 void snapshot_want(struct function *f);
+/* It is being forgotten: who waits for its snapshot is told @why. */
+void snapshot_forget(struct function *f, const struct err *why);
 /* Room has become free, or a snapshot is ready: the next one. */
 void snapshot_next(struct daemon *d);
 /* A restore failed for a reason that is not the function's: cold starts from now on. */

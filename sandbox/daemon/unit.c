@@ -8,8 +8,10 @@ const struct unit_ops *unit_ops;
 
 /* Between calls a cell does not run (Lambda's rule). Not at once: freezing and thawing takes a third of the time that a
  * call takes, and where calls follow one another both would be for nothing. What a function leaves running after its
- * answer has so much longer to run. */
-#define FREEZE_AFTER_NS (2 * NS_PER_MS)
+ * answer has so much longer to run. Where freezing has come just before the next call it waits longer. */
+#define FREEZE_AFTER_NS     (2 * NS_PER_MS)
+#define MAX_FREEZE_AFTER_NS (16 * NS_PER_MS)
+enum { SHORT_FREEZE = 4, LONG_FREEZE = 16 }; /* times what it was waited for */
 
 const char *unit_state_name(const struct unit *u)
 {
@@ -154,6 +156,7 @@ struct unit *unit_new(struct function *f, uint64_t number)
 		.f = f,
 		.number = number,
 		.freeze = FD_NONE,
+		.patience_ns = FREEZE_AFTER_NS,
 		.asked_ns = clock_mono_ns(),
 		.created_ms = wall_ms(),
 		.memory_bytes = f->spec.memory_bytes,
@@ -263,11 +266,28 @@ void unit_send_note(const struct unit *u)
 	(void)!link_send(u->d->link, &m, NULL, 0);
 }
 
+/* Was it worth it? */
+static void learn_patience(struct unit *u)
+{
+	const uint64_t frozen_ns = clock_mono_ns() - u->frozen_since_ns;
+
+	if (frozen_ns < SHORT_FREEZE * u->patience_ns && u->patience_ns < MAX_FREEZE_AFTER_NS)
+		u->patience_ns *= 2;
+	else if (frozen_ns > LONG_FREEZE * u->patience_ns)
+		u->patience_ns = FREEZE_AFTER_NS;
+}
+
 void unit_set_frozen(struct unit *u, bool frozen)
 {
 	if (u->frozen == frozen || !fd_valid(u->freeze))
 		return;
-	u->frozen = pwrite(u->freeze, frozen ? "1" : "0", 1, 0) == 1 ? frozen : u->frozen;
+	if (pwrite(u->freeze, frozen ? "1" : "0", 1, 0) != 1)
+		return;
+	u->frozen = frozen;
+	if (frozen)
+		u->frozen_since_ns = clock_mono_ns();
+	else
+		learn_patience(u);
 }
 
 static void settle(void *arg)
@@ -307,8 +327,8 @@ void unit_rest(struct unit *u)
 		return;
 	}
 	until = unit_idle_until(u);
-	if (unit_is_to_freeze(u) && u->idle_ns + FREEZE_AFTER_NS < until)
-		until = u->idle_ns + FREEZE_AFTER_NS;
+	if (unit_is_to_freeze(u) && u->idle_ns + u->patience_ns < until)
+		until = u->idle_ns + u->patience_ns;
 	(void)!loop_arm(&u->d->loop, &u->timer, until);
 	if (u->f->forgotten)
 		loop_later(&u->d->loop, &u->settle, settle, u);

@@ -39,9 +39,10 @@ struct unit {
 	struct later settle;
 	int freeze;
 	bool frozen, paused, leased, adopted, used;
-	bool restored;           /* out of its function's snapshot */
-	struct fork *fork;       /* that it is for, until it is ready */
-	uint32_t n_execs, execs; /* commands that run in it; that were ever begun */
+	uint64_t patience_ns, frozen_since_ns; /* so long it is idle before it is frozen */
+	bool restored;                         /* out of its function's snapshot */
+	struct fork *fork;                     /* that it is for, until it is ready */
+	uint32_t n_execs, execs;               /* commands that run in it; that were ever begun */
 	char lease[LEASE_BYTES];
 	uint64_t lease_ns, lease_until_ns;
 	uint64_t asked_ns, made_ns, ready_ns, idle_ns,

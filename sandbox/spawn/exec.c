@@ -185,8 +185,13 @@ static void word_ready(void *arg, uint32_t events)
 	int r = cell_enter_step(&x->en, x->err.kind == ERR_NONE ? &x->err : &ignored);
 
 	(void)events;
-	if (r == 1 && fd_valid(x->en.pidfd) && !x->exit.added)
-		r = loop_add(&x->s->loop, &x->exit, x->en.pidfd, EPOLLIN, exit_ready, x, &x->err);
+	/* Once it is born it has to be reaped, whatever else: the cell's PID 1 waits for that. */
+	if (fd_valid(x->en.pidfd) && !x->exit.added &&
+	    loop_add(&x->s->loop, &x->exit, x->en.pidfd, EPOLLIN, exit_ready, x, &x->err) < 0) {
+		loop_remove(&x->s->loop, &x->word);
+		cell_enter_abandon(&x->en);
+		r = -ENOMEM;
+	}
 	if (r == 1)
 		return;
 	loop_remove(&x->s->loop, &x->word);

@@ -167,6 +167,18 @@ class Client:
             parameters["function"] = function
         return self.call("Invoke", **parameters)
 
+    def run_in(self, cell, *argv, **parameters):
+        """Exec: the answer, and what the command wrote to both its outputs."""
+        r, w = os.pipe()
+        self.send("Exec", [w, w], cell=cell, argv=list(argv), stdoutFd=0, stderrFd=1, **parameters)
+        os.close(w)
+        with os.fdopen(r, "rb") as f:
+            try:
+                result = self.result()
+            finally:
+                out = f.read().decode(errors="replace")
+        return result, out
+
     def cells(self, function=None):
         parameters = {"function": function} if function else {}
         return [r["cell"] for r in self.more("List", **parameters) if "cell" in r]
@@ -479,6 +491,19 @@ def is_frozen(cell):
         return None
     with open(path) as f:
         return "frozen 1" in f.read()
+
+
+def alive(cell):
+    """Processes of a cell as Inspect has it that are no zombies: PID 1 of a frozen cell reaps nobody."""
+    pids = []
+    for pid in os.listdir("/proc"):
+        try:
+            with open("/proc/%s/cgroup" % pid) as f, open("/proc/%s/stat" % pid) as g:
+                if cell["cgroup"] in f.read() and g.read().rsplit(")", 1)[1].split()[0] not in "ZX":
+                    pids.append(int(pid))
+        except OSError:
+            continue
+    return pids
 
 
 def become(uid, groups=()):

@@ -12,6 +12,7 @@ SCHEDULERS=$FSBOX_SRC/contrib/schedulers
 scheduler_begin() { # PROGRAM [ARG...]: its output is $T/scheduler
 	scheduler=$1
 	shift
+	rm -f "$T/scheduler" # of one before
 	python3 "$SCHEDULERS/$scheduler" "$@" >"$T/scheduler" 2>&1 </dev/null &
 	SCHEDULER=$!
 	trap scheduler_abandon EXIT
@@ -115,7 +116,7 @@ END
 
 bridge_begin() { # [OPTION...]: its port is $PORT
 	scheduler_begin faas-bridge.py --functions "$T/functions" --listen 127.0.0.1:0 --state "$T/notes" "$@"
-	wait_for 100 grep -q listening "$T/scheduler"
+	wait_for 100 grep -qs listening "$T/scheduler"
 	PORT=$(sed -n 's/^listening on 127.0.0.1:\([0-9]*\)$/\1/p' "$T/scheduler")
 	check [ -n "$PORT" ]
 }

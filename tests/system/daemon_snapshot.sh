@@ -167,6 +167,28 @@ END
 	check_store
 }
 
+test_undeploying_ends_what_is_being_published() {
+	start
+	steps <<'END'
+c.deploy("slow", "init_sleep")
+c.deploy("counter")
+other, third = Client(), Client()
+other.send("Snapshot", function="slow")
+time.sleep(0.5)
+third.send("Snapshot", function="counter")  # waits for the first
+c.call("Undeploy", name="slow")
+try:
+    other.result()
+    raise AssertionError("a snapshot of a function that never ends its init")
+except Error as e:
+    eq(e.name.rpartition(".")[2], "NotFound")
+true(third.result()["created"], "the next one is made")
+eq(len(c.functions()), 1)
+END
+	daemon_stop
+	check_store
+}
+
 test_the_end_of_the_daemon_ends_what_is_being_published() {
 	start
 	steps <<'END'
