@@ -235,6 +235,7 @@ for item in $suites; do
 		name=${item#tests/}
 		name=${name%.c}
 		name=${name%.sh}
+		[ "$name" != system/daemon_sanitized ] || build asan build/asan/fsboxd
 		variant=$(variant_of "${name%%/*}")
 		targets="$(build_dir "$variant")/tests/$name"
 		[ ! -f "tests/$name.sh" ] || targets=
@@ -245,7 +246,6 @@ for item in $suites; do
 		esac
 		# shellcheck disable=SC2086 # words
 		[ -z "$targets" ] || build "$variant" $targets
-		[ "$name" != system/daemon_sanitized ] || build asan build/asan/fsboxd
 		add "$variant" "$name"
 		;;
 	unit | policy | kernel | fuzz | fault | escape | system)
