@@ -169,6 +169,7 @@ int session_call(struct session *s, uint64_t number, const char *request_id, con
 	s->error_message.len = 0;
 	s->error_document.len = 0;
 	s->error_type[0] = '\0';
+	s->answer.failed = s->error_message.failed = s->error_document.failed = false; /* of the call before */
 	buf_add(&s->tx_prefix, &head, sizeof head);
 	buf_puts(&s->tx_prefix, request_id);
 	buf_puts(&s->tx_prefix, trace_id);

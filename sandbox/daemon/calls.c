@@ -190,8 +190,11 @@ void method_invoke(struct daemon *d, struct call *c)
 	v->wanted = u != NULL;
 	v->u = u;
 	if (wrong) {
+		if (v->event_text.failed && err_oom(&e) < 0)
+			answer_err(c, &e);
+		else
+			call_invalid(c, wrong);
 		drop(v);
-		call_invalid(c, wrong);
 		return;
 	}
 	if (!invocation_attach(v, c, wire_get_bool(c->params, "answerFd"), wire_get_bool(c->params, "logs"),

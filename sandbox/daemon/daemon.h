@@ -87,7 +87,7 @@ struct daemon {
 	char runtime_dir[512];
 	uint32_t reloaded; /* number in the store */
 	uint32_t n_cpus;
-	uint64_t started_ms;
+	uint64_t started_ns; /* CLOCK_MONOTONIC */
 
 	struct function *functions;
 	struct unit *units;

@@ -30,7 +30,7 @@ daemon_answers() {
 	[ -S "$FSBOX_SOCKET" ] && { "$FSBOX" ps >"$T/answer" 2>&1 || grep -qiE "denied|policy|permi" "$T/answer"; } # a policy may forbid it
 }
 
-# Another fsboxd in the place of the build's: DAEMON_FSBOXD, a program.
+# Another fsboxd in the place of the build's: DAEMON_FSBOXD, a program or a script.
 with_fsboxd() {
 	[ -n "${DAEMON_FSBOXD-}" ] || return 0
 	DAEMON_PROGRAM=$TAP_DIR/with/fsbox

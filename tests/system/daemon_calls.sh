@@ -665,7 +665,7 @@ e = c.fails("CapacityExhausted", "Invoke", function="big")
 true(e["resource"].startswith("memory"), e)
 c.fails("InvalidSpec", "Deploy", name="huge", spec={"target": os.environ["FUNCTIONS"] + "/echo.so", "mem": 601},
         provisioned=0, reserved=0, maxCells=0)
-for i in range(8):
+for i in reversed(range(8)): # those that wait first: a cell that was started for one of them would stay, idle
     c.call("Cancel", invocation="s%d" % i)
 until(lambda: c.cells("sleep_forever") == [], "they are gone")
 eq(body(c.invoke("big", "now")), "now")
