@@ -20,9 +20,10 @@ enum { FD_WORD = ENTER_FD, FD_CELL, FD_TASKS, FD_HIGH = 64, FD_COUNT = FD_TASKS 
 static _Noreturn void fail(const char *stage, const struct err *e)
 {
 	struct enter_msg m = {.err = *e};
+	const size_t len = strlen(stage);
 
-	for (size_t i = 0; stage[i] && i < sizeof m.err.stage - 1; i++)
-		m.err.stage[i] = stage[i];
+	if (len < sizeof m.err.stage)
+		memcpy(m.err.stage, stage, len + 1);
 	(void)send(FD_WORD, &m, sizeof m, MSG_NOSIGNAL);
 	_exit(ENTER_FAILED);
 }

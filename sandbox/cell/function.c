@@ -91,7 +91,7 @@ int cell_filter_take(int fd, struct filter *ret, struct err *e)
 static int use_code(const struct cell_host *h, struct cell_function *f, size_t *at, struct err *e)
 {
 	const bool dir = f->wire->flags & SPAWN_CODE_IS_DIR;
-	const char *path;
+	const char *path = NULL;
 	int r;
 
 	if (!(f->wire->flags & SPAWN_HAS_CODE))

@@ -64,17 +64,20 @@ static int ask(struct client *c, struct exec_args *a, const char *cell, char **a
 {
 	AUTO(buf_done) struct buf params = {0};
 	const char *const *words;
+	size_t n_env = a->n_env;
 	char term[128];
 
 	memcpy(&words, &argv, sizeof words);
 	if (a->tty && secure_getenv("TERM")) {
 		(void)snprintf(term, sizeof term, "TERM=%s", secure_getenv("TERM"));
-		a->env[a->n_env++] = term;
+		a->env[a->n_env] = term;
+		n_env++;
 	}
 	params_text(&params, "cell", cell);
 	add_list(&params, "argv", words, n);
-	if (a->n_env > 0)
-		add_list(&params, "env", a->env, a->n_env);
+	if (n_env > 0)
+		add_list(&params, "env", a->env, n_env);
+	a->env[a->n_env] = NULL; /* it ends with this function */
 	params_text(&params, "cwd", a->cwd);
 	params_raw(&params, "tty", a->tty ? "true" : NULL);
 	for (size_t i = 0; i < io->n_theirs; i++) {

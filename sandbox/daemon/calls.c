@@ -307,14 +307,16 @@ static void update(struct daemon *d, struct call *c, struct unit *u)
 	m.cell = u->number;
 	m.memory_bytes = memory;
 	m.pids = (uint32_t)wire_get_int(c->params, "pids", 0);
-	if (memory > u->memory_bytes && d->memory_bytes + memory - u->memory_bytes > d->config.memory_bytes)
+	if (!p)
+		(void)err_oom(&e);
+	else if (memory > u->memory_bytes && d->memory_bytes + memory - u->memory_bytes > d->config.memory_bytes)
 		(void)err_set(&e, ERR_CAPACITY, 0, "memory");
 	else if (memory > u->memory_bytes &&
 		 u->f->account->memory_bytes + memory - u->memory_bytes > function_rights(u->f)->memory_bytes)
 		(void)err_set(&e, ERR_DENIED, 0, "more than the daemon's policy gives this user");
-	else if (!p || !link_send(d->link, &m, NULL, 0))
+	else if (!link_send(d->link, &m, NULL, 0))
 		(void)err_oom(&e);
-	if (e.kind != ERR_NONE) {
+	if (!p || e.kind != ERR_NONE) {
 		free(p);
 		answer_err(c, &e);
 		return;

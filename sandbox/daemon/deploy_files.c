@@ -43,8 +43,11 @@ static int ask_to_open(struct deployment *p, const struct prepare_file *f, struc
 {
 	struct spawn_open m;
 	const size_t len = strlen(f->path);
-	const int fd = conn_fd(p->call->conn);
+	int fd;
 
+	if (!p->call)
+		return err_set(e, ERR_CANCELLED, ECANCELED, "its client is gone");
+	fd = conn_fd(p->call->conn);
 	if (f->path[0] != '/' || len >= sizeof m.path)
 		return err_set(e, ERR_SPEC, 0, "'%s' is not an absolute path, and no descriptor came for it", f->path);
 	spawn_begin(&m, SPAWN_OPEN, sizeof m);

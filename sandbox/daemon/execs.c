@@ -108,8 +108,11 @@ static void put_what(char *to, size_t size, uid_t uid, const char *command)
 	while (len > 0 && ((unsigned char)command[len] & 0xc0) == 0x80)
 		len--;
 	for (size_t i = 0; i < len && (size_t)n < size - 1; i++)
-		to[n++] = (unsigned char)command[i] < ' ' || command[i] == 0x7f ? '?' : command[i];
+		to[n++] = command[i];
 	to[n] = '\0';
+	for (char *at = to; *at; at++)
+		if ((unsigned char)*at < ' ' || *at == 0x7f)
+			*at = '?';
 }
 
 static void tell_begun(struct daemon *d, const struct unit *u, const struct exec *x)

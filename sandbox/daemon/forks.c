@@ -146,7 +146,7 @@ void method_fork(struct daemon *d, struct call *c)
 		return;
 	}
 	r = check_room(f, n, &e);
-	k = r == 0 ? calloc(1, sizeof *k + n * sizeof k->units[0]) : NULL;
+	k = r == 0 ? calloc(1, sizeof *k + n * sizeof(struct unit *)) : NULL;
 	if (!k) {
 		if (r == 0)
 			(void)err_oom(&e);

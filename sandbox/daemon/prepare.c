@@ -179,7 +179,7 @@ static int check_mount(int fd, const char *what, struct err *e)
 	if (r < 0)
 		return err_sys(e, -r, "reading the mounts");
 	(void)snprintf(line, sizeof line, "\n%llu ", (unsigned long long)st.stx_mnt_id);
-	if (strncmp(mounts, line + 1, strlen(line + 1)) == 0 || strstr(mounts, line))
+	if (str_starts(mounts, line + 1) || strstr(mounts, line))
 		return 0;
 	r = err_set(e, ERR_SPEC, EXDEV, "%s was opened in another mount namespace than the daemon's", what);
 	r = err_where(e, r, "spec: $.%s", what);
@@ -290,7 +290,7 @@ static int send_prepared(int to, const struct prepared *p, const struct cell_cod
 	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
 	int locks[1 + SPEC_MAX_LAYERS];
 
-	memcpy(&iov.iov_base, &p, sizeof p); /* sendmsg(2) only reads it */
+	memcpy(&iov.iov_base, &p, sizeof(void *)); /* sendmsg(2) only reads it */
 	for (uint32_t i = 0; i < p->n_locks; i++)
 		locks[i] = code->packages[i].lock;
 	if (p->n_locks > 0) {

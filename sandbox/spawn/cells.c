@@ -44,7 +44,7 @@ static int insert(struct spawn *s, struct kept *k, struct err *e)
 {
 	if (s->n_cells == s->cells_cap) {
 		const size_t cap = s->cells_cap ? s->cells_cap * 2 : 64;
-		struct kept **grown = realloc(s->cells, cap * sizeof *grown);
+		struct kept **grown = realloc(s->cells, cap * sizeof(struct kept *));
 
 		if (!grown)
 			return err_oom(e);
@@ -130,7 +130,7 @@ static void gone(struct kept *k)
 	loop_remove(&s->loop, &k->exit);
 	loop_disarm(&s->loop, &k->timer);
 	loop_forget(&s->loop, &k->later);
-	memmove(&s->cells[i], &s->cells[i + 1], (s->n_cells - i - 1) * sizeof *s->cells);
+	memmove(&s->cells[i], &s->cells[i + 1], (s->n_cells - i - 1) * sizeof(struct kept *));
 	s->n_cells--;
 	image_put(k->image);
 	function_put(s, k->f);

@@ -43,7 +43,7 @@ static void drop(struct spawn *s, struct function *f)
 {
 	const size_t i = place(s, f->number);
 
-	memmove(&s->functions[i], &s->functions[i + 1], (s->n_functions - i - 1) * sizeof *s->functions);
+	memmove(&s->functions[i], &s->functions[i + 1], (s->n_functions - i - 1) * sizeof(struct function *));
 	s->n_functions--;
 	s->texts -= f->def.size;
 	s->function_fds -= f->def.n_fds;
@@ -76,7 +76,7 @@ static int insert(struct spawn *s, struct function *f, struct err *e)
 {
 	if (s->n_functions == s->functions_cap) {
 		const size_t cap = s->functions_cap ? s->functions_cap * 2 : 16;
-		struct function **grown = realloc(s->functions, cap * sizeof *grown);
+		struct function **grown = realloc(s->functions, cap * sizeof(struct function *));
 
 		if (!grown)
 			return err_oom(e);

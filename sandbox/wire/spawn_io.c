@@ -10,7 +10,7 @@
  * error here. */
 union rights {
 	struct cmsghdr align;
-	char space[CMSG_SPACE(2 * SPAWN_MAX_FDS * sizeof(int))];
+	char space[CMSG_SPACE(sizeof(int) * 2 * SPAWN_MAX_FDS)];
 };
 
 void spawn_drop(struct spawn_datagram *d)

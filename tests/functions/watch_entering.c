@@ -1,5 +1,5 @@
-/* What a hostile function can get of a process that enters its cell (fsbox exec): for as many milliseconds as the event says
- * it tries, at every process but its own and PID 1, what would lead out. Answers {"looks":N, "exe":[…], "fd":[…],
+/* What a hostile function can get of a process that enters its cell (fsbox exec): for as many milliseconds as the event
+ * says it tries, at every process but its own and PID 1, what would lead out. Answers {"looks":N, "exe":[…], "fd":[…],
  * "dir":[…], "got":N}: where the links lead that it could read, and how many descriptors it could take. */
 #include "out.h"
 
@@ -88,10 +88,12 @@ int fsbox_handler(fsbox_call *call)
 		DIR *proc = opendir("/proc");
 
 		for (struct dirent *d; proc && (d = readdir(proc));) {
-			const int pid = atoi(d->d_name);
 			char name[24];
+			int pid = 0;
 
-			if (!isdigit((unsigned char)d->d_name[0]) || pid <= 1 || pid == getpid())
+			for (const char *p = d->d_name; isdigit((unsigned char)*p); p++)
+				pid = pid * 10 + (*p - '0');
+			if (pid <= 1 || pid == getpid())
 				continue;
 			looks++;
 			look(&exe, d->d_name, "exe");
