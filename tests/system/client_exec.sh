@@ -620,7 +620,7 @@ test_in_an_ordinary_users_cells() {
 	cp -r "$FSBOX_BUILD/runtime" "$T/own/runtime"
 	chown -R "$CELL_USER" "$T/own"
 	sha256sum "$T/own/fsbox-spawn" "$T/own/runtime/enter" >"$T/sums"
-	(EXEC=exec as_user "$T/own/fsbox" serve --no-limits --state "$T/xdg/state" >"$T/daemon" 2>&1 </dev/null) &
+	(EXEC="exec" as_user "$T/own/fsbox" serve --no-limits --state "$T/xdg/state" >"$T/daemon" 2>&1 </dev/null) &
 	DAEMON=$!
 	trap daemon_abandon EXIT
 	own() { as_user "$FSBOX" "$@"; }
