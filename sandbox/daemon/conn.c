@@ -268,6 +268,7 @@ bool conn_hold(struct conn *c, size_t bytes, unsigned quarters)
 void conn_finish(struct conn *c)
 {
 	c->closing = true;
+	(void)shutdown(c->fd, SHUT_RD); /* who only writes would wait for us for ever: EPIPE */
 	loop_later(c->s->loop, &c->later, conn_go, c);
 }
 

@@ -17,6 +17,8 @@ static void run(struct stream *s)
 	f->event = s->event;
 	s->event = (struct buf){0};
 	s->call.body = wire_get(s->call.params, "event") ? NULL : &f->event;
+	if (wire_get(s->call.params, "invocation")) /* it may run already, and have written something */
+		loop_later(&f->d->loop, &f->later, frames_pump, f);
 	method_invoke(f->d, &s->call);
 	buf_done(&f->event);
 }
@@ -200,7 +202,7 @@ static void drop_streams(struct frames *f)
 		struct stream *s = TAILQ_FIRST(&f->streams);
 
 		s->call.gone = true;
-		if (s->state == RUNS)
+		if (s->state == RUNS && s->call.user)
 			invocation_client_gone(f->d, &s->call);
 		else
 			stream_free(s);

@@ -6,6 +6,7 @@
 #include "base/fd.h"
 #include "base/mem.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -294,6 +295,22 @@ TEST(a_connection_that_is_finished_gets_what_is_queued_and_is_not_read)
 	CHECK_STREQ(hear(&s, a), "<bye>closed");
 	CHECK_EQ(told.closed, 1);
 	CHECK_EQ(told.ended, 0);
+}
+
+TEST(who_writes_to_a_finished_connection_and_does_not_read_is_told)
+{
+	RAW(s);
+	CLIENT(s, a);
+	AUTO_FREE char *big = calloc(1, BIG);
+
+	REQUIRE(big);
+	upgrade(&s, a);
+	answer(big, BIG);
+	conn_finish(s.upgraded);
+	peer_pump(&s);
+	CHECK_EQ(told.closed, 0); /* what is queued is not read yet */
+	CHECK_EQ(send(a, "x", 1, MSG_NOSIGNAL | MSG_DONTWAIT), -1);
+	CHECK_EQ(errno, EPIPE);
 }
 
 TEST(a_connection_that_is_broken_gets_nothing_more)
