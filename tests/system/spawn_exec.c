@@ -99,9 +99,13 @@ TEST(a_command_runs_and_its_end_is_told_once)
 	execute(&p, 2, CELL, "kill -USR1 $$", FD_NONE);
 	ended(&p, 2, CLD_KILLED, SIGUSR1);
 	/* It need not wait for another. */
-	execute(&p, 3, CELL, "sleep 1000", FD_NONE);
+	CHECK_EQ(pipe2(v, O_CLOEXEC), 0);
+	execute(&p, 3, CELL, "echo up; exec sleep 1000", v[1]);
+	(void)close(v[1]);
 	execute(&p, 4, CELL, "exit 1", FD_NONE);
 	ended(&p, 4, CLD_EXITED, 1);
+	CHECK_EQ(read(v[0], got, 3), 3); /* it has begun */
+	(void)close(v[0]);
 	spawned_number(&p, SPAWN_EXEC_KILL, 3);
 	spawned_number(&p, SPAWN_EXEC_KILL, 3);
 	ended(&p, 3, CLD_KILLED, SIGKILL);
