@@ -314,6 +314,8 @@ int main(int argc, char **argv)
 	/* Ignored, it would let children vanish unseen: wait(2), NOTES. */
 	(void)signal(SIGCHLD, SIG_DFL);
 	s.last = &s.first;
+	s.args = argv[0];
+	s.args_len = (size_t)(argv[argc - 1] - argv[0]) + strlen(argv[argc - 1]) + 1;
 	r = read_options(&s.opt, argc, argv, &e);
 	if (r < 0) {
 		say_err("usage", &e);

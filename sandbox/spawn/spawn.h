@@ -166,6 +166,8 @@ struct spawn {
 	int notify; /* socket to the service manager, or FD_NONE */
 	bool notified;
 	/* signals, the end */
+	char *args; /* the command line's words, as the kernel laid them out */
+	size_t args_len;
 	int signal_fd;
 	struct watch signals;
 	bool stopping;
