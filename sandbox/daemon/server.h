@@ -128,9 +128,9 @@ void conn_send(struct conn *c, const struct out_text parts[static OUT_TEXTS]);
 /* Is nothing queued, so that what is sent is taken, at least its beginning? */
 bool conn_is_clear(const struct conn *c);
 size_t conn_backlog(const struct conn *c);
-/* So many bytes are held for it; they count as its user's. False when they are more than before and the user's are
- * more than so many quarters of what he may have (the rest is for other things): then it is to hold less. */
-bool conn_hold(struct conn *c, size_t bytes, unsigned quarters);
+/* So many bytes are held for it; they count as its user's. Are these, all told, within so many quarters of what he may have? */
+void conn_hold(struct conn *c, size_t bytes);
+bool conn_fits(const struct conn *c, unsigned quarters);
 /* Reads nothing more, and closes when what is queued is sent. closed() is told later. */
 void conn_finish(struct conn *c);
 /* Closes without that; closed() is told later. */
