@@ -88,12 +88,12 @@ int fsbox_handler(fsbox_call *call)
 		DIR *proc = opendir("/proc");
 
 		for (struct dirent *d; proc && (d = readdir(proc));) {
-			int pid = 0;
 			char name[24];
+			int pid = 0;
 
-			for (const char *digit = d->d_name; isdigit((unsigned char)*digit); digit++)
-				pid = pid * 10 + (*digit - '0');
-			if (!isdigit((unsigned char)d->d_name[0]) || pid <= 1 || pid == getpid())
+			for (const char *p = d->d_name; isdigit((unsigned char)*p); p++)
+				pid = pid * 10 + (*p - '0');
+			if (pid <= 1 || pid == getpid())
 				continue;
 			looks++;
 			look(&exe, d->d_name, "exe");
