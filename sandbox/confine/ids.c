@@ -7,19 +7,30 @@
 #include <fcntl.h>
 #include <stdio.h>
 
-static int write_map(int proc, const char *file, const struct id_map *map, pid_t pid, struct err *e)
+/* The kernel takes a map by one write(2), of less than a page. */
+static int write_map(int proc, const char *file, const struct id_map *map, size_t n_lines, pid_t pid, struct err *e)
 {
-	char line[48];
-	int n = snprintf(line, sizeof line, "%u %u %u\n", map->inside, map->outside, map->count);
-	int r = fd_write_file_at(proc, file, line, (size_t)n);
+	char text[4096] = "";
+	size_t n = 0;
+	int r;
 
-	if (r < 0)
+	for (size_t i = 0; i < n_lines; i++) {
+		int more = snprintf(text + n, sizeof text - n, "%u %u %u\n", map[i].inside, map[i].outside,
+				    map[i].count);
+
+		if (more < 0 || (size_t)more >= sizeof text - n)
+			return err_set(e, ERR_LIMIT, E2BIG, "%zu lines of a map of ids", n_lines);
+		n += (size_t)more;
+	}
+	r = fd_write_file_at(proc, file, text, n);
+	if (r < 0 && n_lines > 0)
 		return err_sys(e, r, "writing /proc/%d/%s '%u %u %u'", pid, file, map->inside, map->outside,
 			       map->count);
-	return 0;
+	return r < 0 ? err_sys(e, r, "writing /proc/%d/%s", pid, file) : 0;
 }
 
-int ids_write(pid_t pid, const struct id_map *uid, const struct id_map *gid, bool deny_setgroups, struct err *e)
+int ids_write_maps(pid_t pid, const struct id_map *uids, size_t n_uids, const struct id_map *gids, size_t n_gids,
+		   bool deny_setgroups, struct err *e)
 {
 	char path[32];
 
@@ -35,6 +46,11 @@ int ids_write(pid_t pid, const struct id_map *uid, const struct id_map *gid, boo
 			return err_sys(e, r, "writing %s/setgroups", path);
 	}
 
-	int r = write_map(proc, "gid_map", gid, pid, e);
-	return r < 0 ? r : write_map(proc, "uid_map", uid, pid, e);
+	int r = write_map(proc, "gid_map", gids, n_gids, pid, e);
+	return r < 0 ? r : write_map(proc, "uid_map", uids, n_uids, pid, e);
+}
+
+int ids_write(pid_t pid, const struct id_map *uid, const struct id_map *gid, bool deny_setgroups, struct err *e)
+{
+	return ids_write_maps(pid, uid, 1, gid, 1, deny_setgroups, e);
 }
