@@ -45,13 +45,16 @@ static int not_found(const char *name, int code, struct err *e)
 		       : err_set(e, ERR_NOT_FOUND, ENOENT, "exec: \"%s\": executable file not found in $PATH", name);
 }
 
+/* Where there is no PATH at all. */
+#define DEFAULT_PATH "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
 static int search_path(struct ct_child *ch, const char *name, struct err *e)
 {
 	const char *path = env_value(ch, "PATH");
 	const size_t len = strlen(name);
 	int worst = -ENOENT;
 
-	for (const char *p = path ? path : ""; *p;) {
+	for (const char *p = path ? path : DEFAULT_PATH; *p;) {
 		size_t n = strcspn(p, ":");
 
 		if (n + len + 3 < sizeof ch->exe) {

@@ -360,12 +360,14 @@ int life_create(struct life *l, const struct oci_args *a, const char *id, bool w
 	if (r < 0)
 		return r;
 	fill_state(l, id);
-	r = l->state.created && l->state.cgroup ? find_group(l, e) : err_oom(e);
-	if (r == 0)
-		r = store_add(&l->store, id, &l->dir, e);
+	if (!l->state.created || !l->state.cgroup)
+		return err_oom(e);
+	r = store_add(&l->store, id, &l->dir, e);
 	if (r < 0)
 		return r;
-	l->added = true;
+	r = find_group(l, e);
+	if (r < 0)
+		l->state.cgroup = ""; /* somebody else's */
 	if (r == 0)
 		r = config_copy_write(l->dir, config.data, config.len, e);
 	if (r == 0)

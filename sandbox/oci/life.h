@@ -10,7 +10,7 @@ struct life {
 	struct ct_spec *spec;
 	struct filter filter;
 	struct cg_group group;
-	bool has_group, added;
+	bool has_group;
 	struct oci_state state;
 	struct buf head, tail; /* of the state's text for hooks */
 	struct ct ct;
