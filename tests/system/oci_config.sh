@@ -81,7 +81,7 @@ test_namespaces_new_and_by_path() {
 	oci_ok run -d --bundle "$T/a" "$a"
 	pid=$("$OCI" --root "$T/state" state "$a" | jq -r .pid)
 	for ns in mnt net ipc uts pid cgroup time; do
-		[ "$(readlink "/proc/$pid/ns/$ns")" != "$(readlink /proc/self/ns/$ns)" ] || fail "$ns is the host's"
+		[ "$(readlink "/proc/$pid/ns/$ns")" != "$(readlink "/proc/self/ns/$ns")" ] || fail "$ns is the host's"
 	done
 	[ "$(cut -d . -f 1 /proc/uptime)" -lt 1000000 ] || fail "this machine is up for long"
 	oci_ok exec "$a" cut -d . -f 1 /proc/uptime
