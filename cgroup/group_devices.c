@@ -28,10 +28,11 @@ static const struct ct_device_rule always[] = {
 	{true, "c", NUMBER(5), NUMBER(0), "rwm"},  /* tty */
 	{true, "c", NUMBER(1), NUMBER(5), "rwm"},  /* zero */
 	{true, "c", NUMBER(1), NUMBER(9), "rwm"},  /* urandom */
-	{true, "c", NUMBER(5), NUMBER(1), "rwm"},  /* console */
 	{true, "c", NUMBER(136), .access = "rwm"}, /* pts */
 	{true, "c", NUMBER(5), NUMBER(2), "rwm"},  /* ptmx */
 };
+
+static const struct ct_device_rule nothing = {.allow = false};
 
 /* ---- v1 ---- */
 
@@ -192,7 +193,7 @@ static int program_v2(const struct cg_group *g, const struct cg_tree *t, const s
 	const size_t n = r->n_devices + ARRAY_LEN(always);
 	AUTO_FREE struct exception *list = calloc(n, sizeof *list);
 	AUTO_FREE struct bpf_insn *insns = calloc(8 + 8 * n, sizeof *insns);
-	struct verdict v = {.allow = true, .list = list};
+	struct verdict v = {.allow = r->n_devices > 0, .list = list};
 	struct program p = {.at = insns};
 
 	if (!list || !insns)
@@ -210,12 +211,13 @@ int cg_group_devices(const struct cg_group *g, const struct ct_resources *r, str
 	const struct cg_tree *t = cg_group_tree(g, "devices");
 	int rc = 0;
 
-	if (r->n_devices == 0)
-		return 0;
 	if (!t || !fd_valid(t->dir)) {
 		t = cg_group_tree(g, "");
 		return t && t->v2 && fd_valid(t->dir) ? program_v2(g, t, r, e) : 0;
 	}
+	/* Who gives no rules gets what every container may, and nothing else. */
+	if (r->n_devices == 0)
+		rc = write_v1(g, t, &nothing, e);
 	for (size_t i = 0; rc == 0 && i < r->n_devices; i++)
 		rc = write_v1(g, t, &r->devices[i], e);
 	for (size_t i = 0; rc == 0 && i < ARRAY_LEN(always); i++)

@@ -52,6 +52,8 @@ static int new_tree(const struct cg_tree *t, unsigned attrs)
 	AUTO_FD int fs = sys_fsopen(t->v2 ? "cgroup2" : "cgroup");
 	int r = fs < 0 ? fs : 0;
 
+	if (r == 0)
+		r = sys_fsconfig_string(fs, "source", "cgroup");
 	if (r == 0 && !t->v2)
 		r = set_controllers(fs, t->controllers);
 	if (r == 0)
@@ -126,7 +128,7 @@ int ct_mount_cgroups(struct ct_child *ch, const struct ct_mount *m, struct err *
 	if (!g)
 		return 0; /* no groups, nothing to see of them */
 	tmpfs.type = "tmpfs";
-	tmpfs.source = "cgroup";
+	tmpfs.source = "tmpfs";
 	tmpfs.data = options;
 	tmpfs.set &= ~(uint64_t)MOUNT_ATTR_RDONLY;
 

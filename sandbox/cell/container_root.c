@@ -43,7 +43,10 @@ static int place_root(struct ct_child *ch, struct err *e)
 	AUTO_FD int at = FD_NONE;
 	int r;
 
-	if (mount(NULL, "/", NULL, s->propagation ? s->propagation : MS_SLAVE | MS_REC, NULL) < 0)
+	/* Until the root is entered all of the host's is as the container's will be; unbindable, nothing could be bound. */
+	unsigned long all = s->propagation && !(s->propagation & MS_UNBINDABLE) ? s->propagation : MS_SLAVE;
+
+	if (mount(NULL, "/", NULL, all | MS_REC, NULL) < 0)
 		return err_sys(e, errno, "propagation of the root");
 	if (s->propagation & MS_SHARED) {
 		r = separate_parent(s->rootfs, e);
@@ -335,23 +338,31 @@ int ct_child_console(struct ct_child *ch, struct err *e)
 
 /* ---- Masks, and the change of root ---- */
 
-/* What stands for "nothing" has to be just that, whoever could write to the host's /dev. The old root is still there. */
-static int open_null(struct err *e)
+static bool is_null(int fd)
 {
-	AUTO_FD int fd = open("/dev/null", O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	struct stat st;
 
-	if (fd < 0 || fstat(fd, &st) < 0)
-		return err_sys(e, errno, "opening /dev/null");
-	if (!S_ISCHR(st.st_mode) || st.st_rdev != makedev(1, 3))
-		return err_set(e, ERR_DENIED, EPERM, "/dev/null of the host is not the null device");
-	return take_fd(&fd);
+	return fd_valid(fd) && fstat(fd, &st) == 0 && S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3);
+}
+
+/* What stands for "nothing" has to be just that, whoever could write to a /dev: the container's, else the host's, whose root is
+ * still there. */
+static int open_null(const struct ct_child *ch, struct err *e)
+{
+	AUTO_FD int fd = inside_open(ch->root, "/dev/null");
+
+	if (is_null(fd))
+		return take_fd(&fd);
+	fd_closep(&fd);
+	fd = open("/dev/null", O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	return is_null(fd) ? take_fd(&fd)
+			   : err_set(e, ERR_DENIED, EPERM, "/dev/null of the host is not the null device");
 }
 
 int ct_child_masks(struct ct_child *ch, struct err *e)
 {
 	const struct ct_spec *s = ch->spec;
-	AUTO_FD int null = !fd_valid(ch->ct->join) && s->masked && s->masked[0] ? open_null(e) : FD_NONE;
+	AUTO_FD int null = !fd_valid(ch->ct->join) && s->masked && s->masked[0] ? open_null(ch, e) : FD_NONE;
 	int r = 0;
 
 	if (null < 0 && null != FD_NONE)

@@ -197,13 +197,9 @@ static int drop_and_filter(struct ct_child *ch, struct err *e)
 	int r = 0;
 
 	narrow(want, p, now);
-	if (p->has_caps) {
-		r = caps_set(now, now, want[CT_INHERITABLE]);
-		if (r == 0)
-			r = caps_ambient(want[CT_AMBIENT]);
-	} else {
-		r = caps_set(now, now, 0);
-	}
+	r = caps_set(now, now, want[CT_INHERITABLE]);
+	if (r == 0)
+		r = caps_ambient(want[CT_AMBIENT]);
 	if (r < 0)
 		return err_sys(e, r, "setting capabilities");
 	if (p->no_new_privs && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
@@ -213,10 +209,7 @@ static int drop_and_filter(struct ct_child *ch, struct err *e)
 		if (r < 0)
 			return err_sys(e, r, "installing the seccomp filter");
 	}
-	if (p->has_caps)
-		r = caps_set(want[CT_EFFECTIVE], want[CT_PERMITTED], want[CT_INHERITABLE]);
-	else if (p->uid != 0)
-		r = caps_set(0, 0, 0);
+	r = caps_set(want[CT_EFFECTIVE], want[CT_PERMITTED], want[CT_INHERITABLE]);
 	if (r < 0)
 		return err_sys(e, r, "setting capabilities");
 	r = p->no_new_privs && ch->ct->filter ? filter_install(ch->ct->filter) : 0;
@@ -226,12 +219,11 @@ static int drop_and_filter(struct ct_child *ch, struct err *e)
 int ct_child_user(struct ct_child *ch, struct err *e)
 {
 	const struct ct_process *p = &ch->spec->process;
-	int r = 0;
+	int r;
 
 	give_stdio(p->uid);
 	set_home(ch);
-	if (p->has_caps)
-		r = caps_bound(p->caps[CT_BOUNDING]);
+	r = caps_bound(p->caps[CT_BOUNDING]);
 	if (r < 0)
 		return err_sys(e, r, "the bounding set of capabilities");
 	r = set_groups(ch, e);

@@ -76,10 +76,10 @@ TABLE(device_table, device_fields, struct ct_device);
 /* ---- The rest ---- */
 
 static const struct word propagation_words[] = {
-	{"shared", MS_SHARED | MS_REC},         {"rshared", MS_SHARED | MS_REC},
-	{"slave", MS_SLAVE | MS_REC},           {"rslave", MS_SLAVE | MS_REC},
-	{"private", MS_PRIVATE | MS_REC},       {"rprivate", MS_PRIVATE | MS_REC},
-	{"unbindable", MS_UNBINDABLE | MS_REC}, {"runbindable", MS_UNBINDABLE | MS_REC},
+	{"shared", MS_SHARED},         {"rshared", MS_SHARED | MS_REC},
+	{"slave", MS_SLAVE},           {"rslave", MS_SLAVE | MS_REC},
+	{"private", MS_PRIVATE},       {"rprivate", MS_PRIVATE | MS_REC},
+	{"unbindable", MS_UNBINDABLE}, {"runbindable", MS_UNBINDABLE | MS_REC},
 };
 static const struct words propagations = {propagation_words, ARRAY_LEN(propagation_words), "propagation"};
 

@@ -306,6 +306,7 @@ int config_check_process(const struct ct_process *p, const struct json_doc *doc,
 	const struct json_path process = {.key = "process"};
 	const struct json_path args = {.up = &process, .key = "args"}, cwd = {.up = &process, .key = "cwd"};
 
+	/* Absent "capabilities" are none, as with runc: an engine that wants some says so. */
 	if (!p->args || !p->args[0])
 		return json_err(e, doc, &args, "args must not be empty");
 	if (!p->cwd || p->cwd[0] != '/')

@@ -330,8 +330,10 @@ int inside_mask(int root, const char *path, int null)
 		return -errno;
 	if (S_ISDIR(st.st_mode)) {
 		AUTO_FD int fs = sys_fsopen("tmpfs");
-		int r = fs < 0 ? fs : sys_fsconfig_create(fs);
+		int r = fs < 0 ? fs : sys_fsconfig_string(fs, "source", "tmpfs");
 
+		if (r == 0)
+			r = sys_fsconfig_create(fs);
 		if (r < 0)
 			return r;
 		mask = sys_fsmount(fs, MOUNT_ATTR_RDONLY);
