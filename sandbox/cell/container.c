@@ -64,10 +64,6 @@ static int open_namespaces(struct prepared *p, struct err *e)
 		if (p->child.ns[i] < 0)
 			return err_sys(e, p->child.ns[i], "opening namespace '%s'", s->ns[i].path);
 	}
-	/* A new PID namespace would belong to our user namespace, and its /proc not be mountable in the other. */
-	if (fd_valid(p->child.ns[CT_USER]) && s->ns[CT_PID].wanted && !s->ns[CT_PID].path)
-		return err_set(e, ERR_UNSUPPORTED, EOPNOTSUPP,
-			       "a new PID namespace inside of a user namespace that is joined");
 	return 0;
 }
 
@@ -99,10 +95,28 @@ static int compare_namespaces(struct prepared *p, pid_t pid, struct err *e)
 
 /* Sources of binds by our own rights: inside of a user namespace the way to them may be closed. What is opened here is what
  * will be mounted, whatever happens to its name. */
+/* Files of the source show other owners below the target: those of the container's maps, or of the mount's own. */
+static int map_ids(const struct ct_spec *s, const struct ct_mount *m, int fd, struct err *e)
+{
+	const bool own = m->n_uids > 0;
+	AUTO_FD int userns = FD_NONE;
+	int r;
+
+	if (!m->idmap && !own)
+		return 0;
+	userns = own ? ids_namespace(m->uids, m->n_uids, m->gids, m->n_gids, e)
+		     : ids_namespace(s->uids, s->n_uids, s->gids, s->n_gids, e);
+	if (userns < 0)
+		return userns;
+	r = sys_mount_idmap(fd, userns, m->idmap_recursive);
+	return r < 0 ? err_sys(e, r, "mapping the ids of '%s'", m->target) : 0;
+}
+
 static int open_sources(struct prepared *p, struct err *e)
 {
 	const struct ct_spec *s = p->child.spec;
 	const struct ct_mount root = {.source = s->rootfs, .bind = true, .recursive = true};
+	int r;
 
 	p->child.sources = arena_alloc(&p->arena, (s->n_mounts + 1) * sizeof *p->child.sources);
 	if (!p->child.sources)
@@ -121,6 +135,9 @@ static int open_sources(struct prepared *p, struct err *e)
 		if (p->child.sources[i] < 0)
 			return err_sys(e, p->child.sources[i], "bind mount of '%s' at '%s'", s->mounts[i].source,
 				       s->mounts[i].target);
+		r = map_ids(s, &s->mounts[i], p->child.sources[i], e);
+		if (r < 0)
+			return r;
 	}
 	return 0;
 }
@@ -169,6 +186,7 @@ static int prepare(struct ct *c, struct prepared *p, struct err *e)
 		r = fd_valid(c->join) ? compare_namespaces(p, c->pid, e) : open_namespaces(p, e);
 	if (r == 0 && !fd_valid(c->join))
 		r = open_sources(p, e);
+	ch->in_user = fd_valid(c->join) ? ch->setns_flags & CLONE_NEWUSER : c->spec->ns[CT_USER].wanted;
 	if (r == 0 && c->group) {
 		r = cg_group_entries(c->group, ch->entries, e);
 		ch->n_entries = r < 0 ? 0 : r;
@@ -228,24 +246,92 @@ static int come_back(struct prepared *p, struct err *e)
 	return r < 0 ? err_sys(e, r, "coming back from the container's namespaces") : 0;
 }
 
+static _Noreturn void become_child(struct ct *c, struct prepared *p)
+{
+	(void)close(c->barrier); /* our copy of the host's end would keep us from seeing the host die */
+	ct_child_main(&p->child);
+}
+
+static int join_user(struct ct *c, struct prepared *p)
+{
+	struct ct_child *ch = &p->child;
+	int r;
+
+	if (!fd_valid(c->join)) {
+		r = sys_setns(ch->ns[CT_USER], CLONE_NEWUSER);
+		fd_closep(&ch->ns[CT_USER]);
+		return r;
+	}
+	r = sys_setns(c->join, CLONE_NEWUSER);
+	ch->setns_flags &= ~CLONE_NEWUSER;
+	if (r == 0 && fd_valid(ch->ns[CT_PID]))
+		r = sys_setns(ch->ns[CT_PID], CLONE_NEWPID);
+	if (r == 0 && fd_valid(ch->ns[CT_TIME]))
+		r = sys_setns(ch->ns[CT_TIME], CLONE_NEWTIME);
+	return r;
+}
+
+/* In a process between: a new PID namespace belongs to the user namespace of who makes it, and one that is joined may ask for
+ * rights in its own, so the user namespace comes first. The child is ours all the same (CLONE_PARENT). */
+static _Noreturn void clone_from_within(struct ct *c, struct prepared *p, int to, uint64_t flags)
+{
+	const struct clone_args args = {.flags = flags | CLONE_PARENT};
+	int r = join_user(c, p);
+
+	if (r == 0)
+		r = sys_clone3(&args);
+	if (r == 0)
+		become_child(c, p);
+	(void)!write(to, &r, sizeof r);
+	_exit(0);
+}
+
+/* The child's pid, as sys_clone3(). */
+static pid_t clone_inside(struct ct *c, struct prepared *p, uint64_t flags, int *ret_pidfd)
+{
+	const struct clone_args args = {.flags = CLONE_PIDFD, .pidfd = (uintptr_t)ret_pidfd, .exit_signal = SIGCHLD};
+	AUTO_FD int between = FD_NONE;
+	siginfo_t ignored;
+	int ends[2], said = -EIO;
+	pid_t pid;
+
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return -errno;
+	pid = sys_clone3(&args);
+	if (pid == 0)
+		clone_from_within(c, p, ends[1], flags);
+	between = pid < 0 ? FD_NONE : *ret_pidfd;
+	*ret_pidfd = FD_NONE;
+	fd_closep(&ends[1]);
+	if (pid > 0 && read(ends[0], &said, sizeof said) != (ssize_t)sizeof said)
+		said = -EIO;
+	fd_closep(&ends[0]);
+	if (pid < 0)
+		return pid;
+	(void)!sys_wait_exit(between, true, &ignored);
+	if (said > 0)
+		*ret_pidfd = sys_pidfd_open(said);
+	return said > 0 && *ret_pidfd < 0 ? *ret_pidfd : said;
+}
+
 static int clone_child(struct ct *c, struct prepared *p, struct err *e)
 {
 	const struct ct_spec *s = c->spec;
 	const bool new_user = !fd_valid(c->join) && s->ns[CT_USER].wanted && !s->ns[CT_USER].path;
 	const bool new_pid = !fd_valid(c->join) && s->ns[CT_PID].wanted && !s->ns[CT_PID].path;
+	const bool inside = fd_valid(c->join) ? p->child.setns_flags & CLONE_NEWUSER
+					      : new_pid && fd_valid(p->child.ns[CT_USER]);
 	int pidfd = FD_NONE;
 	const struct clone_args args = {
 		.flags = CLONE_PIDFD | (new_user ? CLONE_NEWUSER : 0) | (new_pid ? CLONE_NEWPID : 0),
 		.pidfd = (uintptr_t)&pidfd,
 		.exit_signal = SIGCHLD,
 	};
-	int r = go_ahead(p, e);
-	pid_t pid = r < 0 ? r : sys_clone3(&args);
+	int r = inside && fd_valid(c->join) ? 0 : go_ahead(p, e);
+	pid_t pid = r < 0 ? r : inside ? clone_inside(c, p, new_pid ? CLONE_NEWPID : 0, &pidfd) : sys_clone3(&args);
 
-	if (pid == 0) {
-		(void)close(c->barrier); /* our copy of the host's end would keep us from seeing the host die */
-		ct_child_main(&p->child);
-	}
+	if (pid == 0)
+		become_child(c, p);
 	if (r == 0 && pid < 0)
 		(void)err_sys(e, pid, "clone3 into new namespaces");
 	c->pid = pid > 0 ? pid : 0;
@@ -317,17 +403,30 @@ void ct_abandon(struct ct *c)
 	fd_closep(&c->barrier);
 }
 
+int ct_fault(const char *stage, struct err *e)
+{
+	int r = stage_fault(stage, e);
+
+	if (r < 0)
+		(void)snprintf(e->stage, sizeof e->stage, "%s", stage);
+	return r;
+}
+
 int ct_create(struct ct *c, struct err *e)
 {
 	struct prepared p = {.own_pid = FD_NONE, .own_time = FD_NONE};
 	int r;
 
 	c->barrier = c->pidfd = FD_NONE;
-	r = prepare(c, &p, e);
+	r = ct_fault("prepare", e);
+	if (r == 0)
+		r = prepare(c, &p, e);
 	if (r == 0)
 		r = barrier_make(&c->barrier, &p.child.barrier, e);
 	if (r == 0)
 		r = clone_child(c, &p, e);
+	if (r == 0)
+		r = ct_fault("handover", e);
 	fd_closep(&p.child.barrier);
 	if (r >= 0)
 		r = talk(c, e);

@@ -52,5 +52,7 @@ void ct_abandon(struct ct *c);
  * allocation: for both sides of the clone. */
 NODISCARD int ct_hook_run(const struct ct_hook *h, const struct ct_state_text *state, pid_t pid, struct err *e);
 
+/* An armed fault of the test build at a stage of the caller's own (FSBOX_FAULT, see stages.c), else 0. */
+NODISCARD int ct_fault(const char *stage, struct err *e);
 /* Names of the stages of a container's child, NULL-terminated. */
 const char *const *ct_stage_names(void);

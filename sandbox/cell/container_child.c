@@ -54,11 +54,10 @@ static int child_namespaces(struct ct_child *ch, struct err *e)
 static int child_ids(struct ct_child *ch, struct err *e)
 {
 	int r = barrier_hear(ch->barrier, &ch->host_pid);
-	const bool in_user = ch->spec->ns[CT_USER].wanted || (ch->setns_flags & CLONE_NEWUSER);
 
 	if (r < 0)
 		return err_sys(e, r, "waiting for the id maps");
-	if (!in_user)
+	if (!ch->in_user)
 		return 0;
 	(void)!syscall(SYS_setgroups, 0, NULL); /* denied where one id alone is mapped */
 	if (syscall(SYS_setresgid, 0, 0, 0) < 0 || syscall(SYS_setresuid, 0, 0, 0) < 0)

@@ -18,6 +18,7 @@ struct ct_child {
 	int *sources;  /* detached binds, one a mount; FD_NONE: the child's to make */
 	int root_tree; /* detached bind of the rootfs, or FD_NONE */
 	int unshare_flags;
+	bool in_user;               /* another user namespace than ours */
 	int setns_flags;           /* for ct->join */
 	const char **argv, **envp; /* with room for HOME */
 	size_t n_env;

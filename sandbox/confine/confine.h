@@ -56,6 +56,10 @@ uint64_t caps_permitted(void);
 NODISCARD int ids_write_maps(pid_t pid, const struct id_map *uids, size_t n_uids, const struct id_map *gids,
 			     size_t n_gids, bool deny_setgroups, struct err *e);
 
+/* Parent: a new user namespace with these maps that no process is in, as a descriptor: for mounts that map ids. */
+NODISCARD int ids_namespace(const struct id_map *uids, size_t n_uids, const struct id_map *gids, size_t n_gids,
+			    struct err *e);
+
 /* Parent: writes setgroups (deny, when @deny_setgroups), gid_map and uid_map of @pid through /proc. */
 NODISCARD int ids_write(pid_t pid, const struct id_map *uid, const struct id_map *gid, bool deny_setgroups,
 			struct err *e);

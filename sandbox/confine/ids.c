@@ -3,9 +3,13 @@
 
 #include "base/fd.h"
 #include "base/mem.h"
+#include "sys/sys.h"
 
 #include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
 #include <stdio.h>
+#include <sys/prctl.h>
 
 /* The kernel takes a map by one write(2), of less than a page. */
 static int write_map(int proc, const char *file, const struct id_map *map, size_t n_lines, pid_t pid, struct err *e)
@@ -48,6 +52,36 @@ int ids_write_maps(pid_t pid, const struct id_map *uids, size_t n_uids, const st
 
 	int r = write_map(proc, "gid_map", gids, n_gids, pid, e);
 	return r < 0 ? r : write_map(proc, "uid_map", uids, n_uids, pid, e);
+}
+
+/* A namespace begins with a process; this one only waits for its end. */
+int ids_namespace(const struct id_map *uids, size_t n_uids, const struct id_map *gids, size_t n_gids, struct err *e)
+{
+	AUTO_FD int pidfd = FD_NONE;
+	const struct clone_args args = {.flags = CLONE_NEWUSER | CLONE_PIDFD,
+					.pidfd = (uintptr_t)&pidfd,
+					.exit_signal = SIGCHLD};
+	char path[48];
+	siginfo_t ignored;
+	int r, fd = FD_NONE;
+	pid_t pid = sys_clone3(&args);
+
+	if (pid == 0) {
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
+		for (;;)
+			(void)pause();
+	}
+	if (pid < 0)
+		return err_sys(e, pid, "making a user namespace");
+	r = ids_write_maps(pid, uids, n_uids, gids, n_gids, false, e);
+	if (r == 0) {
+		(void)snprintf(path, sizeof path, "/proc/%d/ns/user", pid);
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		r = fd < 0 ? err_sys(e, errno, "opening '%s'", path) : 0;
+	}
+	(void)!sys_pidfd_kill(pidfd, SIGKILL);
+	(void)!sys_wait_exit(pidfd, true, &ignored);
+	return r < 0 ? r : fd;
 }
 
 int ids_write(pid_t pid, const struct id_map *uid, const struct id_map *gid, bool deny_setgroups, struct err *e)

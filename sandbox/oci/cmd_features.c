@@ -64,7 +64,7 @@ static void add_linux(struct buf *b)
 	add_seccomp(b);
 	buf_puts(b,
 		 ",\"apparmor\":{\"enabled\":false},\"selinux\":{\"enabled\":false},\"intelRdt\":{\"enabled\":false},"
-		 "\"mountExtensions\":{\"idmap\":{\"enabled\":false}},\"netDevices\":{\"enabled\":false}}");
+		 "\"mountExtensions\":{\"idmap\":{\"enabled\":true}},\"netDevices\":{\"enabled\":false}}");
 }
 
 static int features_main(struct oci_args *a, struct err *e)

@@ -101,8 +101,12 @@ static int check_mounts(struct ct_spec *s, const struct json_doc *doc, struct er
 			m->source = arena_printf(&s->arena, "%s/%s", s->bundle, m->source);
 		if (!m->bind && !m->remount && (!m->type || !m->type[0]))
 			return json_err(e, doc, &at, "a mount that is no bind needs a type");
-		if (m->idmap || m->n_uids > 0 || m->n_gids > 0)
-			return json_err(e, doc, &at, "idmapped mounts are not supported: they are not built yet");
+		if ((m->n_uids > 0) != (m->n_gids > 0))
+			return json_err(e, doc, &at, "uidMappings and gidMappings belong together");
+		if (m->idmap && m->n_uids == 0 && s->n_uids == 0)
+			return json_err(e, doc, &at, "idmap needs mappings, of the mount or of the container");
+		if ((m->idmap || m->n_uids > 0) && !m->bind)
+			return json_err(e, doc, &at, "only binds can map ids");
 		if (m->bind && !m->source)
 			return err_oom(e);
 	}

@@ -310,8 +310,12 @@ static int build(struct life *l, bool wait_here, struct err *e)
 {
 	const struct ct_spec *s = l->spec;
 	struct ct *c = &l->ct;
-	int r = make_group(l, e);
+	int r = ct_fault("cgroup", e);
 
+	if (r == 0)
+		r = make_group(l, e);
+	if (r == 0)
+		r = ct_fault("listener", e);
 	if (r == 0)
 		r = life_state_text(&l->state, &l->head, &l->tail, e);
 	if (r == 0 && !wait_here)
@@ -338,6 +342,8 @@ static int build(struct life *l, bool wait_here, struct err *e)
 	l->state.creating = false;
 	l->state.status = OCI_CREATED;
 	r = state_write(l->dir, &l->state, e);
+	if (r == 0)
+		r = ct_fault("state", e);
 	return r == 0 && l->args->pid_file ? life_pid_file(l->args->pid_file, c->pid, e) : r;
 }
 

@@ -106,6 +106,14 @@ int sys_mount_setattr(int fd, uint64_t set, uint64_t clear, uint64_t propagation
 	return ret(mount_setattr(fd, "", flags, &attr, sizeof attr));
 }
 
+int sys_mount_idmap(int fd, int userns, bool recursive)
+{
+	struct mount_attr attr = {.attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (uint64_t)userns};
+	unsigned flags = AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0U);
+
+	return ret(mount_setattr(fd, "", flags, &attr, sizeof attr));
+}
+
 int sys_pivot_root(const char *new_root, const char *put_old)
 {
 	return ret(syscall(SYS_pivot_root, new_root, put_old));

@@ -35,6 +35,8 @@ NODISCARD int sys_fsmount(int fs_fd, unsigned attrs);
 NODISCARD int sys_move_mount_onto(int mount_fd, int to_fd);
 /* mount_setattr(2) as it is, of the mount whose root @fd is. @propagation: MS_SHARED …, or 0. */
 NODISCARD int sys_mount_setattr(int fd, uint64_t set, uint64_t clear, uint64_t propagation, bool recursive);
+/* MOUNT_ATTR_IDMAP of the mount whose root @fd is. */
+NODISCARD int sys_mount_idmap(int fd, int userns, bool recursive);
 NODISCARD int sys_pivot_root(const char *new_root, const char *put_old);
 
 /* setns(2): @nstype 0, or CLONE_NEW… that must be what @fd is; several for a pidfd. */

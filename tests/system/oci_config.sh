@@ -67,6 +67,20 @@ test_links_in_the_root_lead_nowhere_else() {
 	check_contains "$T/err" "inside of /proc"
 }
 
+test_mounts_that_map_ids() {
+	need_oci
+	mkdir "$T/src"
+	echo text >"$T/src/f"
+	chown 1000:1000 "$T/src/f"
+	map='[{"containerID": 1000, "hostID": 7, "size": 1}, {"containerID": 0, "hostID": 0, "size": 1}]'
+	in_container 'stat -c "%u %g" /b/f' ".mounts += [{\"destination\": \"/b\", \"type\": \"bind\", \"source\": \"$T/src\", \"options\": [\"bind\"], \"uidMappings\": $map, \"gidMappings\": $map}]"
+	grep -q "mapping the ids.*Invalid argument" "$T/err" && skip_host "this file system maps no ids"
+	check_eq "$(cat "$T/out")" "7 7"
+	in_container true '.mounts += [{"destination": "/b", "type": "tmpfs", "source": "t", "options": ["idmap"]}]'
+	check_eq "$status" 1
+	check_contains "$T/err" '$.mounts['
+}
+
 test_masked_and_read_only_paths() {
 	need_oci
 	in_container 'cat /proc/keys | wc -c; ls /proc/acpi /sys/firmware | grep -v : | wc -w; echo 1 >/proc/sys/kernel/panic; touch /x' .
@@ -102,6 +116,24 @@ test_a_user_namespace_with_maps() {
 	check_contains "$T/out" " 0 100000 1000"
 	check_contains "$T/out" " 1000 200000 1"
 	check_contains "$T/out" written
+	check_nothing_left
+}
+
+test_a_user_namespace_that_is_joined_with_a_new_pid_namespace() {
+	need_oci
+	chmod 755 "$TAP_DIR" "$T"
+	user='.linux.namespaces += [{"type": "user"}] | .linux.uidMappings = [{"containerID": 0, "hostID": 100000, "size": 1000}] | .linux.gidMappings = [{"containerID": 0, "hostID": 100000, "size": 1000}]'
+	bundle a "$user | .process.args = [\"sleep\", \"60\"]"
+	a=$(oci_id a)
+	oci_ok run -d --bundle "$T/a" "$a"
+	pid=$("$OCI" --root "$T/state" state "$a" | jq -r .pid)
+	in_container 'echo $$; id -u; readlink /proc/self/ns/user; readlink /proc/1/ns/pid; cat /proc/self/cgroup | head -n 1' ".linux.namespaces += [{\"type\": \"user\", \"path\": \"/proc/$pid/ns/user\"}]"
+	check_eq "$status" 0
+	check_eq "$(head -n 3 "$T/out" | tr '\n' ' ')" "1 0 $(readlink "/proc/$pid/ns/user") "
+	[ "$(sed -n 4p "$T/out")" != "$(readlink "/proc/$pid/ns/pid")" ] || fail "the other's pid namespace"
+	oci_ok exec "$a" id -u
+	check_eq "$(cat "$T/out")" 0
+	oci_ok delete -f "$a"
 	check_nothing_left
 }
 
