@@ -173,7 +173,14 @@ int cg_group_make(struct cg_group *g, bool lenient, struct err *e)
 	return 0;
 }
 
-int cg_group_entries(const struct cg_group *g, int fds[CG_MAX_TREES], struct err *e)
+int cg_group_v2(const struct cg_group *g)
+{
+	const struct cg_tree *t = cg_group_tree(g, "");
+
+	return t && t->v2 ? t->dir : FD_NONE;
+}
+
+int cg_group_entries(const struct cg_group *g, bool v2_too, int fds[CG_MAX_TREES], struct err *e)
 {
 	int n = 0;
 
@@ -181,7 +188,7 @@ int cg_group_entries(const struct cg_group *g, int fds[CG_MAX_TREES], struct err
 		const struct cg_tree *t = &g->trees[i];
 		const char *file = t->v2 ? "cgroup.procs" : "tasks";
 
-		if (!fd_valid(t->dir))
+		if (!fd_valid(t->dir) || (t->v2 && !v2_too))
 			continue;
 		fds[n] = openat(t->dir, file, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
 		if (fds[n] < 0) {

@@ -31,8 +31,11 @@ void cg_group_close(struct cg_group *g);
 /* Makes it, with all parts of the path, in every hierarchy. With @lenient what may not be made is left out, for callers
  * without rights. */
 NODISCARD int cg_group_make(struct cg_group *g, bool lenient, struct err *e);
-/* Descriptors into which a single-threaded process writes "0" to enter; returns their number. */
-NODISCARD int cg_group_entries(const struct cg_group *g, int fds[CG_MAX_TREES], struct err *e);
+/* Descriptors into which a single-threaded process writes "0" to enter; returns their number. On v1 that is cheap; into
+ * cgroup2 it waits for a global lock, some milliseconds, so clone3 with the descriptor of cg_group_v2() is the better way
+ * (cg_open_tasks() has the whole story), and @v2_too the other one. */
+NODISCARD int cg_group_entries(const struct cg_group *g, bool v2_too, int fds[CG_MAX_TREES], struct err *e);
+int cg_group_v2(const struct cg_group *g); /* FD_NONE where there is none */
 /* Writes what is set in @r. With @update only what changes a living group; the group's device rules stay then. */
 NODISCARD int cg_group_limit(const struct cg_group *g, const struct ct_resources *r, bool update, struct err *e);
 /* Every process of the group and of those below gets @sig; for SIGKILL also frozen ones, and nobody escapes by fork. */

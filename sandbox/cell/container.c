@@ -8,6 +8,7 @@
 #include <poll.h>
 #include <sched.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -18,6 +19,7 @@ struct prepared {
 	struct ct_child child;
 	struct arena arena;
 	int own_pid, own_time; /* our own namespaces for children, to come back to */
+	bool enters;           /* the child enters cgroup2 by itself */
 };
 
 static void prepared_done(struct prepared *p)
@@ -34,6 +36,8 @@ static void prepared_done(struct prepared *p)
 	fd_closep(&ch->barrier);
 	fd_closep(&p->own_pid);
 	fd_closep(&p->own_time);
+	if (ch->born)
+		(void)munmap(ch->born, 1);
 	arena_done(&p->arena);
 }
 
@@ -187,8 +191,15 @@ static int prepare(struct ct *c, struct prepared *p, struct err *e)
 	if (r == 0 && !fd_valid(c->join))
 		r = open_sources(p, e);
 	ch->in_user = fd_valid(c->join) ? ch->setns_flags & CLONE_NEWUSER : c->spec->ns[CT_USER].wanted;
+	if (r == 0) {
+		ch->born = mmap(NULL, 1, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+		if (ch->born == MAP_FAILED) {
+			ch->born = NULL;
+			return err_oom(e);
+		}
+	}
 	if (r == 0 && c->group) {
-		r = cg_group_entries(c->group, ch->entries, e);
+		r = cg_group_entries(c->group, p->enters, ch->entries, e);
 		ch->n_entries = r < 0 ? 0 : r;
 	}
 	return r < 0 ? r : 0;
@@ -273,9 +284,9 @@ static int join_user(struct ct *c, struct prepared *p)
 
 /* In a process between: a new PID namespace belongs to the user namespace of who makes it, and one that is joined may ask for
  * rights in its own, so the user namespace comes first. The child is ours all the same (CLONE_PARENT). */
-static _Noreturn void clone_from_within(struct ct *c, struct prepared *p, int to, uint64_t flags)
+static _Noreturn void clone_from_within(struct ct *c, struct prepared *p, int to, uint64_t flags, int group)
 {
-	const struct clone_args args = {.flags = flags | CLONE_PARENT};
+	const struct clone_args args = {.flags = flags | CLONE_PARENT, .cgroup = group >= 0 ? (uint64_t)group : 0};
 	int r = join_user(c, p);
 
 	if (r == 0)
@@ -287,7 +298,7 @@ static _Noreturn void clone_from_within(struct ct *c, struct prepared *p, int to
 }
 
 /* The child's pid, as sys_clone3(). */
-static pid_t clone_inside(struct ct *c, struct prepared *p, uint64_t flags, int *ret_pidfd)
+static pid_t clone_inside(struct ct *c, struct prepared *p, uint64_t flags, int group, int *ret_pidfd)
 {
 	const struct clone_args args = {.flags = CLONE_PIDFD, .pidfd = (uintptr_t)ret_pidfd, .exit_signal = SIGCHLD};
 	AUTO_FD int between = FD_NONE;
@@ -299,7 +310,7 @@ static pid_t clone_inside(struct ct *c, struct prepared *p, uint64_t flags, int 
 		return -errno;
 	pid = sys_clone3(&args);
 	if (pid == 0)
-		clone_from_within(c, p, ends[1], flags);
+		clone_from_within(c, p, ends[1], flags, group);
 	between = pid < 0 ? FD_NONE : *ret_pidfd;
 	*ret_pidfd = FD_NONE;
 	fd_closep(&ends[1]);
@@ -322,13 +333,18 @@ static int clone_child(struct ct *c, struct prepared *p, struct err *e)
 	const bool inside = fd_valid(c->join) ? p->child.setns_flags & CLONE_NEWUSER
 					      : new_pid && fd_valid(p->child.ns[CT_USER]);
 	int pidfd = FD_NONE;
+	const int group = c->group && !p->enters ? cg_group_v2(c->group) : FD_NONE;
+	const uint64_t into = fd_valid(group) ? CLONE_INTO_CGROUP : 0;
 	const struct clone_args args = {
-		.flags = CLONE_PIDFD | (new_user ? CLONE_NEWUSER : 0) | (new_pid ? CLONE_NEWPID : 0),
+		.flags = CLONE_PIDFD | into | (new_user ? CLONE_NEWUSER : 0) | (new_pid ? CLONE_NEWPID : 0),
 		.pidfd = (uintptr_t)&pidfd,
 		.exit_signal = SIGCHLD,
+		.cgroup = into ? (uint64_t)group : 0,
 	};
 	int r = inside && fd_valid(c->join) ? 0 : go_ahead(p, e);
-	pid_t pid = r < 0 ? r : inside ? clone_inside(c, p, new_pid ? CLONE_NEWPID : 0, &pidfd) : sys_clone3(&args);
+	pid_t pid = r < 0    ? r
+		    : inside ? clone_inside(c, p, into | (new_pid ? CLONE_NEWPID : 0), group, &pidfd)
+			     : sys_clone3(&args);
 
 	if (pid == 0)
 		become_child(c, p);
@@ -413,9 +429,11 @@ int ct_fault(const char *stage, struct err *e)
 	return r;
 }
 
-int ct_create(struct ct *c, struct err *e)
+/* *ret_again: the child died before its first instruction, which some kernels do to everybody that clone3 puts into a group
+ * (see stages.c of cells): the next one enters by itself. */
+static int create(struct ct *c, bool enters, bool *ret_again, struct err *e)
 {
-	struct prepared p = {.own_pid = FD_NONE, .own_time = FD_NONE};
+	struct prepared p = {.own_pid = FD_NONE, .own_time = FD_NONE, .enters = enters};
 	int r;
 
 	c->barrier = c->pidfd = FD_NONE;
@@ -433,10 +451,24 @@ int ct_create(struct ct *c, struct err *e)
 		r = talk(c, e);
 	if (r < 0)
 		r = explain(c, r, e);
-	prepared_done(&p);
+	*ret_again = r < 0 && !enters && c->pid > 0 && p.child.born && !*p.child.born;
 	if (r < 0)
 		ct_abandon(c);
+	prepared_done(&p);
 	return r;
+}
+
+int ct_create(struct ct *c, struct err *e)
+{
+	const pid_t joined = c->pid;
+	bool again = false;
+	int r = create(c, false, &again, e);
+
+	if (!again)
+		return r;
+	*e = (struct err){0};
+	c->pid = joined;
+	return create(c, true, &again, e);
 }
 
 static int await_exec(int sock, struct err *e)

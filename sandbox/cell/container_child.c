@@ -305,6 +305,7 @@ const char *const *ct_stage_names(void)
 
 _Noreturn void ct_child_main(struct ct_child *ch)
 {
+	*ch->born = 1;
 	for (size_t i = 0; i < ARRAY_LEN(stages); i++) {
 		struct err e = {0};
 		int r = stage_fault(stages[i].name, &e);

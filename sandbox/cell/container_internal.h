@@ -12,13 +12,14 @@ struct ct_child {
 	const struct ct *ct;
 	const struct ct_spec *spec;
 	int barrier, listener;
+	unsigned char *born;       /* shared with the host */
 	int ns[CT_NS_COUNT];       /* to be joined */
 	int entries[CG_MAX_TREES]; /* of the groups */
 	int n_entries;
 	int *sources;  /* detached binds, one a mount; FD_NONE: the child's to make */
 	int root_tree; /* detached bind of the rootfs, or FD_NONE */
 	int unshare_flags;
-	bool in_user;               /* another user namespace than ours */
+	bool in_user;              /* another user namespace than ours */
 	int setns_flags;           /* for ct->join */
 	const char **argv, **envp; /* with room for HOME */
 	size_t n_env;
@@ -30,6 +31,7 @@ struct ct_child {
 	char home[CT_PATH_ROOM];
 };
 
+/* ch->born, when the first instruction of the child was executed. */
 _Noreturn void ct_child_main(struct ct_child *ch);
 
 /* container_root.c */
