@@ -282,8 +282,8 @@ static int join_user(struct ct *c, struct prepared *p)
 	return r;
 }
 
-/* In a process between: a new PID namespace belongs to the user namespace of who makes it, and one that is joined may ask for
- * rights in its own, so the user namespace comes first. The child is ours all the same (CLONE_PARENT). */
+/* In a process between: a new PID namespace belongs to the user namespace of who makes it, and one that is joined may
+ * ask for rights in its own, so the user namespace comes first. The child is ours all the same (CLONE_PARENT). */
 static _Noreturn void clone_from_within(struct ct *c, struct prepared *p, int to, uint64_t flags, int group)
 {
 	const struct clone_args args = {.flags = flags | CLONE_PARENT, .cgroup = group >= 0 ? (uint64_t)group : 0};

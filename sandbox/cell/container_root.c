@@ -345,8 +345,8 @@ static bool is_null(int fd)
 	return fd_valid(fd) && fstat(fd, &st) == 0 && S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3);
 }
 
-/* What stands for "nothing" has to be just that, whoever could write to a /dev: the container's, else the host's, whose root is
- * still there. */
+/* What stands for "nothing" has to be just that, whoever could write to a /dev: the container's, else the host's, whose
+ * root is still there. */
 static int open_null(const struct ct_child *ch, struct err *e)
 {
 	AUTO_FD int fd = inside_open(ch->root, "/dev/null");

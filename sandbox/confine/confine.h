@@ -56,8 +56,8 @@ uint64_t caps_permitted(void);
 NODISCARD int ids_write_maps(pid_t pid, const struct id_map *uids, size_t n_uids, const struct id_map *gids,
 			     size_t n_gids, bool deny_setgroups, struct err *e);
 
-/* The same without privileges, by newuidmap(1) and newgidmap(1), which look into /etc/subuid and /etc/subgid. One line of one
- * id goes without them. */
+/* The same without privileges, by newuidmap(1) and newgidmap(1), which look into /etc/subuid and /etc/subgid. One line
+ * of one id goes without them. */
 NODISCARD int ids_write_helped(pid_t pid, const struct id_map *uids, size_t n_uids, const struct id_map *gids,
 			       size_t n_gids, struct err *e);
 

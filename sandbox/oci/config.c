@@ -63,29 +63,23 @@ TABLE(config_table, config_fields, struct ct_spec);
 
 /* Go writes what is unlimited, and all bits of an argument, as 2^64-1, which is no integer to json/. It becomes a real
  * number of the same length, which the readers of such fields know. */
-static char *mark_unlimited(const char *text, size_t len)
+static void mark_unlimited(char *text, size_t len)
 {
 	static const char max[] = "18446744073709551615", mark[] = "1.844674407370955e19";
-	char *copy = malloc(len + 1);
-	const char *at = text, *found;
+	const size_t n = sizeof max - 1;
+	bool inside = false; /* of a string */
 
-	if (!copy)
-		return NULL;
-	memcpy(copy, text, len);
-	copy[len] = '\0';
-	/* Not inside of texts: there it is followed or preceded by something that ends no number. */
-	while ((found = memmem(at, len - (size_t)(at - text), max, sizeof max - 1))) {
-		const char *before = found, *after = found + sizeof max - 1;
-
-		while (before > text &&
-		       (before[-1] == ' ' || before[-1] == '\t' || before[-1] == '\n' || before[-1] == '\r'))
-			before--;
-		after += strspn(after, " \t\r\n");
-		if (before > text && before[-1] == ':' && (*after == ',' || *after == '}'))
-			memcpy(copy + (found - text), mark, sizeof mark - 1);
-		at = found + sizeof max - 1;
+	if (!memmem(text, len, max, n))
+		return;
+	for (size_t i = 0; i < len; i++) {
+		if (inside && text[i] == '\\')
+			i++;
+		else if (text[i] == '"')
+			inside = !inside;
+		else if (!inside && len - i >= n && memcmp(text + i, max, n) == 0 &&
+			 (i + n == len || text[i + n] < '0' || text[i + n] > '9') && (i == 0 || text[i - 1] != '-'))
+			memcpy(text + i, mark, n);
 	}
-	return copy;
 }
 _Static_assert(sizeof "18446744073709551615" == sizeof "1.844674407370955e19", "same length");
 
@@ -116,10 +110,14 @@ static int settle(struct ct_spec *s, const char *bundle, struct err *e)
 
 static int parse(const char *file, const char *text, size_t len, struct json_doc **ret_doc, struct err *e)
 {
-	AUTO_FREE char *copy = len <= CONFIG_MAX_BYTES ? mark_unlimited(text, len) : NULL;
+	AUTO_FREE char *copy = len <= CONFIG_MAX_BYTES ? malloc(len + 1) : NULL;
 
 	if (!copy && len <= CONFIG_MAX_BYTES)
 		return err_oom(e);
+	if (copy) {
+		memcpy(copy, text, len);
+		mark_unlimited(copy, len);
+	}
 	return json_parse(file, copy ? copy : text, len, CONFIG_MAX_BYTES, ret_doc, e);
 }
 
