@@ -59,6 +59,7 @@ LIB_SRC     := $(wildcard $(addsuffix /*.c,$(addprefix sandbox/,base sys json sp
 	       $(wildcard $(addprefix sandbox/daemon/,server.c conn.c dispatch.c out.c peers.c peers_json.c journal.c once.c siphash.c) sandbox/runtime/channel.c $(addprefix sandbox/runtime/api/,http.c json.c state.c logframe.c))
 CLI_SRC     := $(wildcard sandbox/cli/*.c)
 SPAWN_SRC   := $(wildcard sandbox/spawn/*.c)
+PUBLISH_SRC := $(wildcard sandbox/publish/*.c)
 ASSIST_SRC  := $(filter-out %/library.c %/napi.c,$(wildcard sandbox/runtime/assist/*.c))
 NATIVE_SRC  := $(wildcard sandbox/runtime/native/*.c sandbox/runtime/channel.c) $(ASSIST_SRC)
 API_SRC     := $(wildcard sandbox/runtime/api/*.c sandbox/runtime/channel.c)
@@ -76,8 +77,8 @@ POLICYC_OBJ := $(call obj,$(POLICYC_SRC) $(filter sandbox/base/% sandbox/sys/% s
 POLICYC  ?= $(B)/tools/policyc
 PYTHON_SRC := $(shell find sandbox/runtime/python -name '*.py' 2>/dev/null)
 NODE_SRC   := $(shell find sandbox/runtime/node -name '*.cjs' -o -name '*.js' 2>/dev/null)
-RUNTIME  := $(if $(INIT_SRC),$(B)/runtime/init) $(if $(NATIVE_SRC),$(B)/runtime/native $(B)/runtime/assist.so $(B)/runtime/api $(B)/runtime/unpack $(B)/runtime/probe.so) $(if $(PYTHON_SRC),$(B)/runtime/python/.made) $(if $(NODE_SRC),$(B)/runtime/node/.made)
-PROGRAMS := $(if $(CLI_SRC),$(B)/fsbox) $(if $(SPAWN_SRC),$(B)/fsbox-spawn $(B)/fsboxd) $(if $(wildcard sandbox/oci/main.c),$(B)/fsbox-oci) $(RUNTIME)
+RUNTIME  := $(if $(INIT_SRC),$(B)/runtime/init $(B)/runtime/enter) $(if $(NATIVE_SRC),$(B)/runtime/native $(B)/runtime/assist.so $(B)/runtime/api $(B)/runtime/unpack $(B)/runtime/probe.so) $(if $(PYTHON_SRC),$(B)/runtime/python/.made) $(if $(NODE_SRC),$(B)/runtime/node/.made)
+PROGRAMS := $(if $(CLI_SRC),$(B)/fsbox) $(if $(SPAWN_SRC),$(B)/fsbox-spawn $(B)/fsbox-publish $(B)/fsboxd) $(if $(wildcard sandbox/oci/main.c),$(B)/fsbox-oci) $(RUNTIME)
 EXAMPLE_SO  := $(patsubst contrib/examples/%.c,$(B)/examples/%.so,$(EXAMPLES)) \
 	$(if $(shell command -v $(CXX)),$(patsubst contrib/examples/%.cpp,$(B)/examples/%-cpp.so,$(wildcard contrib/examples/*.cpp)))
 FUNCTION_SO := $(patsubst tests/functions/%.c,$(B)/tests/functions/%.so,$(FUNCTIONS))
@@ -119,19 +120,22 @@ $(B)/gen/policies.c: $(POLICYC) $(POLICY_JSON) | $(B)/gen/
 
 # libnl's parser of addresses, which nothing calls, draws in getaddrinfo(3); the linker's warning of it says nothing here.
 $(B)/fsbox-spawn: $(call obj,$(SPAWN_SRC))
+$(B)/fsbox-publish: $(call obj,$(PUBLISH_SRC))
 $(B)/fsbox: $(call obj,$(CLI_SRC))
-$(B)/fsbox $(B)/fsbox-spawn: $(B)/libfsbox.a
+$(B)/fsbox $(B)/fsbox-spawn $(B)/fsbox-publish: $(B)/libfsbox.a
 	@echo "  LD      $@"
 	$(Q)$(CC) $(if $(LINK_STATIC),-static-pie,-pie) $(LD_ALL) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIB_LDLIBS) 2>$@.log || { cat $@.log >&2; exit 1; }
 	$(Q)sed '/in function/{N;/in statically linked applications/d}' $@.log >&2
 
-# The cell's PID 1 has no libc and no relocations to apply: its start is nearly free.
+# The cell's PID 1, and what `fsbox exec` enters by, have no libc and no relocations to apply: their start is nearly free.
 INIT_CFLAGS := -std=$(STD:gnu23=gnu2x) -Os -g $(WARN) -ffreestanding -fno-stack-protector -fno-pie -fno-common \
 	-fno-strict-aliasing -fno-asynchronous-unwind-tables -fcf-protection=none
-$(B)/runtime/init: $(INIT_SRC) $(wildcard sandbox/runtime/init/*.h sandbox/runtime/*.h) Makefile $(B)/.flags
+$(B)/runtime/init: $(INIT_SRC)
+$(B)/runtime/enter: sandbox/runtime/enter/enter.c
+$(B)/runtime/init $(B)/runtime/enter: $(wildcard sandbox/runtime/init/*.h sandbox/runtime/enter/*.h sandbox/runtime/*.h) Makefile $(B)/.flags
 	@echo "  CC      $@"
 	$(Q)mkdir -p $(@D) && $(CC) -D_GNU_SOURCE -Isandbox -I. $(INIT_CFLAGS) $(if $(DEV),-Werror) -static -nostdlib \
-		-no-pie -s -Wl,-z,noexecstack,-z,norelro,-z,noseparate-code,--build-id=none -o $@ $(INIT_SRC)
+		-no-pie -s -Wl,-z,noexecstack,-z,norelro,-z,noseparate-code,--build-id=none -o $@ $(filter %.c,$^)
 # The runtime loads the function with dlopen(3), so it is dynamic, and offers the fsbox_… symbols to it. What runs under a
 # filter and a memory limit has UBSan's traps instead of a sanitizer that needs a library.
 NATIVE_ALL = $(filter-out $(SAN),$(C_ALL)) $(if $(filter asan fuzz ubsan,$(VARIANT)),$(SAN_ubsan))
@@ -168,7 +172,7 @@ $(B)/tests/fuzz/fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $(if $(filter fuzz,$(VARIAN
 BENCH_LINK = -static -no-pie
 $(B)/tests/bench/exit: BENCH_LINK = -static -no-pie -nostdlib -nostartfiles
 $(B)/tests/bench/bare: BENCH_LINK = -pie
-BENCH_LIB := $(addprefix $(B)/tests/bench/,snapshots daemon daemon_starts)
+BENCH_LIB := $(addprefix $(B)/tests/bench/,snapshots daemon daemon_frames daemon_starts)
 $(BENCH_LIB): $(B)/tests/bench/%: $(B)/obj/tests/bench/%.o $(B)/tests/libtest.a $(B)/libfsbox.a
 	@echo "  LD      $@"
 	$(Q)mkdir -p $(@D) && $(CC) -pie $(LD_ALL) -o $@ $^ $(LIB_LDLIBS)

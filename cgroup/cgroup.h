@@ -170,6 +170,26 @@ NODISCARD int cg_remove(struct cgroup *cg, struct err *e);
  * that lasts an instant, which nothing announces on v1. */
 NODISCARD int cg_try_remove(struct cgroup *cg, struct err *e);
 
+/* A group inside of a cell's, for some of its processes: it has no limits of its own, and they are counted for the cell,
+ * but it can be ended by itself. In cgroup2 alone; cg_remove() of the cell takes it along. */
+struct cg_sub {
+	int dir; /* FD_NONE: none, because the host has no cgroup2 or the cell no group */
+	char name[24];
+};
+#define CG_SUB_INIT            \
+	{                      \
+		.dir = FD_NONE \
+	}
+NODISCARD int cg_sub_make(const struct cgroup *cg, const char *name, struct cg_sub *ret, struct err *e);
+/* Descriptors to which a process writes "0" to enter this group and the cell's v1 groups: as cg_open_tasks(). */
+NODISCARD int cg_sub_open_tasks(const struct cgroup *cg, const struct cg_sub *sub, int fds[CG_V1_COUNT + 1],
+				struct err *e);
+/* Sends SIGKILL to all in it; 0 also when it is gone. -errno. */
+NODISCARD int cg_sub_kill(const struct cg_sub *sub);
+/* Without waiting: -EAGAIN while somebody is in it. Then @sub is none. */
+NODISCARD int cg_sub_try_remove(struct cg_sub *sub);
+void cg_sub_close(struct cg_sub *sub);
+
 /* Closes descriptors; leaves the group in place. */
 void cg_close(struct cgroup *cg);
 

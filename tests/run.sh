@@ -78,7 +78,7 @@ export FSBOX_ALL
 if [ "${FSBOX_NO_DEPS-}" != 1 ]; then
 	groups="build runtimes test clients guest criu"
 	case " $suites " in
-	*" guest-systemd"*) groups="$groups fresh" ;; # mmdebstrap
+	*" guest-systemd"* | *" system "*) groups="$groups fresh" ;; # mmdebstrap; varlinkctl is of that root
 	esac
 	# shellcheck disable=SC2086 # words
 	sh tools/deps.sh $groups ${all:+bench fresh} || {
@@ -238,7 +238,8 @@ for item in $suites; do
 		targets="$(build_dir "$variant")/tests/$name"
 		[ ! -f "tests/$name.sh" ] || targets=
 		case $name in
-		system/* | fault/* | escape/*) targets="$targets all functions" ;;
+		system/*) targets="$targets all functions build/tools/gencli build/tools/genprotocol" ;;
+		fault/* | escape/*) targets="$targets all functions" ;;
 		unit/*) targets="$targets runtime functions" ;;
 		esac
 		# shellcheck disable=SC2086 # words

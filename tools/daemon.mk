@@ -19,3 +19,10 @@ $(B)/fsboxd: $(B)/obj/sandbox/daemon/main.o $(B)/libdaemon.a $(B)/libfsbox.a
 $(B)/tools/genprotocol: $(call obj,tools/genprotocol.c tools/regions.c sandbox/daemon/methods.c) $(B)/libfsbox.a
 	@echo "  LD      $@"
 	$(Q)mkdir -p $(@D) && $(CC) -pie $(LD_ALL) -o $@ $^ $(LIB_LDLIBS)
+
+SOAK_CYCLES  ?= 10000
+SOAK_SECONDS ?= 600
+soak:  ## fsboxd for a quarter of an hour: SOAK_CYCLES (10000) of deploy, invoke, undeploy, then SOAK_SECONDS (600) of everything at once
+	$(Q)FSBOX_CYCLES=$(SOAK_CYCLES) FSBOX_MIX_SECONDS=$(SOAK_SECONDS) sh tests/run.sh system/daemon_cycles
+	$(Q)grep -E '^# (cycles|mix)' build/test-logs/system.daemon_cycles.log
+.PHONY: soak

@@ -67,8 +67,9 @@ list() {
 			[ -x /usr/bin/node ] || echo nodejs
 			;;
 		clients)
-			# what tools/clients.sh builds AWS's clients with, and curl for the bootstrap of its tutorial
-			echo g++ make cmake autoconf automake libtool curl
+			# what tools/clients.sh builds AWS's clients with, and curl for the bootstrap of its tutorial · varlink-go to
+			# golang-go: a client of fsboxd that was not written here
+			echo g++ make cmake autoconf automake libtool curl varlink-go golang-github-varlink-go-dev golang-go
 			command -v npm >/dev/null 2>&1 || echo npm
 			[ -d /usr/include/node ] || echo libnode-dev
 			;;

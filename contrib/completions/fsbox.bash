@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 
 # gencli: begin bash
-_fsbox_commands='run snapshot check help serve deploy invoke undeploy functions ps inspect logs events stats top pause resume kill rm'
+_fsbox_commands='run snapshot check help serve deploy invoke undeploy functions ps inspect logs events stats top pause resume kill rm exec'
 
 _fsbox_options() { # COMMAND
 	case $1 in
@@ -11,7 +11,7 @@ _fsbox_options() { # COMMAND
 	check) echo --help --json ;;
 	help) echo --help ;;
 	serve) echo --help --socket --user --group --state --policy-file --keep --max-cells --memory --max-queued --cpu-overcommit --no-freeze --no-limits --cgroup-parent ;;
-	deploy) echo --help --json --socket --provisioned --reserved --max-cells --replace --env-file --spec --mem -m --timeout -t --env -e --layer --tmp --tmp-dir --rootfs --runtime --handler --name --net --policy --pids --cgroup-parent --no-init-boost --secret --keep-seeds --no-limits ;;
+	deploy) echo --help --json --socket --provisioned --reserved --max-cells --replace --snapshot --env-file --spec --mem -m --timeout -t --env -e --layer --tmp --tmp-dir --rootfs --runtime --handler --name --net --policy --pids --cgroup-parent --no-init-boost --secret --keep-seeds --no-limits ;;
 	invoke) echo --help --json --socket --event --invocation --deadline --logs --stream --trace-id ;;
 	undeploy) echo --help --json --socket ;;
 	functions) echo --help --json --socket ;;
@@ -25,6 +25,7 @@ _fsbox_options() { # COMMAND
 	resume) echo --help --json --socket ;;
 	kill) echo --help --json --socket ;;
 	rm) echo --help --json --socket ;;
+	exec) echo --help --json --socket --cwd --env --no-stdin --tty -t ;;
 	esac
 }
 
@@ -83,6 +84,7 @@ _fsbox_value() { # COMMAND OPTION: the kind of its value, then fixed words
 	"deploy --provisioned") echo word ;;
 	"deploy --reserved") echo word ;;
 	"deploy --max-cells") echo word ;;
+	"deploy --snapshot") echo word unseeded ;;
 	"deploy --env-file") echo file ;;
 	"deploy --spec") echo file ;;
 	"deploy --mem" | "deploy -m") echo word ;;
@@ -120,6 +122,9 @@ _fsbox_value() { # COMMAND OPTION: the kind of its value, then fixed words
 	"resume --socket") echo file ;;
 	"kill --socket") echo file ;;
 	"rm --socket") echo file ;;
+	"exec --socket") echo file ;;
+	"exec --cwd") echo dir ;;
+	"exec --env") echo word ;;
 	esac
 }
 # gencli: end

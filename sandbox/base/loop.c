@@ -5,13 +5,36 @@
 #include "base/mem.h"
 
 #include <string.h>
+#include <sys/timerfd.h>
 
+static void alarm_rings(void *arg, uint32_t events)
+{
+	struct loop *l = arg;
+
+	(void)events;
+	l->rings = true;
+	l->alarm_ns = UINT64_MAX;
+}
+
+/* Edge-triggered: the descriptor is never read, to set it again is enough. */
 int loop_open(struct loop *l, struct err *e)
 {
-	int fd = epoll_create1(EPOLL_CLOEXEC);
+	AUTO_FD int alarm = FD_NONE;
+	int fd = epoll_create1(EPOLL_CLOEXEC), r;
 
-	*l = (struct loop){.epoll = fd < 0 ? FD_NONE : fd, .last = &l->first};
-	return fd < 0 ? err_sys(e, errno, "make an epoll instance") : 0;
+	*l = (struct loop){.epoll = fd < 0 ? FD_NONE : fd,
+			   .last = &l->first,
+			   .alarm_ns = UINT64_MAX,
+			   .alarm.fd = FD_NONE};
+	if (fd < 0)
+		return err_sys(e, errno, "make an epoll instance");
+	alarm = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (!fd_valid(alarm))
+		return err_sys(e, errno, "make a timer's descriptor");
+	r = loop_add(l, &l->alarm, alarm, EPOLLIN | EPOLLET, alarm_rings, l, e);
+	if (r == 0)
+		(void)take_fd(&alarm); /* the watch has it now */
+	return r;
 }
 
 /* ---- Watches ---- */
@@ -143,8 +166,9 @@ static void tell_timers(struct loop *l)
 {
 	uint64_t now;
 
-	if (l->n_timers == 0)
+	if (!l->rings)
 		return;
+	l->rings = false;
 	now = clock_mono_ns();
 	for (int n = 0; n < LOOP_BATCH && l->n_timers > 0 && l->heap[0].at_ns <= now; n++) {
 		struct timer *t = l->heap[0].t;
@@ -204,39 +228,22 @@ static void tell_laters(struct loop *l)
 
 /* ---- Turns ---- */
 
-/* How long to sleep: NULL for without limit. */
-static const struct timespec *sleep_time(const struct loop *l, int timeout_ms, struct timespec *ts)
+/* The kernel's timer stands at the next one of ours or before it. What is put off or disarmed again, as the deadline of
+ * nearly every call is, does not move it: it rings once for nothing instead. A timeout of epoll_wait(2) would have the
+ * kernel set and clear its clock in every turn, which on a virtual machine leaves the machine. */
+static int set_alarm(struct loop *l)
 {
-	uint64_t ns = timeout_ms < 0 ? UINT64_MAX : (uint64_t)timeout_ms * NS_PER_MS;
+	struct itimerspec at = {0};
+	uint64_t ns;
 
-	if (l->first)
-		ns = 0;
-	if (ns > 0 && l->n_timers > 0) {
-		uint64_t now = clock_mono_ns(), at = l->heap[0].at_ns, left = at > now ? at - now : 0;
-
-		ns = left < ns ? left : ns;
-	}
-	if (ns == UINT64_MAX)
-		return NULL;
-	*ts = (struct timespec){.tv_sec = (time_t)(ns / NS_PER_S), .tv_nsec = (long)(ns % NS_PER_S)};
-	return ts;
-}
-
-/* epoll_pwait2(2) is in every kernel that we support, but not in every filter or tool that runs us. */
-static int wait_events(struct loop *l, struct epoll_event *events, const struct timespec *ts)
-{
-	if (!l->no_pwait2) {
-		int n = epoll_pwait2(l->epoll, events, LOOP_BATCH, ts, NULL);
-
-		if (n >= 0 || errno != ENOSYS)
-			return n;
-		l->no_pwait2 = true;
-	}
-
-	uint64_t ns = ts ? (uint64_t)ts->tv_sec * NS_PER_S + (uint64_t)ts->tv_nsec : 0;
-	uint64_t ms = ns / NS_PER_MS +
-		      (ns % NS_PER_MS != 0); /* never too early, or the last millisecond would be spun */
-	return epoll_wait(l->epoll, events, LOOP_BATCH, !ts ? -1 : ms > INT32_MAX ? INT32_MAX : (int)ms);
+	if (l->n_timers == 0 || l->heap[0].at_ns >= l->alarm_ns)
+		return 0;
+	ns = l->heap[0].at_ns > 0 ? l->heap[0].at_ns : 1; /* 0 would clear it */
+	at.it_value = (struct timespec){.tv_sec = (time_t)(ns / NS_PER_S), .tv_nsec = (long)(ns % NS_PER_S)};
+	if (timerfd_settime(l->alarm.fd, TFD_TIMER_ABSTIME, &at, NULL) < 0)
+		return -errno;
+	l->alarm_ns = ns;
+	return 0;
 }
 
 static void tell_events(struct loop *l, struct epoll_event *events, int n)
@@ -257,9 +264,11 @@ static void tell_events(struct loop *l, struct epoll_event *events, int n)
 int loop_once(struct loop *l, int timeout_ms, struct err *e)
 {
 	UNINITIALIZED struct epoll_event events[LOOP_BATCH];
-	struct timespec ts;
-	int n = wait_events(l, events, sleep_time(l, timeout_ms, &ts));
+	int n, r = set_alarm(l);
 
+	if (r < 0)
+		return err_sys(e, r, "set the timer");
+	n = epoll_wait(l->epoll, events, LOOP_BATCH, l->first ? 0 : timeout_ms);
 	if (n < 0 && errno != EINTR)
 		return err_sys(e, errno, "wait for events");
 	if (n > 0)
@@ -293,5 +302,6 @@ void loop_close(struct loop *l)
 	free(l->heap);
 	l->heap = NULL;
 	l->n_timers = l->timers_cap = 0;
+	fd_closep(&l->alarm.fd);
 	fd_closep(&l->epoll);
 }

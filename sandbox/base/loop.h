@@ -37,11 +37,13 @@ struct later {
 	bool queued;        /* private */
 };
 
-/* Initialised by loop_open(), also when it fails. */
+/* Initialised by loop_open(), also when it fails; must not move. */
 struct loop {
 	/* private */
 	int epoll;
-	bool stopped, no_pwait2;
+	bool stopped, rings;
+	uint64_t alarm_ns; /* what it is set to; UINT64_MAX: to nothing */
+	struct watch alarm;
 	struct loop_slot {
 		uint64_t at_ns; /* the timer's, without a look at it */
 		struct timer *t;

@@ -108,6 +108,33 @@ static int parse_option(struct parse *p, const struct opt *o, const char *inline
 	return apply(p, o, p->argv[p->at++], e);
 }
 
+/* One option, whose first word has been taken. */
+static int parse_word(struct parse *p, const char *arg, struct err *e)
+{
+	const struct opt *o;
+	const char *value = NULL;
+
+	if (arg[1] == '-') {
+		const char *eq = strchr(arg, '=');
+		size_t len = eq ? (size_t)(eq - arg) - 2 : strlen(arg) - 2;
+
+		o = opt_find(p->tables, p->n_tables, arg + 2, len);
+		if (!o)
+			return unknown(p->tables, p->n_tables, arg + 2, len, e);
+		value = eq ? eq + 1 : NULL;
+	} else {
+		o = arg[2] == '\0' ? find_letter(p->tables, p->n_tables, arg[1]) : NULL;
+		if (!o)
+			return err_set(e, ERR_SPEC, 0, "unknown option '%s'", arg);
+	}
+	return parse_option(p, o, value, e);
+}
+
+static bool is_operand(const char *arg)
+{
+	return arg[0] != '-' || arg[1] == '\0';
+}
+
 int opt_parse(const struct opt_table *const *tables, size_t n_tables, int argc, char **argv, void *args,
 	      int *ret_operands, struct err *e)
 {
@@ -117,10 +144,9 @@ int opt_parse(const struct opt_table *const *tables, size_t n_tables, int argc, 
 
 	while (p.at < argc) {
 		char *arg = argv[p.at++];
-		const struct opt *o;
-		const char *value = NULL;
+		int r;
 
-		if (!options || arg[0] != '-' || arg[1] == '\0') {
+		if (!options || is_operand(arg)) {
 			argv[1 + operands++] = arg;
 			continue;
 		}
@@ -128,24 +154,29 @@ int opt_parse(const struct opt_table *const *tables, size_t n_tables, int argc, 
 			options = false;
 			continue;
 		}
-		if (arg[1] == '-') {
-			const char *eq = strchr(arg, '=');
-			size_t len = eq ? (size_t)(eq - arg) - 2 : strlen(arg) - 2;
-
-			o = opt_find(tables, n_tables, arg + 2, len);
-			if (!o)
-				return unknown(tables, n_tables, arg + 2, len, e);
-			value = eq ? eq + 1 : NULL;
-		} else {
-			o = arg[2] == '\0' ? find_letter(tables, n_tables, arg[1]) : NULL;
-			if (!o)
-				return err_set(e, ERR_SPEC, 0, "unknown option '%s'", arg);
-		}
-
-		int r = parse_option(&p, o, value, e);
+		r = parse_word(&p, arg, e);
 		if (r < 0)
 			return r;
 	}
 	*ret_operands = operands;
+	return 0;
+}
+
+int opt_parse_leading(const struct opt_table *const *tables, size_t n_tables, int argc, char **argv, void *args,
+		      int *ret_next, struct err *e)
+{
+	struct parse p = {.tables = tables, .n_tables = n_tables, .argc = argc, .argv = argv, .at = 1, .args = args};
+
+	while (p.at < argc && !is_operand(argv[p.at])) {
+		const char *arg = argv[p.at++];
+		int r;
+
+		if (strcmp(arg, "--") == 0)
+			break;
+		r = parse_word(&p, arg, e);
+		if (r < 0)
+			return r;
+	}
+	*ret_next = p.at;
 	return 0;
 }

@@ -36,3 +36,8 @@ const struct opt *opt_find(const struct opt_table *const *tables, size_t n_table
  * An option without OPT_MULTI given twice is an error. */
 NODISCARD int opt_parse(const struct opt_table *const *tables, size_t n_tables, int argc, char **argv, void *args,
 			int *ret_operands, struct err *e);
+
+/* The same for a command line that ends with another one: parses options up to the first operand, or to a "--". *ret_next
+ * is the index of what follows; nothing is moved. */
+NODISCARD int opt_parse_leading(const struct opt_table *const *tables, size_t n_tables, int argc, char **argv,
+				void *args, int *ret_next, struct err *e);

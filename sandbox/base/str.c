@@ -87,8 +87,18 @@ bool str_is_utf8(const char *s, size_t len)
 	const unsigned char *p = (const unsigned char *)s;
 
 	while (len > 0) {
-		size_t n = utf8_step(p, len);
+		uint64_t eight;
+		size_t n;
 
+		if (len >= sizeof eight) { /* most text is ASCII */
+			memcpy(&eight, p, sizeof eight);
+			if ((eight & UINT64_C(0x8080808080808080)) == 0) {
+				p += sizeof eight;
+				len -= sizeof eight;
+				continue;
+			}
+		}
+		n = utf8_step(p, len);
 		if (n == 0)
 			return false;
 		p += n;

@@ -182,31 +182,6 @@ int barrier_late(struct err *e)
 	return err_set(e, ERR_SYSTEM, ETIMEDOUT, "the child did not execute within %d s", CELL_ARRIVAL_MS / 1000);
 }
 
-int barrier_sleep(int fd, uint64_t deadline_ns, struct err *e)
-{
-	const uint64_t now = clock_mono_ns();
-	struct pollfd p = {.fd = fd, .events = POLLIN};
-	int n = now < deadline_ns ? poll(&p, 1, (int)((deadline_ns - now) / NS_PER_MS) + 1) : 0;
-
-	if (n < 0 && errno != EINTR)
-		return err_sys(e, errno, "waiting for the child");
-	return n == 0 ? barrier_late(e) : 0;
-}
-
-int barrier_expect_exec(int fd, uint64_t *ret_exec_ns, struct buf *ret_bytes, struct err *e)
-{
-	const uint64_t deadline = clock_mono_ns() + CELL_ARRIVAL_MS * NS_PER_MS;
-	int r;
-
-	*ret_exec_ns = 0;
-	while ((r = barrier_take_exec(fd, ret_exec_ns, ret_bytes, e)) == 1) {
-		r = barrier_sleep(fd, deadline, e);
-		if (r < 0)
-			return r;
-	}
-	return r;
-}
-
 int barrier_announce(int fd, enum barrier_word word)
 {
 	const struct barrier_msg m = {.word = word};

@@ -24,6 +24,7 @@ enum {
 	CELL_TRACE_MARKS = 256,
 	/* A child that has not executed by then hangs in the kernel (a dead network file system under a bind, say). */
 	CELL_ARRIVAL_MS = 10000,
+	CELL_WAITS = 2,
 };
 
 /* When each stage began and ended, written by both sides of the clone into one shared page. */
@@ -73,6 +74,9 @@ int cell_host_sweep(struct cell_host *h, struct err *e);
  * function's (limits, target_fd, target_path, facts.code) is for the caller to set. */
 void cell_host_view(const struct cell_host *h, struct cell_host *ret);
 
+/* How far a restore is. */
+enum cell_restore { RESTORE_ASK, RESTORE_TALK, RESTORE_EXEC, RESTORE_END, RESTORE_REAP, RESTORE_OVER };
+
 struct cell {
 	struct cell_host *host;
 	const struct cell_spec *spec;
@@ -99,6 +103,9 @@ struct cell {
 	int worker_log, worker_log_child; /* and what it says on stderr; neither end blocks */
 	int tmp_tree;                     /* the archive of /tmp, or FD_NONE */
 	struct buf filter_image;          /* the filter as CRIU takes it; empty without one */
+	enum cell_restore restore;
+	unsigned restore_words;
+	uint64_t restore_until_ns;
 	pid_t pid;
 	int pidfd;
 	uint64_t exec_ns; /* CLOCK_MONOTONIC when the cell's PID 1 was executed */
@@ -109,7 +116,8 @@ struct cell {
 	bool entered; /* it has been, and is not done */
 	int mark;     /* in the trace */
 	bool died_at_birth;
-	bool no_wait; /* undo answers -EAGAIN instead of waiting */
+	bool no_wait;         /* undo answers -EAGAIN instead of waiting */
+	uint64_t deadline_ns; /* CLOCK_MONOTONIC: what is waited for has to come by then */
 };
 
 /* Initialises without touching the host. @spec, @host and @filter must outlive the cell. */
@@ -129,16 +137,17 @@ NODISCARD int cell_build(struct cell *c, struct err *e);
 NODISCARD int cell_prepare(struct cell *c, struct err *e);
 NODISCARD int cell_resume(struct cell *c, struct err *e);
 
-/* The same for a process that has other things to do: nothing here waits, but for restores (PLAN_RESTORED), whose
- * worker is waited for in cell_resume(); fsbox-spawn does not offer them yet.
+/* The same for a process that has other things to do: nothing here waits.
  *
- * cell_begin() goes as far as letting the child run. cell_finish() takes its word: 0 when it has executed, 1 when
- * there is none yet: watch c->barrier for reading and ask again. The time that this may take, CELL_ARRIVAL_MS, is
- * the caller's to watch: cell_late() is the error then. After a failure of any of the three nothing is undone yet:
- * cell_kill(), and when c->pidfd, if there is one, is readable, cell_try_release(). Then cell_retry() says whether
- * to begin again. */
+ * cell_begin() goes as far as letting the child run. cell_finish() takes its word, and restores: 0 when all is done, 1
+ * when that has to wait: watch the descriptors of cell_waits_for() for reading and ask again. c->deadline_ns, which
+ * changes from call to call, is the caller's to watch: cell_late() is the error then. After a failure of any of the
+ * three nothing is undone yet: cell_kill(), and when c->pidfd, if there is one, is readable, cell_try_release(). Then
+ * cell_retry() says whether to begin again. */
 NODISCARD int cell_begin(struct cell *c, struct err *e);
 NODISCARD int cell_finish(struct cell *c, struct err *e);
+/* How many there are; 0: nothing tells of it, ask again in a fraction of a millisecond. */
+size_t cell_waits_for(const struct cell *c, int fds[CELL_WAITS]);
 int cell_late(struct cell *c, struct err *e);
 /* The cell has failed and is released. True when its child died before its first instruction, which some kernels
  * do to everybody that clone3 puts into a group (see stages.c): the host's cells enter by themselves from now on,

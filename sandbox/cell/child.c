@@ -177,7 +177,7 @@ static int child_files(struct child *ch, struct err *e)
 }
 
 /* Ignored signals survive exec, blocked ones too; the function starts with neither. */
-static int reset_signals(struct err *e)
+int child_reset_signals(struct err *e)
 {
 	const struct sigaction dfl = {.sa_handler = SIG_DFL};
 	sigset_t none;
@@ -211,7 +211,7 @@ static int child_session(struct child *ch, struct err *e)
 	if (r < 0 && r != -ENOSYS)
 		return err_sys(e, r, "joining a new session keyring");
 	(void)umask(022);
-	r = reset_signals(e);
+	r = child_reset_signals(e);
 	if (r == 0)
 		r = fd_move_above(&null, CHAN_FD_OUT + 1);
 	if (r == 0)
@@ -232,10 +232,10 @@ static int child_session(struct child *ch, struct err *e)
 	return 0;
 }
 
-static int child_limits(struct child *ch, struct err *e)
+int child_rlimits(const struct plan_rlimit *limits, size_t n, struct err *e)
 {
-	for (size_t i = 0; i < ch->plan->n_rlimits; i++) {
-		const struct plan_rlimit *l = &ch->plan->rlimits[i];
+	for (size_t i = 0; i < n; i++) {
+		const struct plan_rlimit *l = &limits[i];
 		struct rlimit cur;
 
 		if (getrlimit((__rlimit_resource_t)l->resource, &cur) < 0)
@@ -246,6 +246,11 @@ static int child_limits(struct child *ch, struct err *e)
 			return err_sys(e, errno, "setting resource limit %d", l->resource);
 	}
 	return 0;
+}
+
+static int child_limits(struct child *ch, struct err *e)
+{
+	return child_rlimits(ch->plan->rlimits, ch->plan->n_rlimits, e);
 }
 
 static int child_caps(struct child *ch, struct err *e)

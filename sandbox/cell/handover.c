@@ -1,4 +1,5 @@
 /* The two last stages of every cell: the child is let go, and gives word of itself. */
+#include "base/clock.h"
 #include "base/fd.h"
 #include "cell/host.h"
 #include "cell/internal.h"
@@ -65,6 +66,7 @@ int enter_handover(struct cell *c, struct err *e)
 		r = barrier_release(c->barrier, groups, n, e);
 	while (n > 0)
 		fd_closep(&groups[--n]);
+	c->deadline_ns = clock_mono_ns() + CELL_ARRIVAL_MS * NS_PER_MS;
 	return r < 0 ? explain_child(c, r, e) : 0;
 }
 

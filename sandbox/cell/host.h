@@ -32,3 +32,6 @@ int explain_child(struct cell *c, int r, struct err *e);
 int restore_inputs(struct cell *c, struct err *e); /* the archive of /tmp, the filter as CRIU takes it */
 int enter_restore(struct cell *c, struct err *e);
 int undo_restore(struct cell *c, struct err *e);
+/* As cell_waits_for() and cell_late(). */
+size_t restore_waits_for(const struct cell *c, int fds[CELL_WAITS]);
+int restore_late(const struct cell *c, struct err *e);

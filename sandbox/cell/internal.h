@@ -5,7 +5,7 @@
 
 struct host_stage {
 	const char *name;                            /* the same word in errors, traces, fault tests and documents */
-	int (*enter)(struct cell *c, struct err *e); /* 1: not yet, to be entered again; "arrival" alone */
+	int (*enter)(struct cell *c, struct err *e); /* 1: not yet, to be entered again; the last two alone */
 	/* Idempotent; also correct after half an enter; may be NULL. -EAGAIN: not yet, when the cell is not to wait. */
 	int (*undo)(struct cell *c, struct err *e);
 };
@@ -43,6 +43,9 @@ int child_user(struct child *ch, struct err *e);
 
 /* child.c: asks for SIGKILL when the host dies, and sees that it has not died yet. */
 int child_follow_host(const struct child *ch, struct err *e);
+/* child.c: every signal as it is by default, none blocked. */
+int child_reset_signals(struct err *e);
+int child_rlimits(const struct plan_rlimit *limits, size_t n, struct err *e);
 /* child.c: the mount at @path becomes read-only. */
 int child_seal(const char *path, struct err *e);
 
@@ -89,11 +92,7 @@ NODISCARD int barrier_send_bytes(int fd, struct barrier_msg *m);
  * yet. Bytes that come before are added to @ret_bytes, which may be NULL. */
 NODISCARD int barrier_take_exec(int fd, uint64_t *ret_exec_ns, struct buf *ret_bytes, struct err *e);
 NODISCARD int barrier_take_parked(int fd, int *ret_worker, struct err *e);
-/* Sleeps until there is something to take: the failure of one that takes too long, at @deadline_ns. */
-NODISCARD int barrier_sleep(int fd, uint64_t deadline_ns, struct err *e);
 int barrier_late(struct err *e);
-/* Host: waits for exec, at most CELL_ARRIVAL_MS. */
-NODISCARD int barrier_expect_exec(int fd, uint64_t *ret_exec_ns, struct buf *ret_bytes, struct err *e);
 
 /* slots.c: the table of cells in the state directory. */
 NODISCARD int slots_open(const char *state_dir, struct err *e);

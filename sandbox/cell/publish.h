@@ -27,11 +27,26 @@ NODISCARD int publish(struct publisher *p, struct snap *ret, struct err *e);
 /* The same without a result: dumps and restores, and leaves nothing. */
 NODISCARD int publish_try(struct publisher *p, struct err *e);
 
+/* Can this process make and restore snapshots of the function? Raises its limit of open files for it. ERR_UNSUPPORTED. */
+NODISCARD int publish_check(const struct cell_host *h, const struct cell_spec *s, struct err *e);
+/* What its snapshot depends on (docs/snapshots.md). @host knows the code; @base and @after_init are its policy's
+ * filters. */
+NODISCARD int publish_key(struct snap_key *k, const struct snap_engine *en, const struct cell_host *host,
+			  const struct cell_spec *s, const struct filter *base, const struct filter *after_init,
+			  struct err *e);
+
+/* ---- clone.c: for restores alone ---- */
+
 /* Makes the host able to restore: its engine, and what earlier workers of this boot found out about the kernel. @en is
  * borrowed. */
 void publish_use_engine(struct cell_host *h, const struct snap_engine *en);
+/* Reads what is kept of @what ("criu", "criu-dump") when @kdat is empty. True when there was something. */
+bool kdat_read(const struct cell_host *h, const char *what, struct buf *kdat);
 /* Keeps what the last worker and the last dump found out, if it is news. Failing costs time only. */
 void publish_keep_kdat(struct cell_host *h);
 
 /* The first word to a clone of @snap: who it is. */
 NODISCARD int clone_tell(struct session *s, const struct snap *snap, struct err *e);
+/* The same for who leaves the conversation to somebody else: session_expect_restored(). Nothing has been written to the
+ * channel yet. */
+NODISCARD int clone_introduce(struct cell *c, const struct snap *snap, struct err *e);

@@ -16,7 +16,7 @@
 enum {
 	RESTORE_WAIT_MS = 60000, /* some 0.6 ms for each MiB; more only where the machine is far too busy */
 	WORKER_END_MS = 2000,
-	REAP_MS = 200,
+	REAP_TRIES = 200,
 	REQUEST_MAX = 4096,
 	WORDS_MAX = 64, /* CRIU has some six notices */
 	ANSWER_MAX = 8192,
@@ -85,31 +85,40 @@ static int send_to_worker(struct cell *c, const void *bytes, size_t len, struct 
 		       : err_sys(e, errno, "writing to CRIU");
 }
 
-/* The next answer. A worker that ends without one has been killed, by the memory limit perhaps. */
-static int receive(struct cell *c, uint64_t deadline_ns, struct snap_answer *a, struct err *e)
+static void limit_time(struct cell *c, uint64_t ms)
+{
+	c->deadline_ns = clock_mono_ns() + ms * NS_PER_MS;
+}
+
+static int ask(struct cell *c, struct err *e)
+{
+	unsigned char request[REQUEST_MAX];
+
+	limit_time(c, RESTORE_WAIT_MS);
+	c->restore_until_ns = c->deadline_ns;
+	c->restore = RESTORE_TALK;
+	return send_to_worker(c, request, snap_worker_request(&c->from->m, request, sizeof request), e);
+}
+
+/* Both die with the cell's PID 1; what CRIU has forked may hold its socket when it is dead. */
+static bool worker_is_gone(const struct cell *c)
+{
+	struct pollfd p[] = {{.fd = c->worker_pidfd, .events = POLLIN}, {.fd = c->pidfd, .events = POLLIN}};
+
+	return poll(p, ARRAY_LEN(p), 0) > 0;
+}
+
+/* The next answer, or 1. A worker that ends without one has been killed, by the memory limit perhaps. */
+static int receive(struct cell *c, struct snap_answer *a, struct err *e)
 {
 	unsigned char bytes[ANSWER_MAX];
-	struct pollfd p[] = {
-		{.fd = c->worker, .events = POLLIN},
-		{.fd = c->pidfd, .events = POLLIN},
-		{.fd = c->signal_fd, .events = POLLIN},
-		{.fd = c->worker_pidfd, .events = POLLIN},
-	};
-	const uint64_t now = clock_mono_ns();
-	int n = poll(p, ARRAY_LEN(p), now < deadline_ns ? (int)((deadline_ns - now) / NS_PER_MS) + 1 : 0);
-
-	*a = (struct snap_answer){.word = SNAP_WORD_NONE};
-	if (n < 0 && errno == EINTR)
-		return 0;
-	if (n <= 0)
-		return err_set(e, ERR_DEADLINE, ETIMEDOUT, "CRIU did not restore within %d s", RESTORE_WAIT_MS / 1000);
-	if (p[2].revents)
-		return err_set(e, ERR_CANCELLED, ECANCELED, "interrupted during a restore");
-
-	/* Its last words may have come between two looks of poll(2), so they are read whatever was seen. */
 	ssize_t got = recv(c->worker, bytes, sizeof bytes, MSG_DONTWAIT);
-	if (got < 0 && (errno == EINTR || (errno == EAGAIN && !p[1].revents && !p[3].revents)))
-		return 0;
+
+	if (got < 0 && (errno == EINTR || errno == EAGAIN)) {
+		if (!worker_is_gone(c))
+			return 1;
+		got = recv(c->worker, bytes, sizeof bytes, MSG_DONTWAIT); /* its last words may have come in between */
+	}
 	if (got <= 0)
 		return explain_worker(c, 0, e);
 	snap_worker_parse(bytes, (size_t)got, a);
@@ -118,33 +127,70 @@ static int receive(struct cell *c, uint64_t deadline_ns, struct snap_answer *a, 
 	return a->word == SNAP_WORD_NONSENSE ? err_set(e, ERR_SYSTEM, EPROTO, "CRIU's answer is none") : 0;
 }
 
-/* The runtime is there, stopped: PID 1's turn. What CRIU found out about this kernel comes back for the next worker. */
-static int finish_cell(struct cell *c, struct err *e)
+static int go_on(struct cell *c, struct err *e)
 {
-	struct buf *kdat = c->host->kdat.len == 0 ? &c->host->kdat : NULL;
-	int r = barrier_release(c->barrier, NULL, 0, e);
+	unsigned char request[REQUEST_MAX];
 
-	if (r == 0)
-		r = barrier_expect_exec(c->barrier, &c->exec_ns, kdat, e);
-	if (r < 0)
-		return explain_child(c, r, e);
-	fd_closep(&c->barrier);
+	c->deadline_ns = c->restore_until_ns;
+	c->restore = RESTORE_TALK;
+	return send_to_worker(c, request, snap_worker_go_on(request, sizeof request), e);
+}
+
+/* Once, and then nothing but the end: the cell has closed its side of the barrier. */
+static bool asks_whether_to_resume(const struct cell *c, const struct snap_answer *a)
+{
+	return fd_valid(c->barrier) && strcmp(a->script, "pre-resume") == 0;
+}
+
+static int talk(struct cell *c, struct err *e)
+{
+	struct snap_answer a = {.word = SNAP_WORD_NONE};
+	int r = receive(c, &a, e);
+
+	if (r != 0)
+		return r;
+	if (++c->restore_words > WORDS_MAX)
+		return err_set(e, ERR_SYSTEM, EPROTO, "CRIU talks without end");
+	if (a.word == SNAP_WORD_RESTORED && fd_valid(c->barrier))
+		return err_set(e, ERR_SYSTEM, EPROTO, "CRIU restored without asking whether it may go on");
+	if (a.word == SNAP_WORD_RESTORED) {
+		limit_time(c, WORKER_END_MS);
+		c->restore = RESTORE_END;
+	} else if (a.word == SNAP_WORD_NOTIFY && asks_whether_to_resume(c, &a)) {
+		limit_time(c, CELL_ARRIVAL_MS);
+		c->restore = RESTORE_EXEC;
+		return barrier_release(c->barrier, NULL, 0, e);
+	} else if (a.word == SNAP_WORD_NOTIFY) {
+		return go_on(c, e);
+	}
 	return 0;
 }
 
+/* The runtime is there, stopped: PID 1's turn. What CRIU found out about this kernel comes back for the next worker. */
+static int take_exec(struct cell *c, struct err *e)
+{
+	struct buf *kdat = c->host->kdat.len == 0 ? &c->host->kdat : NULL;
+	int r = barrier_take_exec(c->barrier, &c->exec_ns, kdat, e);
+
+	if (r < 0)
+		return explain_child(c, r, e);
+	if (r == 1)
+		return r;
+	fd_closep(&c->barrier);
+	return go_on(c, e);
+}
+
 /* It has answered; until it is gone its memory counts, and it is the runtime's parent. */
-static int await_end(struct cell *c, struct err *e)
+static int see_end(struct cell *c, struct err *e)
 {
 	struct pollfd p = {.fd = c->worker_pidfd, .events = POLLIN};
-	int n;
 
-	do
-		n = poll(&p, 1, WORKER_END_MS);
-	while (n < 0 && errno == EINTR);
-	/* Until PID 1 has reaped it the function could still see it. */
-	for (int i = 0; n == 1 && i < REAP_MS && sys_pidfd_kill(c->worker_pidfd, 0) == 0; i++)
-		(void)poll(NULL, 0, i < REAP_MS / 2 ? 0 : 1);
-	return n == 1 ? 0 : err_set(e, ERR_SYSTEM, ETIMEDOUT, "CRIU has restored and does not end");
+	(void)e;
+	if (poll(&p, 1, 0) != 1)
+		return 1;
+	c->restore_words = 0;
+	c->restore = RESTORE_REAP;
+	return 0;
 }
 
 static void close_worker(struct cell *c)
@@ -154,34 +200,60 @@ static void close_worker(struct cell *c)
 	fd_closep(&c->worker_log);
 }
 
+/* Until PID 1 has reaped it the function could still see it. */
+static int see_reaped(struct cell *c, struct err *e)
+{
+	if (c->restore_words++ < REAP_TRIES && sys_pidfd_kill(c->worker_pidfd, 0) == 0)
+		return 1;
+	close_worker(c);
+	c->restore = RESTORE_OVER;
+	return c->has_cg ? cg_end_extra(&c->cg, e) : 0;
+}
+
 int enter_restore(struct cell *c, struct err *e)
 {
-	const uint64_t deadline = clock_mono_ns() + RESTORE_WAIT_MS * NS_PER_MS;
-	struct snap_answer a = {0};
-	unsigned char request[REQUEST_MAX];
-	int r;
+	static int (*const steps[])(struct cell * c, struct err * e) = {
+		[RESTORE_ASK] = ask,     [RESTORE_TALK] = talk,       [RESTORE_EXEC] = take_exec,
+		[RESTORE_END] = see_end, [RESTORE_REAP] = see_reaped,
+	};
+	int r = 0;
 
 	if (c->role != PLAN_RESTORED)
 		return 0;
-	r = send_to_worker(c, request, snap_worker_request(&c->from->m, request, sizeof request), e);
-	for (int words = 0; r == 0 && a.word != SNAP_WORD_RESTORED; words++) {
-		r = words < WORDS_MAX && clock_mono_ns() < deadline
-			    ? receive(c, deadline, &a, e)
-			    : err_set(e, ERR_SYSTEM, EPROTO, "CRIU talks without end");
-		/* Once, and then nothing but the end: the cell has closed its side of the barrier. */
-		if (r == 0 && a.word == SNAP_WORD_NOTIFY && fd_valid(c->barrier) && strcmp(a.script, "pre-resume") == 0)
-			r = finish_cell(c, e);
-		if (r == 0 && a.word == SNAP_WORD_NOTIFY)
-			r = send_to_worker(c, request, snap_worker_go_on(request, sizeof request), e);
+	while (r == 0 && c->restore != RESTORE_OVER)
+		r = steps[c->restore](c, e);
+	/* PID 1 may have failed first, and taken CRIU with it. */
+	return r < 0 && fd_valid(c->barrier) ? explain_child(c, r, e) : r;
+}
+
+size_t restore_waits_for(const struct cell *c, int fds[CELL_WAITS])
+{
+	switch (c->restore) {
+	case RESTORE_TALK:
+		fds[0] = c->worker;
+		fds[1] = c->worker_pidfd;
+		return 2;
+	case RESTORE_EXEC:
+		fds[0] = c->barrier;
+		return 1;
+	case RESTORE_END:
+		fds[0] = c->worker_pidfd;
+		return 1;
+	default:
+		return 0;
 	}
-	if (r == 0 && fd_valid(c->barrier))
-		r = err_set(e, ERR_SYSTEM, EPROTO, "CRIU restored without asking whether it may go on");
-	if (r == 0)
-		r = await_end(c, e);
-	if (r < 0) /* PID 1 may have failed first, and taken CRIU with it */
-		return fd_valid(c->barrier) ? explain_child(c, r, e) : r;
-	close_worker(c);
-	return c->has_cg ? cg_end_extra(&c->cg, e) : 0;
+}
+
+int restore_late(const struct cell *c, struct err *e)
+{
+	switch (c->restore) {
+	case RESTORE_EXEC:
+		return barrier_late(e);
+	case RESTORE_END:
+		return err_set(e, ERR_SYSTEM, ETIMEDOUT, "CRIU has restored and does not end");
+	default:
+		return err_set(e, ERR_DEADLINE, ETIMEDOUT, "CRIU did not restore within %d s", RESTORE_WAIT_MS / 1000);
+	}
 }
 
 int undo_restore(struct cell *c, struct err *e)

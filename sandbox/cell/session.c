@@ -248,6 +248,11 @@ int session_restore(struct session *s, const struct chan_restore *fixed, const c
 	return ask(s, CHAN_RESTORE, SESSION_ASKED_RESTORE, e);
 }
 
+void session_expect_restored(struct session *s)
+{
+	s->asked = SESSION_ASKED_RESTORE;
+}
+
 int session_draw(struct session *s, struct err *e)
 {
 	int r = begin_question(s, e);

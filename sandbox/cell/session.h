@@ -100,6 +100,8 @@ NODISCARD int session_snapshot(struct session *s, struct err *e);
 /* Tells the runtime who it is now: SESSION_RESTORED. @env: "KEY=VALUE"s that take the place of those in its environment,
  * ends with NULL; NULL: none. env_len of @r is not looked at. ERR_LIMIT when they exceed CHAN_MAX_ENV. */
 NODISCARD int session_restore(struct session *s, const struct chan_restore *r, const char *const *env, struct err *e);
+/* It was told by somebody else: SESSION_RESTORED is to come. */
+void session_expect_restored(struct session *s);
 /* Has the runtime draw from every source of randomness that it knows: SESSION_DRAWN. */
 NODISCARD int session_draw(struct session *s, struct err *e);
 

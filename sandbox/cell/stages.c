@@ -19,7 +19,10 @@
 
 #include "cell/host.h"
 
+#include <poll.h>
 #include <stdio.h>
+
+enum { NAPS_AT_ONCE = 100 }; /* while nothing tells of what is waited for */
 
 /* clang-format off */
 const struct host_stage host_stages[] = {
@@ -88,6 +91,12 @@ static int unwind(struct cell *c, size_t n, struct err *e)
 	return result;
 }
 
+static void name_stage(const struct cell *c, struct err *e)
+{
+	if (e->stage[0] == '\0')
+		(void)snprintf(e->stage, sizeof e->stage, "%s", host_stages[c->at].name);
+}
+
 /* The stages up to @end. 1 when one is not done yet. After a failure c->at is the stage that failed. */
 static int walk(struct cell *c, size_t end, struct err *e)
 {
@@ -105,10 +114,10 @@ static int walk(struct cell *c, size_t end, struct err *e)
 		if (c->entered)
 			return 1;
 		trace_end(c->host->trace, c->mark);
-		if (r < 0 && e->stage[0] == '\0')
-			(void)snprintf(e->stage, sizeof e->stage, "%s", name);
-		if (r < 0)
+		if (r < 0) {
+			name_stage(c, e);
 			return r;
+		}
 	}
 	return 0;
 }
@@ -124,15 +133,22 @@ int cell_begin(struct cell *c, struct err *e)
 
 int cell_finish(struct cell *c, struct err *e)
 {
-	return walk(c, ARRIVED, e);
+	return walk(c, n_host_stages, e);
+}
+
+size_t cell_waits_for(const struct cell *c, int fds[CELL_WAITS])
+{
+	if (c->at == ARRIVED)
+		return restore_waits_for(c, fds);
+	fds[0] = c->barrier;
+	return 1;
 }
 
 int cell_late(struct cell *c, struct err *e)
 {
-	int r = barrier_late(e);
+	int r = c->at == ARRIVED ? restore_late(c, e) : barrier_late(e);
 
-	if (e->stage[0] == '\0')
-		(void)snprintf(e->stage, sizeof e->stage, "%s", host_stages[c->at].name);
+	name_stage(c, e);
 	return r;
 }
 
@@ -155,15 +171,36 @@ bool cell_retry(struct cell *c)
 }
 
 /* For callers who have nothing else to do. */
-static int arrive(struct cell *c, struct err *e)
+static int wait_for(struct cell *c, struct err *e)
 {
-	const uint64_t deadline = clock_mono_ns() + CELL_ARRIVAL_MS * NS_PER_MS;
-	int r = cell_begin(c, e);
+	struct pollfd p[CELL_WAITS + 1] = {{.fd = c->signal_fd, .events = POLLIN}};
+	int fds[CELL_WAITS];
+	const uint64_t now = clock_mono_ns();
+	const size_t n = cell_waits_for(c, fds);
+	int ms = now < c->deadline_ns ? (int)((c->deadline_ns - now) / NS_PER_MS) + 1 : 0, got;
 
-	while (r == 0 && (r = cell_finish(c, e)) == 1) {
-		r = barrier_sleep(c->barrier, deadline, e);
-		if (r < 0)
-			return cell_late(c, e);
+	for (size_t i = 0; i < n; i++)
+		p[i + 1] = (struct pollfd){.fd = fds[i], .events = POLLIN};
+	if (n == 0)
+		ms = c->restore_words < NAPS_AT_ONCE ? 0 : 1;
+	got = poll(p, n + 1, ms);
+	if (got < 0 && errno != EINTR)
+		return err_sys(e, errno, "waiting for the cell");
+	if (got > 0 && p[0].revents)
+		return err_set(e, ERR_CANCELLED, ECANCELED, "interrupted during a restore");
+	return got == 0 && n > 0 ? cell_late(c, e) : 0;
+}
+
+static int go_to(struct cell *c, size_t end, struct err *e)
+{
+	int r;
+
+	while ((r = walk(c, end, e)) == 1) {
+		r = wait_for(c, e);
+		if (r < 0) {
+			name_stage(c, e);
+			return r;
+		}
 	}
 	return r;
 }
@@ -178,7 +215,7 @@ static void undo_all(struct cell *c)
 
 int cell_prepare(struct cell *c, struct err *e)
 {
-	int r = arrive(c, e);
+	int r = go_to(c, ARRIVED, e);
 
 	if (r == 0)
 		return 0;
@@ -186,7 +223,7 @@ int cell_prepare(struct cell *c, struct err *e)
 	if (!cell_retry(c))
 		return r;
 	*e = (struct err){0};
-	r = arrive(c, e);
+	r = go_to(c, ARRIVED, e);
 	if (r < 0)
 		undo_all(c);
 	return r;
@@ -194,7 +231,7 @@ int cell_prepare(struct cell *c, struct err *e)
 
 int cell_resume(struct cell *c, struct err *e)
 {
-	int r = walk(c, n_host_stages, e);
+	int r = go_to(c, n_host_stages, e);
 
 	if (r < 0)
 		undo_all(c);

@@ -22,6 +22,7 @@ struct deploy_args {
 	size_t n_given;
 	const char *spec_file;
 	const char *provisioned, *reserved, *max_cells; /* numbers */
+	struct snapshot_wish snapshot;
 	bool replace;
 	bool looking;                /* first pass: only for --spec; nothing is opened */
 	struct opt table[MAX_TABLE]; /* spec_opts with note() as their function */
@@ -70,6 +71,15 @@ static int set_env_file(void *args, const struct opt *o, const char *value, stru
 	return r < 0 ? err_sys(e, r, "--%s '%s'", o->name, value) : spec_add_env_file(&a->spec, value, text, len, e);
 }
 
+static int set_snapshot(void *args, const struct opt *o, const char *value, struct err *e)
+{
+	struct deploy_args *a = args;
+
+	if (value && strcmp(value, "unseeded") != 0)
+		return err_set(e, ERR_SPEC, 0, "--%s: expected nothing or unseeded, got '%s'", o->name, value);
+	return snapshot_wish_parse(&a->snapshot, o->name, value, e);
+}
+
 #define AT(field) offsetof(struct deploy_args, field)
 /* clang-format off */
 static const struct opt opts[] = {
@@ -77,6 +87,7 @@ static const struct opt opts[] = {
 	{ "reserved",    "N",    OPT_NO_SPEC,             client_set_number, AT(reserved),    "cells that are this function's alone: never more of them, and always room for them", 0 },
 	{ "max-cells",   "N",    OPT_NO_SPEC,             client_set_number, AT(max_cells),   "cells at once", 0 },
 	{ "replace",     NULL,   OPT_NO_SPEC | OPT_FLAG,  client_set_flag,   AT(replace),     "take the place of another function of that name", 0 },
+	{ "snapshot",    "unseeded", OPT_NO_SPEC | OPT_MAYBE_VALUE, set_snapshot, 0,          "cells are clones of a snapshot, which is made in the background; see fsbox help snapshot", 0 },
 	{ "env-file",    "FILE", OPT_MULTI,               set_env_file,      0,               "file with KEY=VALUE lines", 0 },
 	{ "spec",        "FILE", OPT_NO_SPEC,             client_set_text,   AT(spec_file),   "JSON object whose keys are the options' names, and 'target'", 0 },
 };
@@ -336,6 +347,8 @@ static int deploy(struct client *c, struct deploy_args *a, const char *name, str
 	params_raw(&params, "provisioned", a->provisioned);
 	params_raw(&params, "reserved", a->reserved);
 	params_raw(&params, "maxCells", a->max_cells);
+	if (a->snapshot.wanted)
+		params_text(&params, "snapshot", a->snapshot.unseeded ? "unseeded" : "yes");
 	params_raw(&params, "replace", a->replace ? "true" : NULL);
 	params_end(&params);
 	if (r == 0)
@@ -388,7 +401,8 @@ const struct command cmd_deploy = {
 	.summary = "give the daemon a function",
 	.details =
 		"TARGET is what `fsbox run` takes; without one --rootfs is an unpacked image, or --spec names it. Files\n"
-		"are opened here, so nobody else needs to be able to read them. What is not said is fsboxd's default.\n"
+		"are opened here, so nobody else needs to be able to reach them, but they have to be readable for others\n"
+		"(mode o+r), because cells run as other users. What is not said is fsboxd's default.\n"
 		"The same function again under the same name changes nothing; another one needs --replace.\n\n"
 		"Exit status: 0 success; 1 failed; 2 bad usage.\n",
 	.tables = {&client_opts, &deploy_opts, &spec_opts},

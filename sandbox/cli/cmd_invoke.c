@@ -214,6 +214,7 @@ static void take_usage(struct outcome_seen *s, const struct json *p)
 	r->memory_mb = count(usage, "memoryMb", NULL);
 	r->max_memory_mb = count(usage, "maxMemoryMb", &r->has_memory);
 	r->init_ns = count(times, "initUs", &r->has_init) * 1000;
+	r->restore_ns = count(times, "restoreUs", &r->has_restore) * 1000;
 	if (start)
 		buf_printf(&s->notes, "Start: %s\t", start);
 	for (size_t i = 0; i < ARRAY_LEN(phases); i++) {

@@ -187,6 +187,7 @@ static int make_argv(const struct serve_args *a, struct start *s, struct err *e)
 	r |= add_printf(s, "--socket-gid", "%u", s->socket_gid);
 	add(s, "--runtime", s->runtime);
 	r |= add_printf(s, "--daemon", "%s/fsboxd", s->programs);
+	r |= add_printf(s, "--publisher", "%s/fsbox-publish", s->programs);
 	add(s, "--state", s->state);
 	add(s, "--cgroup-parent", a->cgroup_parent);
 	add(s, "--max-cells", a->max_cells);

@@ -89,14 +89,25 @@ static void answer_capacity(struct call *c, const char *resource)
 	send_error(c, OURS("CapacityExhausted"), &o, &b);
 }
 
+/* The host's, which may be another one tomorrow; all others are of what was asked for. */
+static bool is_hosts_limit(const struct err *e)
+{
+	return e->code == EMFILE || e->code == ENFILE || e->code == ENOSPC || e->code == EDQUOT || e->code == EAGAIN ||
+	       e->code == EUSERS;
+}
+
 void answer_err(struct call *c, const struct err *e)
 {
 	struct buf b = {0};
 	struct wire_obj o;
 
 	switch (e->kind) {
-	case ERR_SPEC:
 	case ERR_LIMIT:
+		if (is_hosts_limit(e))
+			break;
+		answer_spec(c, e);
+		return;
+	case ERR_SPEC:
 		answer_spec(c, e);
 		return;
 	case ERR_DENIED:
@@ -168,6 +179,8 @@ void add_function(struct wire_obj *o, const struct function *f)
 	wire_obj_int(o, "coldStarts", (int64_t)f->cold_starts);
 	wire_obj_int(o, "p50Us", function_percentile(f, 0.5));
 	wire_obj_int(o, "p99Us", function_percentile(f, 0.99));
+	if (f->snapshot.state == SNAPSHOT_READY)
+		wire_obj_string(o, "snapshot", f->snapshot.id);
 }
 
 void add_cell(struct wire_obj *o, const struct unit *u)
@@ -179,12 +192,13 @@ void add_cell(struct wire_obj *o, const struct unit *u)
 	wire_obj_string(o, "function", u->f->name);
 	wire_obj_int(o, "owner", u->f->owner);
 	wire_obj_string(o, "state", unit_state_name(u));
-	wire_obj_string(o, "startKind", "cold");
+	wire_obj_string(o, "startKind", u->restored ? "restored" : "cold");
 	wire_obj_int(o, "createdMs", u->created_ms);
 	if (u->cell.pid > 0)
 		wire_obj_int(o, "pid", u->cell.pid);
 	wire_obj_bool(o, "leased", u->leased);
 	wire_obj_int(o, "calls", (int64_t)u->calls);
+	wire_obj_int(o, "execs", u->execs);
 	wire_obj_int(o, "memoryMb", (int64_t)(u->memory_bytes >> 20));
 	if (!u->cell.has_cg)
 		return;
@@ -201,8 +215,8 @@ void add_cell(struct wire_obj *o, const struct unit *u)
 
 void add_event(struct wire_obj *o, const struct entry *e)
 {
-	static const char *const kinds[] = {"deployed", "undeployed", "started", "ready",
-					    "ended",    "called",     "paused",  "resumed"};
+	static const char *const kinds[] = {"deployed", "undeployed", "started", "ready",    "ended",
+					    "called",   "paused",     "resumed", "snapshot", "exec"};
 
 	wire_obj_int(o, "cursor", (int64_t)e->cursor);
 	wire_obj_int(o, "timeMs", e->time_ms);
@@ -299,6 +313,8 @@ static void add_phases(struct wire_obj *o, const struct invocation *v)
 		wire_obj_int(&p, "buildUs", (int64_t)(v->build_ns / 1000));
 		wire_obj_int(&p, "initUs", (int64_t)(v->init_ns / 1000));
 	}
+	if (v->start_kind && v->start_kind[0] == 'r')
+		wire_obj_int(&p, "restoreUs", (int64_t)(v->restore_ns / 1000));
 	if (!v->lease) {
 		wire_obj_int(&p, "thawUs", (int64_t)(v->thaw_ns / 1000));
 		wire_obj_int(&p, "callUs", (int64_t)((v->end_ns - v->begin_ns) / 1000));
@@ -429,7 +445,13 @@ static void answer_refusal(const struct invocation *v, const struct waiter *w)
 
 static void over(struct invocation *v, struct waiter *w)
 {
+	const struct call_sink *sink = w->call->sink;
+
 	w->call->user = NULL;
+	if (sink && !v->refusal[0] && v->status == CALL_SUCCESS) {
+		sink->rest(w->call, &v->answer, w->streamed, !v->chosen && !v->waiters);
+		w->streamed = v->answer.len;
+	}
 	if (v->refusal[0])
 		answer_refusal(v, w);
 	else if (v->lease)
@@ -444,6 +466,10 @@ static bool part(struct invocation *v, struct waiter *w, const char *data, size_
 	struct wire_obj o;
 	bool sent;
 
+	if (w->call->sink) {
+		w->streamed += w->call->sink->data(w->call, data, len);
+		return true;
+	}
 	/* What is cut in the middle of a character waits for the rest of it, if that is all that is wrong. */
 	size_t whole = len;
 	for (size_t cut = 0; cut < 4 && cut < len && !str_is_utf8(data, whole); cut++)

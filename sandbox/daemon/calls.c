@@ -2,6 +2,7 @@
 
 #include "base/base64.h"
 #include "base/fd.h"
+#include "daemon/deploy.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -62,6 +63,12 @@ static const char *take_event(struct invocation *v, struct call *c)
 			  *fd = wire_get(event, "fd");
 	size_t len;
 
+	if (c->body) { /* beside the parameters, as it is */
+		v->event_text = *c->body;
+		*c->body = (struct buf){0};
+		v->event_len = v->event_text.len;
+		return v->event_text.failed || v->event_len > SPEC_MAX_PAYLOAD ? "event" : NULL;
+	}
 	if (!event) {
 		buf_puts(&v->event_text, "{}");
 		v->event_len = 2;
@@ -89,6 +96,11 @@ static const char *take_event(struct invocation *v, struct call *c)
 
 /* ---- Invoke ---- */
 
+static bool wants_parts(const struct call *c)
+{
+	return c->sink || (c->more && wire_get_bool(c->params, "stream"));
+}
+
 static struct unit *leased_unit(struct daemon *d, const struct call *c, const char *lease)
 {
 	struct unit *u = d->units;
@@ -110,7 +122,7 @@ static int attach_again(struct daemon *d, struct call *c, const char *id)
 	if (!v) {
 		answer_not_found(c, "invocation", id);
 	} else if (!invocation_attach(v, c, wire_get_bool(c->params, "answerFd"), wire_get_bool(c->params, "logs"),
-				      c->more && wire_get_bool(c->params, "stream"))) {
+				      wants_parts(c))) {
 		(void)err_oom(&e);
 		answer_err(c, &e);
 	}
@@ -131,7 +143,7 @@ static struct function *callee(struct daemon *d, struct call *c, struct unit **r
 	if (name) {
 		f = function_find(d, call_peer(c)->uid, name);
 		if (!f)
-			answer_not_found(c, "function", name);
+			deploy_answer_unknown(d, c, name);
 		return f;
 	}
 	*ret_unit = leased_unit(d, c, lease);
@@ -183,7 +195,7 @@ void method_invoke(struct daemon *d, struct call *c)
 		return;
 	}
 	if (!invocation_attach(v, c, wire_get_bool(c->params, "answerFd"), wire_get_bool(c->params, "logs"),
-			       c->more && wire_get_bool(c->params, "stream"))) {
+			       wants_parts(c))) {
 		drop(v);
 		(void)err_oom(&e);
 		answer_err(c, &e);
@@ -204,7 +216,7 @@ void method_acquire(struct daemon *d, struct call *c)
 	struct err e = {0};
 
 	if (!f) {
-		answer_not_found(c, "function", name);
+		deploy_answer_unknown(d, c, name);
 		return;
 	}
 	/* Not one that a client could choose for a call. */
@@ -254,7 +266,7 @@ void method_cancel(struct daemon *d, struct call *c)
 
 /* ---- Cells ---- */
 
-static struct unit *named_unit(struct daemon *d, const struct call *c)
+struct unit *named_unit(struct daemon *d, const struct call *c)
 {
 	struct unit *u = unit_find(d, wire_get_string(c->params, "cell"));
 
@@ -295,14 +307,16 @@ static void update(struct daemon *d, struct call *c, struct unit *u)
 	m.cell = u->number;
 	m.memory_bytes = memory;
 	m.pids = (uint32_t)wire_get_int(c->params, "pids", 0);
-	if (memory > u->memory_bytes && d->memory_bytes + memory - u->memory_bytes > d->config.memory_bytes)
+	if (!p)
+		(void)err_oom(&e);
+	else if (memory > u->memory_bytes && d->memory_bytes + memory - u->memory_bytes > d->config.memory_bytes)
 		(void)err_set(&e, ERR_CAPACITY, 0, "memory");
 	else if (memory > u->memory_bytes &&
 		 u->f->account->memory_bytes + memory - u->memory_bytes > function_rights(u->f)->memory_bytes)
 		(void)err_set(&e, ERR_DENIED, 0, "more than the daemon's policy gives this user");
-	else if (!p || !link_send(d->link, &m, NULL, 0))
+	else if (!link_send(d->link, &m, NULL, 0))
 		(void)err_oom(&e);
-	if (e.kind != ERR_NONE) {
+	if (!p || e.kind != ERR_NONE) {
 		free(p);
 		answer_err(c, &e);
 		return;
@@ -376,7 +390,11 @@ void method_about_cell(struct daemon *d, struct call *c)
 			answer_done(c);
 		return;
 	case M_KILL:
-		(void)!link_number(d->link, SPAWN_KILL, u->number);
+		/* No call may come to it between this and the news that it is dead. */
+		if (u->state == UNIT_IDLE || u->state == UNIT_LEAVING)
+			unit_end(u, "killed");
+		else
+			(void)!link_number(d->link, SPAWN_KILL, u->number);
 		break;
 	case M_REMOVE:
 		if (u->invocation)

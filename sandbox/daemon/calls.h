@@ -14,5 +14,7 @@ void cell_done(struct daemon *d, const struct spawn_done *m);
 void cell_client_gone(struct daemon *d, struct call *c);
 
 const struct rights *call_rights(const struct daemon *d, const struct call *c);
+/* The cell that "cell" names, if the caller may know of it and it is not about to end; NULL. */
+struct unit *named_unit(struct daemon *d, const struct call *c);
 /* Is it the caller's, or is he an administrator? */
 bool may_see(const struct daemon *d, const struct call *c, uid_t owner);

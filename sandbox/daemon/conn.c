@@ -9,6 +9,7 @@
 enum {
 	TURN_MESSAGES = 16, /* of one connection before others have their turn */
 	TURN_READS = 16,
+	RAW_BYTES = 131072, /* of one read of an upgraded connection; a Unix socket rarely holds more */
 };
 
 #ifndef SO_PEERPIDFD
@@ -53,6 +54,8 @@ void conn_close(struct conn *c)
 
 	if (c->open) /* only when the whole server is closed */
 		conn_end_call(c);
+	if (c->ops)
+		c->ops->closed(c->ops_arg);
 	if (s->config.ops->closed)
 		s->config.ops->closed(s->config.arg, c);
 	loop_remove(s->loop, &c->watch);
@@ -70,6 +73,7 @@ void conn_close(struct conn *c)
 void conn_break(struct conn *c)
 {
 	c->closing = true;
+	c->held = 0; /* given back as soon as its owner hears of it; others are not to pay for it until then */
 	out_drop(c);
 	(void)shutdown(c->fd, SHUT_RDWR); /* EPOLLHUP follows, at a place where nobody stands in this connection */
 }
@@ -85,13 +89,13 @@ void conn_end_call(struct conn *c)
 	c->refused = false;
 	c->s->counts.open_calls--;
 	(void)server_count(c); /* less than before */
-	if (!c->dispatching && (c->dead || !(c->watch.events & EPOLLIN) || wire_rx_ready(&c->rx)))
+	if (!c->dispatching && (c->dead || c->ops || !(c->watch.events & EPOLLIN) || wire_rx_ready(&c->rx)))
 		loop_later(c->s->loop, &c->later, conn_go, c);
 }
 
 static bool may_serve(const struct conn *c)
 {
-	return !c->open && !c->first && !c->closing;
+	return !c->open && !c->first && !c->closing && !c->ops;
 }
 
 /* One read. False when there is nothing to be had now. ECONNRESET is how a stream ends whose client has left answers
@@ -159,11 +163,126 @@ static bool is_over(const struct conn *c)
 	return !c->open && !c->later.queued && (c->closing ? !c->first : c->eof);
 }
 
+/* ---- After an upgrade ---- */
+
+/* What came with the message of the upgrade. Its descriptors are nobody's. */
+static void hand_on(struct conn *c)
+{
+	const char *data;
+	size_t len = wire_rx_rest(&c->rx, &data);
+
+	c->told = true;
+	if (len > 0)
+		c->ops->input(c->ops_arg, data, len);
+	wire_rx_done(&c->rx);
+	(void)server_count(c); /* less than before */
+}
+
+/* Descriptors are not asked for: the kernel drops them. Of the dead everything is read that they have sent. */
+static void read_raw(struct conn *c)
+{
+	static char bytes[RAW_BYTES];
+
+	for (unsigned reads = 0; !c->closing && !c->eof && (c->dead || reads < TURN_READS); reads++) {
+		ssize_t n = recv(c->fd, bytes, sizeof bytes, MSG_DONTWAIT);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno == EAGAIN && !c->dead)
+			return;
+		if (n <= 0) {
+			c->eof = true;
+			(void)loop_set(c->s->loop, &c->watch, c->watch.events & ~(uint32_t)EPOLLIN);
+			c->ops->end(c->ops_arg);
+			return;
+		}
+		c->ops->input(c->ops_arg, bytes, (size_t)n);
+		if ((size_t)n < sizeof bytes && !c->dead)
+			return;
+	}
+}
+
+static void go_raw(struct conn *c)
+{
+	if (!c->told)
+		hand_on(c);
+	if (c->dead)
+		read_raw(c);
+	if (c->dead || (c->closing && !c->first))
+		conn_close(c);
+	else if (c->closing || c->eof)
+		(void)loop_set(c->s->loop, &c->watch, c->watch.events & ~(uint32_t)EPOLLIN);
+	else
+		(void)loop_set(c->s->loop, &c->watch, c->watch.events | EPOLLIN);
+}
+
+static void raw_ready(struct conn *c, uint32_t events)
+{
+	if (events & (EPOLLHUP | EPOLLERR)) {
+		c->dead = true;
+		loop_remove(c->s->loop, &c->watch); /* EPOLLHUP would be told without end */
+		out_drop(c);
+	} else if (events & EPOLLOUT) {
+		out_flush(c);
+		if (!c->first && !c->closing)
+			c->ops->room(c->ops_arg);
+	}
+	if ((events & EPOLLIN) && !c->dead)
+		read_raw(c);
+	go_raw(c);
+}
+
+void call_upgrade(struct call *c, const struct buf *params, const struct conn_ops *ops, void *arg)
+{
+	c->conn->ops = ops;
+	c->conn->ops_arg = arg;
+	call_reply(c, params, NULL, 0);
+}
+
+void conn_send(struct conn *c, const struct out_text parts[static OUT_TEXTS])
+{
+	out_message(c, parts, NULL, 0);
+}
+
+bool conn_is_clear(const struct conn *c)
+{
+	return !c->first && !c->dead && !c->closing;
+}
+
+size_t conn_backlog(const struct conn *c)
+{
+	return c->queued_bytes;
+}
+
+bool conn_hold(struct conn *c, size_t bytes, unsigned quarters)
+{
+	const bool more = bytes > c->held;
+
+	if (c->closing)
+		return true;
+	c->held = bytes;
+	(void)server_count(c);
+	return !more || c->user->bytes <= c->s->config.max_bytes_per_uid / 4 * quarters;
+}
+
+void conn_finish(struct conn *c)
+{
+	c->closing = true;
+	loop_later(c->s->loop, &c->later, conn_go, c);
+}
+
+/* ---- Both ---- */
+
 static void conn_go(void *arg)
 {
 	struct conn *c = arg;
 
-	serve(c);
+	if (!c->ops)
+		serve(c);
+	if (c->ops) {
+		go_raw(c);
+		return;
+	}
 	if (is_over(c))
 		conn_close(c);
 	else if (c->closing)
@@ -203,6 +322,10 @@ static void conn_ready(void *arg, uint32_t events)
 {
 	struct conn *c = arg;
 
+	if (c->ops) {
+		raw_ready(c, events);
+		return;
+	}
 	if (events & (EPOLLHUP | EPOLLERR))
 		conn_died(c);
 	else if (events & EPOLLOUT)

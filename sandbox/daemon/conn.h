@@ -57,6 +57,11 @@ struct conn {
 	bool dead;            /* it does not read any more either; the watch is removed */
 	bool closing;         /* no more calls: close when what is queued is sent */
 	bool refused;         /* call_continue() has said no */
+	bool told;            /* an upgraded one: what came before the upgrade was handed on */
+
+	const struct conn_ops *ops; /* of an upgraded one */
+	void *ops_arg;
+	size_t held;
 
 	struct out_item *first, **last;
 	size_t queued, queued_bytes;
@@ -73,19 +78,12 @@ void conn_start(struct server *s, int fd, struct user *u, struct peer *peer);
 void conn_close(struct conn *c);
 /* The open call is over: frees what it holds and has the connection go on. */
 void conn_end_call(struct conn *c);
-/* Nothing that this client sends or has sent counts any more: the loop tells that it is dead, and it is closed then. */
-void conn_break(struct conn *c);
 
 /* ---- dispatch.c ---- */
 /* Serves one message; its descriptors are taken over. When this returns the call may be open or over. */
 void dispatch(struct conn *c, const struct wire_message *m, int *fds, size_t n_fds);
 
 /* ---- out.c ---- */
-struct out_text {
-	const char *text;
-	size_t len;
-};
-enum { OUT_TEXTS = 3 };
 /* Sends a message, or queues what the socket does not take. @fds are taken over. */
 void out_message(struct conn *c, const struct out_text parts[static OUT_TEXTS], int *fds, size_t n_fds);
 void out_flush(struct conn *c);

@@ -3,8 +3,9 @@
  *   link.h        the conversation with fsbox-spawn, who has the privileges
  *   function.h    what is deployed, and how much of the host it may take
  *   unit.h        cells: from "make one" to "it is gone"
- *   invocation.h  calls: queued, run once, answered
+ *   invocation.h  calls: queued, run once, answered; schedule.c: whose turn it is
  *   answers.h     all of that as JSON
+ *   execs.h       commands in cells
  *   methods.h     org.fsbox.Sandbox as a table
  *
  * Each uses only those above it in this list; what has to go the other way are the hooks in struct daemon. */
@@ -30,7 +31,18 @@ enum {
 	LOG_TAIL = 4096, /* Lambda's, of an answer with logs */
 };
 
-enum event_kind { EV_DEPLOYED, EV_UNDEPLOYED, EV_STARTED, EV_READY, EV_ENDED, EV_CALLED, EV_PAUSED, EV_RESUMED };
+enum event_kind {
+	EV_DEPLOYED,
+	EV_UNDEPLOYED,
+	EV_STARTED,
+	EV_READY,
+	EV_ENDED,
+	EV_CALLED,
+	EV_PAUSED,
+	EV_RESUMED,
+	EV_SNAPSHOT,
+	EV_EXEC
+};
 enum log_stream { LOG_STDOUT, LOG_STDERR, LOG_PLATFORM };
 
 struct config {
@@ -86,6 +98,10 @@ struct daemon {
 	uint64_t memory_bytes;                /* limits of the cells that are there */
 	double busy_cpus;                     /* shares of those that run a call */
 	uint64_t n_calls, n_rejected;
+
+	struct function *publishing; /* whose snapshot is being made; NULL: nobody's */
+	struct timer publish_again;
+	bool can_snapshot;
 
 	uint32_t last_function;
 	uint64_t last_unit;

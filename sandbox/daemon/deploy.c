@@ -2,6 +2,7 @@
 
 #include "base/fd.h"
 #include "daemon/calls.h"
+#include "daemon/snapshots.h"
 
 #include <stdio.h>
 
@@ -103,6 +104,7 @@ struct deployment *deployment_new(struct daemon *d, struct function *f)
 	p->job.spec = &f->spec;
 	p->job.name = f->name;
 	p->job.runtime_dir = d->runtime_dir;
+	p->job.no_limits = !d->limits;
 	deployments = p;
 	return p;
 }
@@ -120,9 +122,14 @@ static bool too_many(uid_t uid)
 
 static void set_numbers(struct function *f, const struct json *params)
 {
+	const char *snapshot = wire_get_string(params, "snapshot");
+
 	f->provisioned = (uint32_t)wire_get_int(params, "provisioned", 0);
 	f->reserved = (uint32_t)wire_get_int(params, "reserved", 0);
 	f->max_cells = (uint32_t)wire_get_int(params, "maxCells", 0);
+	f->snapshot.wish = !snapshot || strcmp(snapshot, "no") == 0 ? WISH_NO
+			   : strcmp(snapshot, "unseeded") == 0      ? WISH_UNSEEDED
+								    : WISH_YES;
 }
 
 static int read_call(struct deployment *p, const struct peer *peer, struct err *e)
@@ -198,25 +205,78 @@ static int define(struct deployment *p, struct err *e)
 	return 0; /* deploy_done() */
 }
 
-static bool same(const struct function *a, const struct function *b)
+static void keep(const struct function *f)
 {
-	return strcmp(a->digest, b->digest) == 0 && a->provisioned == b->provisioned && a->reserved == b->reserved &&
-	       a->max_cells == b->max_cells;
+	const struct stored row = {
+		.owner = f->owner,
+		.gid = f->gid,
+		.groups = f->groups,
+		.n_groups = f->n_groups,
+		.name = f->name,
+		.digest = f->digest,
+		.spec = f->spec_text,
+		.path = f->spec.target && f->spec.target[0] == '/' ? f->spec.target : "",
+		.provisioned = f->provisioned,
+		.reserved = f->reserved,
+		.max_cells = f->max_cells,
+		.snapshot = f->snapshot.wish,
+		.created_ms = f->created_ms,
+	};
+	struct err e = {0};
+	uint32_t number;
+
+	/* A store that fails costs the function's life beyond this daemon's, not the function. */
+	if (store_put(&f->d->store, &row, &number, &e) < 0)
+		daemon_complain(&e);
+}
+
+static bool same_numbers(const struct function *a, const struct function *b)
+{
+	return a->provisioned == b->provisioned && a->reserved == b->reserved && a->max_cells == b->max_cells &&
+	       a->snapshot.wish == b->snapshot.wish;
+}
+
+/* The same function with other numbers: its cells are as good as before. */
+static void renumber(struct function *there, uint32_t provisioned, uint32_t reserved, uint32_t max_cells)
+{
+	there->provisioned = provisioned;
+	there->reserved = reserved;
+	there->max_cells = max_cells;
+	daemon_event(there->d, EV_DEPLOYED, there, NULL, NULL, NULL, there->digest);
+	keep(there);
+	loop_disarm(&there->d->loop, &there->again);
+	there->d->on_room(there->d, there);
+}
+
+/* Clones, or none any more; the cells that are there stay what they are. */
+static void rewish(struct function *there, enum snapshot_wish wish)
+{
+	there->snapshot.wish = wish;
+	if (wish != WISH_NO)
+		snapshot_want(there);
+	else if (there->snapshot.state != SNAPSHOT_MAKING)
+		there->snapshot.state = SNAPSHOT_NONE;
 }
 
 /* There is one of this name, and it stays: then the deployment is over. */
 static bool keep_there(struct deployment *p)
 {
-	const struct function *there = function_find(p->d, p->f->owner, p->f->name);
+	struct function *there = function_find(p->d, p->f->owner, p->f->name);
+	const bool same_spec = there && strcmp(there->digest, p->f->digest) == 0;
 
-	if (!there || (p->replace && !same(there, p->f)))
+	if (!there || (p->replace && !same_spec))
 		return false;
+	if (p->replace && same_spec && !same_numbers(there, p->f)) {
+		if (there->snapshot.wish != p->f->snapshot.wish)
+			rewish(there, p->f->snapshot.wish);
+		renumber(there, p->f->provisioned, p->f->reserved, p->f->max_cells);
+	}
 	if (p->call) {
 		p->call->user = NULL;
-		if (same(there, p->f))
+		if (same_spec && same_numbers(there, p->f))
 			answer_deployed(p->call, there->digest, false);
 		else
-			answer_exists(p->call, there->name, strcmp(there->digest, p->f->digest) == 0);
+			answer_exists(p->call, there->name, same_spec);
 	}
 	deployment_free(p);
 	return true;
@@ -241,30 +301,6 @@ static void replace_old(struct function *old, struct function *f)
 		invocation_move(v, f);
 	}
 	deploy_forget(old, "replaced");
-}
-
-static void keep(const struct function *f)
-{
-	const struct stored row = {
-		.owner = f->owner,
-		.gid = f->gid,
-		.groups = f->groups,
-		.n_groups = f->n_groups,
-		.name = f->name,
-		.digest = f->digest,
-		.spec = f->spec_text,
-		.path = f->spec.target && f->spec.target[0] == '/' ? f->spec.target : "",
-		.provisioned = f->provisioned,
-		.reserved = f->reserved,
-		.max_cells = f->max_cells,
-		.created_ms = f->created_ms,
-	};
-	struct err e = {0};
-	uint32_t number;
-
-	/* A store that fails costs the function's life beyond this daemon's, not the function. */
-	if (store_put(&f->d->store, &row, &number, &e) < 0)
-		daemon_complain(&e);
 }
 
 void deploy_done(struct daemon *d, const struct spawn_done *m)
@@ -304,6 +340,8 @@ void deploy_done(struct daemon *d, const struct spawn_done *m)
 		answer_deployed(p->call, f->digest, true);
 	}
 	deployment_free(p);
+	if (f->snapshot.wish != WISH_NO)
+		snapshot_want(f);
 	invocation_provision(f);
 	if (reload)
 		deploy_next_stored(d);
@@ -329,6 +367,7 @@ void deploy_forget(struct function *f, const char *why)
 	daemon_event(d, EV_UNDEPLOYED, f, NULL, NULL, NULL, why);
 	function_forget(f);
 	invocation_refuse_all(f, "NotFound", &e);
+	snapshot_forget(f, &e);
 	for (struct unit *u = d->units, *next; u; u = next) {
 		next = u->next;
 		if (u->f == f && u->state != UNIT_BUSY && !u->leased)
@@ -350,4 +389,29 @@ void method_undeploy(struct daemon *d, struct call *c)
 	if (f)
 		deploy_forget(f, "undeployed");
 	answer_existed(c, f || existed);
+}
+
+void method_scale(struct daemon *d, struct call *c)
+{
+	const char *name = wire_get_string(c->params, "name");
+	struct function *f = function_find(d, call_peer(c)->uid, name);
+	struct buf b = {0};
+	struct wire_obj o;
+
+	if (!f) {
+		deploy_answer_unknown(d, c, name);
+		return;
+	}
+	const uint32_t provisioned = (uint32_t)wire_get_int(c->params, "provisioned", f->provisioned);
+	const uint32_t reserved = (uint32_t)wire_get_int(c->params, "reserved", f->reserved);
+	const uint32_t max_cells = (uint32_t)wire_get_int(c->params, "maxCells", f->max_cells);
+	if (provisioned != f->provisioned || reserved != f->reserved || max_cells != f->max_cells)
+		renumber(f, provisioned, reserved, max_cells);
+	wire_obj_begin(&o, &b);
+	wire_obj_int(&o, "provisioned", f->provisioned);
+	wire_obj_int(&o, "reserved", f->reserved);
+	wire_obj_int(&o, "maxCells", f->max_cells);
+	wire_obj_end(&o);
+	call_reply(c, &b, NULL, 0);
+	buf_done(&b);
 }

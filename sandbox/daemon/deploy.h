@@ -12,6 +12,7 @@
 /* The calls. */
 void method_deploy(struct daemon *d, struct call *c);
 void method_undeploy(struct daemon *d, struct call *c);
+void method_scale(struct daemon *d, struct call *c);
 /* Its client is gone: what is under way goes on without it. */
 void deploy_client_gone(struct daemon *d, struct call *c);
 
@@ -23,5 +24,8 @@ void deploy_done(struct daemon *d, const struct spawn_done *m);
  * those of the store that it does not know, as far as everybody may open their files. */
 void deploy_known(struct daemon *d, const struct spawn_function *m);
 void deploy_stored(struct daemon *d);
+/* To a call that names a function of the caller's that is not there: NotFound, or Busy while it is on its way back from
+ * the store. */
+void deploy_answer_unknown(struct daemon *d, struct call *c, const char *name);
 /* Ends a function; its idle cells leave, what waits is refused. */
 void deploy_forget(struct function *f, const char *why);

@@ -43,8 +43,11 @@ static int ask_to_open(struct deployment *p, const struct prepare_file *f, struc
 {
 	struct spawn_open m;
 	const size_t len = strlen(f->path);
-	const int fd = conn_fd(p->call->conn);
+	int fd;
 
+	if (!p->call)
+		return err_set(e, ERR_CANCELLED, ECANCELED, "its client is gone");
+	fd = conn_fd(p->call->conn);
 	if (f->path[0] != '/' || len >= sizeof m.path)
 		return err_set(e, ERR_SPEC, 0, "'%s' is not an absolute path, and no descriptor came for it", f->path);
 	spawn_begin(&m, SPAWN_OPEN, sizeof m);
@@ -53,6 +56,25 @@ static int ask_to_open(struct deployment *p, const struct prepare_file *f, struc
 	m.path_len = (uint32_t)len;
 	memcpy(m.path, f->path, len);
 	return link_send(p->d->link, &m, &fd, 1) ? 0 : err_oom(e);
+}
+
+/* What is no fault of the file's may be another time, and is not "do not retry". */
+static enum err_kind kind_of(int code)
+{
+	switch (code) {
+	case ENOENT:
+	case ENOTDIR:
+		return ERR_NOT_FOUND;
+	case EBUSY:
+	case EMFILE:
+	case ENFILE:
+	case ENOMEM:
+	case EIO:
+	case ETIMEDOUT:
+		return ERR_SYSTEM;
+	default:
+		return ERR_DENIED;
+	}
 }
 
 void deploy_opened(struct daemon *d, const struct spawn_opened *m, int *fd)
@@ -70,8 +92,7 @@ void deploy_opened(struct daemon *d, const struct spawn_opened *m, int *fd)
 	f = &p->job.files[p->n_open];
 	p->open_number = 0;
 	if (m->code != 0) {
-		r = err_set(&e, m->code == ENOENT || m->code == ENOTDIR ? ERR_NOT_FOUND : ERR_DENIED, m->code,
-			    "'%s': %s", f->path, strerrordesc_np(m->code) ?: "?");
+		r = err_set(&e, kind_of(m->code), m->code, "'%s': %s", f->path, strerrordesc_np(m->code) ?: "?");
 		(void)err_where(&e, r, "%s", f->path);
 		deployment_fail(p, &e);
 		return;

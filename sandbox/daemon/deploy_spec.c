@@ -43,12 +43,14 @@ int deploy_check_spec(const struct daemon *d, const struct function *f, const st
 	const struct cell_spec *s = &f->spec;
 	struct filter ignored;
 
+	if (f->snapshot.wish != WISH_NO && !d->can_snapshot)
+		return refuse(e, ERR_UNSUPPORTED, "snapshot", "this daemon has no CRIU, or is not root's");
 	if (s->tmp_dir)
 		return refuse(e, ERR_UNSUPPORTED, "tmp-dir", "the daemon gives cells a /tmp in memory only");
 	if (s->cgroup_parent)
 		return refuse(e, ERR_UNSUPPORTED, "cgroup-parent", "the daemon's cells have one parent for all");
-	if (s->no_limits && !r->admin)
-		return refuse(e, ERR_DENIED, "no-limits", "cells without limits are for administrators");
+	if (s->no_limits && d->limits)
+		return refuse(e, ERR_DENIED, "no-limits", "every cell of this daemon has limits");
 	if (s->memory_bytes > d->config.memory_bytes)
 		return refuse(e, ERR_SPEC, "mem", "more than the daemon's whole budget");
 	if (s->memory_bytes > r->memory_bytes)

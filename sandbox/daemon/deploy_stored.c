@@ -1,4 +1,5 @@
 #include "daemon/deployment.h"
+#include "daemon/snapshots.h"
 
 #include <stdio.h>
 
@@ -28,6 +29,7 @@ static struct function *from_row(struct daemon *d, const struct stored *row)
 	f->provisioned = (uint32_t)row->provisioned;
 	f->reserved = (uint32_t)row->reserved;
 	f->max_cells = (uint32_t)row->max_cells;
+	f->snapshot.wish = d->can_snapshot ? (enum snapshot_wish)row->snapshot : WISH_NO;
 	f->created_ms = row->created_ms;
 	if ((row->n_groups > 0 && !f->groups) || !f->spec_text || deploy_read_spec(f, &e) < 0) {
 		function_free(f);
@@ -118,6 +120,43 @@ void deploy_stored(struct daemon *d)
 {
 	for (int i = 0; i < AT_ONCE; i++)
 		deploy_next_stored(d);
-	for (struct function *f = d->functions; f; f = f->next)
+	for (struct function *f = d->functions; f; f = f->next) {
+		if (f->snapshot.wish != WISH_NO)
+			snapshot_want(f);
 		invocation_provision(f);
+	}
+}
+
+static int is_later(const struct stored *row, void *arg)
+{
+	const struct daemon *d = arg;
+
+	return row->number > d->reloaded;
+}
+
+static bool comes_back(struct daemon *d, uid_t owner, const char *name)
+{
+	bool reloading = false;
+	struct err ignored = {0};
+
+	for (const struct deployment *p = deployments; p; p = p->next) {
+		if (!p->reload || !p->f)
+			continue;
+		if (p->f->owner == owner && strcmp(p->f->name, name) == 0)
+			return true;
+		reloading = true;
+	}
+	return reloading && store_find(&d->store, owner, name, is_later, d, &ignored) > 0;
+}
+
+void deploy_answer_unknown(struct daemon *d, struct call *c, const char *name)
+{
+	struct err e = {0};
+
+	if (!comes_back(d, call_peer(c)->uid, name)) {
+		answer_not_found(c, "function", name);
+		return;
+	}
+	(void)err_set(&e, ERR_BUSY, EBUSY, "the function is being brought back");
+	answer_err(c, &e);
 }

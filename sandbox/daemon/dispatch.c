@@ -48,6 +48,11 @@ static void answer(struct call *c, const struct buf *params, bool continues, int
 
 void call_reply(struct call *c, const struct buf *params, int *fds, size_t n_fds)
 {
+	if (c->sink) {
+		close_fds(fds, n_fds);
+		c->sink->reply(c, params);
+		return;
+	}
 	answer(c, params, false, fds, n_fds);
 	conn_end_call(c->conn);
 }
@@ -78,6 +83,10 @@ static void send_error(struct conn *c, const char *error, const struct buf *para
 
 void call_error(struct call *c, const char *error, const struct buf *params)
 {
+	if (c->sink) {
+		c->sink->error(c, error, params);
+		return;
+	}
 	if (hears(c) && params && params->failed)
 		conn_break(c->conn);
 	else if (hears(c))
@@ -85,14 +94,21 @@ void call_error(struct call *c, const char *error, const struct buf *params)
 	conn_end_call(c->conn);
 }
 
-static void send_named(struct conn *c, const char *error, const char *key, const char *value, size_t len)
+static struct buf *name(struct server *s, const char *key, const char *value, size_t len)
 {
-	struct buf *b = scratch(c->s);
+	struct buf *b = scratch(s);
 	struct wire_obj o;
 
 	wire_obj_begin(&o, b);
 	wire_obj_bytes(&o, key, value, len);
 	wire_obj_end(&o);
+	return b;
+}
+
+static void send_named(struct conn *c, const char *error, const char *key, const char *value, size_t len)
+{
+	const struct buf *b = name(c->s, key, value, len);
+
 	if (b->failed)
 		conn_break(c);
 	else
@@ -101,6 +117,10 @@ static void send_named(struct conn *c, const char *error, const char *key, const
 
 void call_invalid(struct call *c, const char *parameter)
 {
+	if (c->sink) {
+		c->sink->error(c, WIRE_INVALID_PARAMETER, name(c->conn->s, "parameter", parameter, strlen(parameter)));
+		return;
+	}
 	if (hears(c))
 		send_named(c->conn, WIRE_INVALID_PARAMETER, "parameter", parameter, strlen(parameter));
 	conn_end_call(c->conn);
@@ -121,6 +141,10 @@ int call_take_fd(struct call *c, int64_t index)
 
 void call_drop_params(struct call *c)
 {
+	if (c->sink) {
+		c->sink->drop_params(c);
+		return;
+	}
 	json_doc_free(c->conn->doc);
 	c->conn->doc = NULL;
 	c->params = NULL;
@@ -213,9 +237,17 @@ struct request {
 	struct err e;
 };
 
+static bool all_valid(const int *fds, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (!fd_valid(fds[i]))
+			return false;
+	return true;
+}
+
 /* The table's word on the request: NULL, or an error's name with *key and *value, if it has a parameter. */
-static const char *judge(struct conn *c, struct request *q, size_t n_fds, const char **key, const char **value,
-			 size_t *len)
+static const char *judge(struct conn *c, struct request *q, const int *fds, size_t n_fds, const char **key,
+			 const char **value, size_t *len)
 {
 	const struct server_config *config = &c->s->config;
 	const char *dot = memrchr(q->w.method, '.', q->w.method_len);
@@ -236,7 +268,7 @@ static const char *judge(struct conn *c, struct request *q, size_t n_fds, const 
 	*len = q->w.method_len;
 	if (!q->method)
 		return WIRE_METHOD_NOT_FOUND;
-	if (q->w.upgrade)
+	if (q->w.upgrade && !(q->method->flags & WIRE_UPGRADE))
 		return WIRE_METHOD_NOT_IMPLEMENTED;
 	*key = NULL;
 	if (q->interface != &wire_service && config->ops->allowed &&
@@ -247,7 +279,7 @@ static const char *judge(struct conn *c, struct request *q, size_t n_fds, const 
 	*key = "parameter";
 	*value = "fds";
 	*len = strlen("fds");
-	if (n_fds > q->method->max_fds)
+	if (n_fds > q->method->max_fds || !all_valid(fds, n_fds))
 		return WIRE_INVALID_PARAMETER;
 	if (wire_check(q->method->in, q->w.params, n_fds, &q->e) < 0) {
 		*value = q->e.where;
@@ -288,6 +320,7 @@ static bool open_call(struct conn *c, struct request *q, const int *fds, size_t 
 		.params = q->w.params ? q->w.params : json_doc_root(c->s->empty),
 		.more = q->w.more && (q->method->flags & (WIRE_MORE | WIRE_NEEDS_MORE)),
 		.oneway = q->w.oneway,
+		.upgrade = q->w.upgrade,
 		.gone = c->dead,
 		.n_fds = n_fds,
 	};
@@ -330,7 +363,7 @@ void dispatch(struct conn *c, const struct wire_message *m, int *fds, size_t n_f
 		(void)server_count(c);
 		return;
 	}
-	error = judge(c, &q, n_fds, &key, &value, &len);
+	error = judge(c, &q, fds, n_fds, &key, &value, &len);
 	if (error && !q.w.oneway)
 		refuse(c, error, key, value, len);
 	if (error || !open_call(c, &q, fds, n_fds)) {

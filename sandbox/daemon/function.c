@@ -92,7 +92,7 @@ void function_release(struct function *f)
 {
 	struct function **at = &f->d->functions;
 
-	if (!f->forgotten || f->n_units > 0 || f->queue)
+	if (!f->forgotten || f->n_units > 0 || f->queue || f->d->publishing == f)
 		return;
 	while (*at && *at != f)
 		at = &(*at)->next;
@@ -180,6 +180,17 @@ void function_latency(struct function *f, uint64_t ns)
 
 	f->latency_us[f->n_latencies++ % LATENCIES] = us > UINT32_MAX ? UINT32_MAX : (uint32_t)us;
 	f->service_ns = f->service_ns == 0 ? ns : f->service_ns - f->service_ns / 8 + ns / 8;
+}
+
+/* Smoothed over more calls than a burst has that is no load. A pause is no longer than a call: what was before it has been
+ * answered, and a long one would be remembered long. */
+void function_asked(struct function *f, uint64_t now_ns)
+{
+	const uint64_t gap = now_ns > f->asked_ns ? now_ns - f->asked_ns : 0;
+	const uint64_t counted = gap < f->service_ns ? gap : f->service_ns;
+
+	f->gap_ns = f->service_ns == 0 ? 0 : f->gap_ns == 0 ? f->service_ns : f->gap_ns - f->gap_ns / 16 + counted / 16;
+	f->asked_ns = now_ns;
 }
 
 static int by_size(const void *a, const void *b)

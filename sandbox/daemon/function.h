@@ -5,6 +5,9 @@
 
 enum { LATENCIES = 512, DIGEST_BYTES = 33 };
 
+enum snapshot_wish { WISH_NO, WISH_YES, WISH_UNSEEDED }; /* kept in the store */
+enum snapshot_state { SNAPSHOT_NONE, SNAPSHOT_WANTED, SNAPSHOT_MAKING, SNAPSHOT_READY };
+
 struct function {
 	struct daemon *d;
 	struct function *next;
@@ -29,15 +32,26 @@ struct function {
 	bool defined;   /* fsbox-spawn knows it */
 	bool forgotten; /* undeployed or replaced: goes with its last cell */
 
+	struct {
+		enum snapshot_wish wish;
+		enum snapshot_state state;
+		uint32_t features; /* enum snap_feature */
+		uint64_t page_bytes;
+		char id[SNAP_ID_LEN + 1];
+	} snapshot;
+
 	uint32_t n_units, n_starting, n_idle, n_busy, n_ending;
 	uint32_t n_queued;
 	struct unit *free; /* idle, for anybody's call; the one used last first */
 	uint32_t n_free;
+	struct unit *busy, **busy_end; /* the one whose call began first at the front */
 	struct invocation *queue, **queue_end;
 	uint32_t init_failures; /* in a row */
 	struct timer again;     /* when provisioned cells are tried again */
 	uint64_t calls, failures, rejected, cold_starts;
 	uint64_t service_ns; /* of a call, smoothed */
+	uint64_t gap_ns;     /* from one call's coming to the next one's, smoothed; 0: not known */
+	uint64_t asked_ns;   /* when the last one came */
 	uint32_t latency_us[LATENCIES];
 	uint32_t n_latencies;
 };
@@ -75,5 +89,7 @@ bool function_wants_cell(const struct function *f);
 const struct rights *function_rights(const struct function *f);
 
 void function_latency(struct function *f, uint64_t ns);
+/* A call has come, whatever becomes of it. */
+void function_asked(struct function *f, uint64_t now_ns);
 /* Percentile @p (0 … 1) of the last calls' durations in µs; 0 without any. */
 uint32_t function_percentile(const struct function *f, double p);

@@ -1,4 +1,5 @@
 #include "daemon/invocation.h"
+#include "daemon/snapshots.h"
 
 #include "base/fd.h"
 
@@ -9,7 +10,7 @@
 
 const struct invocation_ops *invocation_ops;
 
-enum { MAX_SPARE = 64, TABLE = 4096, PROVISION_RETRY_S = 5, INIT_TRIES = 2 };
+enum { MAX_SPARE = 64, TABLE = 4096, INIT_TRIES = 2, UNKNOWN_SERVICE_MS = 100 };
 
 /* ---- Those that are known ---- */
 
@@ -46,19 +47,18 @@ static char *put_hex(char *to, const unsigned char *from, size_t n)
 	return to;
 }
 
-/* Request ids need not be secret, only different: drawn many at a time. */
+/* Request ids need not be secret, only different, also from those of another fsboxd: numbers under a key that nobody knows.
+ * To draw each of them would be a system call for each call; many at a time make every so many calls slow. */
 static void draw_uuid(char *to)
 {
-	static unsigned char drawn[64][16];
-	static size_t used = ARRAY_LEN(drawn);
 	static const size_t ends[] = {4, 6, 8, 10, 16};
-	unsigned char *u;
+	static unsigned char key[16];
+	static uint64_t n;
+	unsigned char u[16];
 
-	if (used == ARRAY_LEN(drawn)) {
-		(void)!getrandom(drawn, sizeof drawn, 0);
-		used = 0;
-	}
-	u = drawn[used++];
+	if (n++ == 0)
+		(void)!getrandom(key, sizeof key, 0);
+	once_siphash(key, &n, sizeof n, u);
 	u[6] = (unsigned char)((u[6] & 0x0f) | 0x40); /* version 4: RFC 9562, section 5.4 */
 	u[8] = (unsigned char)((u[8] & 0x3f) | 0x80);
 	for (size_t i = 0, at = 0; i < ARRAY_LEN(ends); at = ends[i++]) {
@@ -221,7 +221,7 @@ static void be_over(struct invocation *v)
 		bound_kept(d);
 }
 
-static void leave_queue(struct invocation *v)
+void invocation_leave_queue(struct invocation *v)
 {
 	struct function *f = v->f;
 	struct invocation **at = &f->queue;
@@ -245,7 +245,9 @@ static void hint_retry(struct invocation *v)
 {
 	const struct function *f = v->f;
 	const uint64_t cells = f->n_busy > 0 ? f->n_busy : 1;
-	const uint64_t ms = (f->service_ns * (f->n_queued + 1) / cells + NS_PER_MS - 1) / NS_PER_MS;
+	const uint64_t one = f->service_ns > 0 ? f->service_ns
+					       : UNKNOWN_SERVICE_MS * NS_PER_MS; /* none has ended yet */
+	const uint64_t ms = (one * (f->n_queued + 1) / cells + NS_PER_MS - 1) / NS_PER_MS;
 
 	v->queue_depth = f->n_queued;
 	v->retry_ms = ms < 1 ? 1 : ms > 60000 ? 60000 : (int64_t)ms;
@@ -256,7 +258,7 @@ void invocation_refuse(struct invocation *v, const char *refusal, const struct e
 	if (v->f)
 		hint_retry(v);
 	if (v->state == INVOCATION_QUEUED && v->f)
-		leave_queue(v);
+		invocation_leave_queue(v);
 	v->refusal = refusal;
 	v->why = *why;
 	be_over(v);
@@ -290,6 +292,11 @@ static void take_outcome(struct invocation *v, struct unit *u, struct outcome *o
 	}
 }
 
+static uint64_t least(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
 /* What Lambda's REPORT line has. */
 static void measure(struct invocation *v, struct unit *u)
 {
@@ -298,7 +305,9 @@ static void measure(struct invocation *v, struct unit *u)
 	uint64_t peak;
 
 	v->memory_mb = (u ? u->memory_bytes : v->f->spec.memory_bytes) >> 20;
-	v->billed_ms = (ns + NS_PER_MS - 1) / NS_PER_MS;
+	/* As Lambda does: reseeding and hooks of a restore are billed, its making is not; what the cell says of that is
+	 * believed up to what it can have been. */
+	v->billed_ms = (ns + least(v->hooks_ns, v->restore_ns) + NS_PER_MS - 1) / NS_PER_MS;
 	if (!u || !u->cell.has_cg || cg_peak(&u->cell.cg, &peak, &ignored) < 0)
 		return;
 	v->has_memory = true;
@@ -312,6 +321,7 @@ static void report(struct invocation *v, struct unit *u)
 		.billed_ms = v->billed_ms,
 		.max_memory_bytes = v->has_memory ? v->max_memory_mb << 20 : 0,
 		.init_ns = v->init_ns,
+		.restore_ns = v->restore_ns,
 		.status = v->status == CALL_SUCCESS ? CHAN_REPORT_SUCCESS : CHAN_REPORT_FAILURE,
 	};
 
@@ -368,14 +378,20 @@ static void grant(struct invocation *v, struct unit *u)
 static void note_start(struct invocation *v, struct unit *u)
 {
 	str_copy(v->unit, sizeof v->unit, u->id);
-	v->start_kind = u->used || u->adopted || u->ready_ns < v->arrived_ns ? "warm" : "cold";
-	if (v->start_kind[0] == 'c') {
+	if (u->used || u->adopted || u->ready_ns < v->arrived_ns) {
+		v->start_kind = "warm";
+	} else if (u->restored) {
+		v->start_kind = "restored";
+		v->restore_ns = u->ready_ns > u->asked_ns ? u->ready_ns - u->asked_ns : 0;
+		v->hooks_ns = u->session.reseed_ns + u->session.hooks_ns;
+	} else {
+		v->start_kind = "cold";
 		v->build_ns = u->cell.exec_ns > u->asked_ns ? u->cell.exec_ns - u->asked_ns : 0;
 		v->init_ns = u->ready_ns > u->cell.exec_ns ? u->ready_ns - u->cell.exec_ns : 0;
 	}
 }
 
-static void run(struct invocation *v, struct unit *u)
+void invocation_run(struct invocation *v, struct unit *u)
 {
 	const uint64_t now = clock_mono_ns();
 	struct err e = {0};
@@ -406,216 +422,6 @@ static void run(struct invocation *v, struct unit *u)
 		return;
 	}
 	v->thaw_ns = u->thaw_ns;
-}
-
-/* An idle cell that makes room: of the same owner first, then, unless it is @own room that lacks, of one who has more than
- * the asker. */
-static bool evict_for(const struct function *f, bool own)
-{
-	struct unit *worst = NULL;
-
-	for (struct unit *u = f->d->units; u; u = u->next) {
-		if (!unit_is_free(u) || u->f == f || u->f->n_units <= u->f->provisioned ||
-		    u->f->n_units <= u->f->reserved)
-			continue;
-		if (u->f->owner != f->owner && (own || u->f->account->memory_bytes <= f->account->memory_bytes))
-			continue;
-		if (!worst || u->idle_ns < worst->idle_ns)
-			worst = u;
-	}
-	if (worst)
-		unit_leave(worst, "its room was needed");
-	return worst != NULL;
-}
-
-enum prospect { NO_CELL, CELL_LATER, CELL_STARTS };
-
-/* Is what is lacking about to be given back? What makes room takes a moment to end. */
-static bool room_comes(const struct function *f, enum shortage s)
-{
-	switch (s) {
-	case SHORT_OF_OWN_CELLS:
-	case SHORT_OF_OWN_MEMORY:
-		if (function_is_full(f))
-			return f->n_ending > 0;
-		return f->account->n_ending > 0 || evict_for(f, true);
-	case SHORT_OF_CELLS:
-	case SHORT_OF_MEMORY:
-		return f->d->n_ending > 0 || evict_for(f, false);
-	case SHORT_OF_NOTHING:
-	case SHORT_OF_CPU:
-		break;
-	}
-	return false;
-}
-
-/* One more cell for what waits. NO_CELL: *e says why. */
-static enum prospect start_one(struct function *f, struct err *e)
-{
-	const enum shortage s = function_may_start(f);
-	struct unit *u;
-
-	if (s != SHORT_OF_NOTHING && room_comes(f, s))
-		return CELL_LATER;
-	if (s != SHORT_OF_NOTHING)
-		(void)err_set(e, ERR_CAPACITY, 0, "%s", shortage_name(s));
-	return s == SHORT_OF_NOTHING && unit_start(f, &u, e) == 0 ? CELL_STARTS : NO_CELL;
-}
-
-static void on_deadline(void *arg)
-{
-	struct invocation *v = arg;
-	struct err e = {0};
-
-	(void)err_set(&e, ERR_DEADLINE, ETIMEDOUT, "no cell became free in time");
-	v->phase = v->f && v->f->n_starting > 0 ? "start" : "queue";
-	invocation_refuse(v, "DeadlineExceeded", &e);
-}
-
-static void enqueue(struct invocation *v)
-{
-	struct function *f = v->f;
-
-	v->state = INVOCATION_QUEUED;
-	v->behind = NULL;
-	*f->queue_end = v;
-	f->queue_end = &v->behind;
-	f->n_queued++;
-	f->account->queued++;
-	v->d->n_queued++;
-	v->timer.due = on_deadline;
-	v->timer.arg = v;
-	if (loop_arm(&v->d->loop, &v->timer, v->deadline_ns) < 0) {
-		struct err e = {0};
-
-		(void)err_oom(&e);
-		invocation_refuse(v, "SystemFailure", &e);
-	}
-}
-
-/* Who waits must have a cell to wait for: one that starts, or one whose call will end, each for one. So nobody waits longer
- * than about one call of the function takes. */
-static bool may_wait(const struct function *f, enum prospect p)
-{
-	const struct rights *r = function_rights(f);
-	const uint32_t cells = f->n_starting + f->n_busy + f->n_free + (p == CELL_LATER ? 1 : 0);
-
-	return f->n_queued < cells && f->account->queued < r->max_queued && f->d->n_queued < f->d->config.max_queued;
-}
-
-static bool try_now(struct invocation *v)
-{
-	struct function *f = v->f;
-	struct unit *u;
-
-	if (f->queue || function_may_run(f) != SHORT_OF_NOTHING)
-		return false;
-	u = f->free;
-	if (u)
-		run(v, u);
-	return u != NULL;
-}
-
-void invocation_submit(struct invocation *v)
-{
-	struct function *f = v->f;
-	enum prospect p = NO_CELL;
-	struct err e = {0};
-
-	if (v->wanted) { /* a leased cell: one call at a time, and nobody else's */
-		if (v->u->state != UNIT_IDLE || v->u->paused) {
-			(void)err_set(&e, ERR_BUSY, EBUSY, "the leased cell is %s", unit_state_name(v->u));
-			invocation_refuse(v, "Busy", &e);
-			return;
-		}
-		run(v, v->u);
-		return;
-	}
-	if (try_now(v))
-		return;
-	if (f->n_queued >= f->n_starting && function_wants_cell(f))
-		p = start_one(f, &e);
-	if (!may_wait(f, p)) {
-		f->rejected++;
-		v->d->n_rejected++;
-		if (e.kind == ERR_NONE)
-			(void)err_set(&e, ERR_BUSY, EBUSY, "as many calls wait as there are cells");
-		invocation_refuse(v, e.kind == ERR_CAPACITY && f->n_units == 0 ? "CapacityExhausted" : "Busy", &e);
-		return;
-	}
-	enqueue(v);
-}
-
-/* Whose turn it is: of those that could go on, the call of who has least at work, and of these the one that waits
- * longest. */
-static struct function *next_to_run(struct daemon *d)
-{
-	struct function *best = NULL;
-
-	for (struct function *f = d->functions; f; f = f->next) {
-		if (!f->queue || !f->free || function_may_run(f) != SHORT_OF_NOTHING)
-			continue;
-		if (!best || f->account->busy_cpus < best->account->busy_cpus ||
-		    (f->account == best->account && f->queue->arrived_ns < best->queue->arrived_ns))
-			best = f;
-	}
-	return best;
-}
-
-static void start_what_lacks(struct function *f)
-{
-	struct err e = {0};
-
-	enum prospect p = CELL_STARTS;
-
-	while (p == CELL_STARTS && !f->forgotten && f->n_queued > f->n_starting + f->n_free && function_wants_cell(f))
-		p = start_one(f, &e);
-	/* The room that was to come was not enough, or others were faster: nothing is left that could be waited for. */
-	while (p == NO_CELL && f->queue && e.kind == ERR_CAPACITY && f->n_units == 0)
-		invocation_refuse(f->queue, "CapacityExhausted", &e);
-	invocation_provision(f);
-}
-
-void invocation_dispatch(struct daemon *d, struct function *f)
-{
-	while (d->n_queued > 0) {
-		struct function *next = next_to_run(d);
-		struct invocation *v;
-
-		if (!next)
-			break;
-		v = next->queue;
-		leave_queue(v);
-		run(v, next->free);
-	}
-	if (f && d->n_queued == 0)
-		invocation_provision(f);
-	else
-		for (struct function *o = d->functions; o; o = o->next)
-			start_what_lacks(o);
-}
-
-static void provision_again(void *arg)
-{
-	invocation_provision(arg);
-}
-
-void invocation_provision(struct function *f)
-{
-	struct err e = {0};
-
-	if (f->forgotten || !f->defined || timer_armed(&f->again))
-		return;
-	while (f->n_starting + f->n_idle + f->n_busy < f->provisioned) {
-		if (f->init_failures == 0 && start_one(f, &e) == CELL_STARTS)
-			continue;
-		/* No room, or inits that fail: later, and not without pause. */
-		f->again.due = provision_again;
-		f->again.arg = f;
-		f->init_failures = 0;
-		(void)!loop_arm(&f->d->loop, &f->again, clock_mono_ns() + PROVISION_RETRY_S * NS_PER_S);
-		return;
-	}
 }
 
 /* ---- Cancelling ---- */
@@ -661,7 +467,7 @@ void invocation_client_gone(struct daemon *d, struct call *c)
 
 void invocation_move(struct invocation *v, struct function *to)
 {
-	leave_queue(v);
+	invocation_leave_queue(v);
 	v->f = to;
 	invocation_submit(v);
 }
@@ -677,6 +483,8 @@ void invocation_refuse_all(struct function *f, const char *refusal, const struct
 static void unit_ready(struct unit *u)
 {
 	u->f->init_failures = 0;
+	if (u->fork)
+		fork_ready(u);
 	u->d->on_room(u->d, u->f);
 }
 
@@ -684,6 +492,14 @@ static void unit_could_not(struct unit *u, const struct err *why)
 {
 	struct function *f = u->f;
 
+	if (u->fork) {
+		fork_failed(u, why);
+		return;
+	}
+	if (u->restored && why->kind != ERR_CAPACITY) { /* a cold start serves what waits */
+		snapshot_give_up(f, why);
+		return;
+	}
 	f->init_failures++;
 	/* Each cell that fails takes one call with it, so that none waits for what does not come. */
 	if (f->queue && f->n_queued > f->n_starting + f->n_free)
@@ -696,10 +512,18 @@ static void unit_init_failed(struct unit *u, struct outcome *out)
 	struct function *f = u->f;
 	struct invocation *v = f->queue;
 
-	f->init_failures++;
-	if (!v || ++v->init_tries < INIT_TRIES)
+	if (u->fork) {
+		struct err e = {0};
+
+		(void)err_set(&e, ERR_SYSTEM, 0, "%s: %s", out->type, out->message.data ? out->message.data : "");
+		fork_failed(u, &e);
 		return;
-	leave_queue(v);
+	}
+	f->init_failures++;
+	/* Hooks that fail in one clone fail in the next. */
+	if (!v || (!u->restored && ++v->init_tries < INIT_TRIES))
+		return;
+	invocation_leave_queue(v);
 	note_start(v, u);
 	if (v->lease) {
 		struct err e = {0};
@@ -731,6 +555,14 @@ static void keep_tail(struct invocation *v, const char *data, size_t len)
 	v->log_len += len;
 }
 
+static void tell_output(struct invocation *v, int stream, const char *data, size_t len)
+{
+	keep_tail(v, data, len);
+	for (struct waiter *w = v->waiters; w; w = w->next)
+		if (w->logs && w->call->sink)
+			w->call->sink->log(w->call, stream, data, len);
+}
+
 static void unit_output(struct unit *u, int stream, const char *data, size_t len)
 {
 	const struct entry entry = {
@@ -745,7 +577,7 @@ static void unit_output(struct unit *u, int stream, const char *data, size_t len
 	};
 
 	if (u->invocation)
-		keep_tail(u->invocation, data, len);
+		tell_output(u->invocation, stream, data, len);
 	(void)journal_add(&u->d->logs, &entry);
 	if (u->d->on_log)
 		u->d->on_log(u->d);
@@ -770,15 +602,22 @@ static void unit_wrote(struct unit *u)
 	}
 }
 
+void invocation_flow(struct invocation *v)
+{
+	if (v->state == INVOCATION_RUNNING && v->u)
+		unit_wrote(v->u);
+}
+
 static void unit_gone(struct unit *u)
 {
 	struct invocation *v = u->invocation;
+	struct err e = {0};
 
 	u->invocation = NULL;
+	(void)err_set(&e, ERR_SYSTEM, 0, "the cell was ended");
+	if (u->fork)
+		fork_failed(u, &e);
 	if (v) {
-		struct err e = {0};
-
-		(void)err_set(&e, ERR_SYSTEM, 0, "the cell was ended");
 		invocation_refuse(v, "SystemFailure", &e);
 	}
 }

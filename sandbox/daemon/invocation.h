@@ -38,8 +38,8 @@ struct invocation {
 	struct timer timer; /* its deadline while it waits; when it is forgotten afterwards */
 	struct later dispatch;
 	uint64_t arrived_ns, deadline_ns, begin_ns, end_ns, lease_ns;
-	const char *start_kind; /* "warm", "cold" */
-	uint64_t build_ns, init_ns, thaw_ns;
+	const char *start_kind; /* "warm", "cold", "restored" */
+	uint64_t build_ns, init_ns, restore_ns, hooks_ns, thaw_ns;
 
 	/* Its end. */
 	enum call_status status;
@@ -73,6 +73,9 @@ struct invocation *invocation_find(struct daemon *d, uid_t owner, const char *id
 struct invocation *invocation_new(struct daemon *d, struct function *f, uid_t owner, const char *id);
 /* Adds somebody who waits. False when memory is out. */
 bool invocation_attach(struct invocation *v, struct call *c, bool answer_fd, bool logs, bool stream);
+/* On an idle cell, now. It may be over, and gone, when this returns. */
+void invocation_run(struct invocation *v, struct unit *u);
+void invocation_leave_queue(struct invocation *v);
 /* Runs it, queues it or refuses it; it may be over, and gone, when this returns. */
 void invocation_submit(struct invocation *v);
 /* Over with an error instead of a result. */
@@ -80,6 +83,8 @@ void invocation_refuse(struct invocation *v, const char *refusal, const struct e
 /* The client is gone, or asks for it. A call that runs is ended with its cell. */
 void invocation_cancel(struct invocation *v);
 void invocation_client_gone(struct daemon *d, struct call *c);
+/* Somebody who has its answer streamed can take more of it. */
+void invocation_flow(struct invocation *v);
 /* What may go on in @f, and in others if room has become free. */
 void invocation_dispatch(struct daemon *d, struct function *f);
 /* From the queue of one function to another, which takes its place. */

@@ -84,13 +84,14 @@ bool link_number(struct link *k, enum spawn_word word, uint64_t number)
 	return link_send(k, &m, NULL, 0);
 }
 
-bool link_make(struct link *k, uint64_t cell, uint32_t function, const void *note, size_t len)
+bool link_make(struct link *k, uint64_t cell, uint32_t function, bool restored, const void *note, size_t len)
 {
 	struct spawn_make m;
 
 	spawn_begin(&m, SPAWN_MAKE, sizeof m);
 	m.cell = cell;
 	m.function = function;
+	m.restored = restored;
 	m.note_len = (uint32_t)len;
 	memcpy(m.note, note, len);
 	return link_send(k, &m, NULL, 0);
@@ -100,6 +101,8 @@ static void tell(struct link *k, struct spawn_datagram *d)
 {
 	const struct link_ops *o = k->ops;
 
+	if (d->lacking && d->head.word == SPAWN_OPENED)
+		d->opened.code = EMFILE;
 	switch (d->head.word) {
 	case SPAWN_HELLO:
 		o->hello(k->arg, &d->hello);
@@ -130,6 +133,12 @@ static void tell(struct link *k, struct spawn_datagram *d)
 		break;
 	case SPAWN_OPENED:
 		o->opened(k->arg, &d->opened, d->n_fds > 0 ? &d->fds[0] : &(int){FD_NONE});
+		break;
+	case SPAWN_PUBLISHED:
+		o->published(k->arg, &d->published);
+		break;
+	case SPAWN_EXEC_ENDED:
+		o->exec_ended(k->arg, &d->exec_end);
 		break;
 	default:
 		break; /* spawn_check() let nothing else through */

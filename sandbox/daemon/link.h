@@ -18,6 +18,8 @@ struct link_ops {
 	void (*exited)(void *arg, const struct spawn_exit *m);
 	void (*ended)(void *arg, const struct spawn_exit *m);
 	void (*opened)(void *arg, const struct spawn_opened *m, int *fd);
+	void (*published)(void *arg, const struct spawn_published *m);
+	void (*exec_ended)(void *arg, const struct spawn_exec_end *m);
 	void (*gone)(void *arg, const struct err *why);
 };
 
@@ -29,6 +31,6 @@ void link_close(struct link *k);
 /* @msg begins with a spawn_head; both are copied, the descriptors duplicated when they have to wait. False: memory or
  * descriptors are out. */
 NODISCARD bool link_send(struct link *k, const void *msg, const int *fds, size_t n_fds);
-/* SETTLE, KILL, END, FORGET. */
+/* SETTLE, KILL, END, FORGET, EXEC_KILL. */
 NODISCARD bool link_number(struct link *k, enum spawn_word word, uint64_t number);
-NODISCARD bool link_make(struct link *k, uint64_t cell, uint32_t function, const void *note, size_t len);
+NODISCARD bool link_make(struct link *k, uint64_t cell, uint32_t function, bool restored, const void *note, size_t len);

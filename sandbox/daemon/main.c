@@ -1,11 +1,15 @@
 /* fsboxd: started by fsbox-spawn, with the socket to it and the one on which clients knock. */
 #include "daemon/deploy.h"
+#include "daemon/execs.h"
+#include "daemon/frames.h"
+#include "daemon/snapshots.h"
 #include "daemon/streams.h"
 
 #include "base/fd.h"
 #include "base/opt.h"
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/mman.h>
@@ -191,6 +195,9 @@ static void on_call(void *arg, struct call *c)
 	case M_UNDEPLOY:
 		method_undeploy(d, c);
 		break;
+	case M_SCALE:
+		method_scale(d, c);
+		break;
 	case M_ACQUIRE:
 		method_acquire(d, c);
 		break;
@@ -198,7 +205,7 @@ static void on_call(void *arg, struct call *c)
 		method_release(d, c);
 		break;
 	case M_INVOKE:
-		method_invoke(d, c);
+		c->upgrade ? frames_begin(d, c) : method_invoke(d, c);
 		break;
 	case M_CANCEL:
 		method_cancel(d, c);
@@ -211,12 +218,21 @@ static void on_call(void *arg, struct call *c)
 	case M_INSPECT:
 		method_about_cell(d, c);
 		break;
+	case M_SNAPSHOT:
+		method_snapshot(d, c);
+		break;
+	case M_FORK:
+		method_fork(d, c);
+		break;
 	case M_FUNCTIONS:
 	case M_LIST:
 	case M_STATS:
 	case M_LOGS:
 	case M_SUBSCRIBE:
 		method_with_more(d, c);
+		break;
+	case M_EXEC:
+		method_exec(d, c);
 		break;
 	}
 }
@@ -235,6 +251,15 @@ static void on_client_gone(void *arg, struct call *c)
 		break;
 	case M_UPDATE:
 		cell_client_gone(d, c);
+		break;
+	case M_SNAPSHOT:
+		snapshot_client_gone(d, c);
+		break;
+	case M_FORK:
+		fork_client_gone(d, c);
+		break;
+	case M_EXEC:
+		exec_client_gone(d, c);
 		break;
 	case M_STATS:
 	case M_LOGS:
@@ -306,6 +331,9 @@ static int begin_work(struct daemon *d, const struct spawn_hello *m, struct err 
 	r = load_policy(d, e);
 	if (r < 0)
 		return r;
+	/* Where the look at a function's files unpacks archives; the environment is of whoever started fsbox-spawn. */
+	if (setenv("XDG_STATE_HOME", m->state_dir, 1) < 0)
+		return err_oom(e);
 	(void)snprintf(path, sizeof path, "%s/once", m->state_dir);
 	r = once_open(&d->once, path, e);
 	if (r == 0 && d->once.note[0])
@@ -330,6 +358,7 @@ static void on_hello(void *arg, const struct spawn_hello *m)
 	d->run = m->run;
 	d->privileged = m->flags & SPAWN_PRIVILEGED;
 	d->limits = m->flags & SPAWN_LIMITS_WORK;
+	d->can_snapshot = m->flags & SPAWN_ENGINE;
 	if (!(m->flags & SPAWN_FREEZE_WORKS))
 		d->config.no_freeze = true;
 	d->n_cpus = m->n_cpus;
@@ -403,6 +432,16 @@ static void on_opened(void *arg, const struct spawn_opened *m, int *fd)
 	deploy_opened(arg, m, fd);
 }
 
+static void on_published(void *arg, const struct spawn_published *m)
+{
+	snapshot_published(arg, m);
+}
+
+static void on_exec_ended(void *arg, const struct spawn_exec_end *m)
+{
+	exec_ended(arg, m);
+}
+
 static void on_spawn_gone(void *arg, const struct err *why)
 {
 	struct daemon *d = arg;
@@ -427,6 +466,8 @@ static int open_spawn(struct daemon *d, struct err *e)
 		.exited = on_exited,
 		.ended = on_ended,
 		.opened = on_opened,
+		.published = on_published,
+		.exec_ended = on_exec_ended,
 		.gone = on_spawn_gone,
 	};
 
@@ -526,6 +567,10 @@ int main(int argc, char **argv)
 	struct err e = {0};
 	int operands, r;
 
+	/* Events and answers of megabytes go back to the kernel when they are freed. Left to itself malloc(3) learns from
+	 * them to keep such in its heap, where one that lives holds what is below it. */
+	(void)mallopt(M_MMAP_THRESHOLD, 4 << 20);
+	(void)mallopt(M_TRIM_THRESHOLD, 32 << 20);
 	d->config = (struct config){.keep_ns = 600 * NS_PER_S, .max_queued = 4096, .overcommit = 1};
 	d->started_ms = (uint64_t)wall_ms();
 	d->on_event = d->on_log = streams_wake;

@@ -1,10 +1,11 @@
 #include "daemon/methods.h"
 
 #include "spec/spec.h"
+#include "wire/spawn.h"
 
 #include <string.h>
 
-enum { MAX_ID = 128, MAX_WAIT_MS = 900000, MAX_LEASE_MS = 3600000, MAX_CELLS = 4096, MAX_TRACE = 255 };
+enum { MAX_ID = 128, MAX_WAIT_MS = 900000, MAX_LEASE_MS = 3600000, MAX_CELLS = 4096, MAX_FORK = 256, MAX_TRACE = 255 };
 
 /* ---- Forms of texts ---- */
 
@@ -83,10 +84,11 @@ static bool is_printable(const char *s, size_t len)
 #define VALUES(...) ((const char *const[]){__VA_ARGS__, NULL})
 static const struct wire_enum states = {.values = VALUES("starting", "init", "idle", "busy", "paused", "ending")};
 static const struct wire_enum kinds = {.values = VALUES("cold", "warm", "restored")};
-static const struct wire_enum event_kinds = {
-	.values = VALUES("deployed", "undeployed", "started", "ready", "ended", "called", "paused", "resumed")};
+static const struct wire_enum event_kinds = {.values = VALUES("deployed", "undeployed", "started", "ready", "ended",
+							      "called", "paused", "resumed", "snapshot", "exec")};
+static const struct wire_enum wishes = {.values = VALUES("no", "yes", "unseeded")};
 static const struct wire_enum streams = {.values = VALUES("stdout", "stderr", "platform")};
-static const struct wire_enum parts = {.values = VALUES("result", "data")};
+static const struct wire_enum parts = {.values = VALUES("result", "data", "frames")};
 static const struct wire_enum statuses = {.values = VALUES("success", "failure", "timeout", "error")};
 
 /* clang-format off */
@@ -107,6 +109,7 @@ static const struct wire_struct phases = {
 		INT("queueUs", 0, "from the request to the beginning of the call"),
 		INT("buildUs", OPT, "of a cold start: from asking for the cell until its first process was executed"),
 		INT("initUs", OPT, "of a cold start: from there until the runtime was ready"),
+		INT("restoreUs", OPT, "of a restored one: from asking for the cell until the hooks after the restore have run"),
 		INT("thawUs", OPT, "thawing the cell"),
 		INT("callUs", OPT, "from the event's sending until the answer")),
 };
@@ -128,7 +131,8 @@ static const struct wire_struct function = {
 		INT("cells", 0, NULL), INT("idle", 0, NULL), INT("busy", 0, NULL), INT("queued", 0, NULL),
 		INT("calls", 0, "that ended"), INT("failures", 0, "of these, not with success"),
 		INT("rejected", 0, "calls that were refused for want of room"), INT("coldStarts", 0, NULL),
-		INT("p50Us", 0, "of the last 512 calls"), INT("p99Us", 0, NULL)),
+		INT("p50Us", 0, "of the last 512 calls"), INT("p99Us", 0, NULL),
+		TEXT("snapshot", OPT, "id of the one that its cells are restored from")),
 };
 static const struct wire_struct cell = {
 	.name = "Cell",
@@ -136,9 +140,14 @@ static const struct wire_struct cell = {
 		TEXT("id", 0, NULL), NAME("function", 0, NULL), INT("owner", 0, NULL), ENUM("state", 0, &states, NULL),
 		ENUM("startKind", 0, &kinds, "how it came to be"), INT("createdMs", 0, "wall clock"),
 		INT("pid", OPT, "of its first process, on the host"), TEXT("cgroup", OPT, "below the hierarchies' roots"),
-		BOOL("leased", 0, NULL), INT("calls", 0, NULL), INT("memoryMb", 0, "the limit"),
+		BOOL("leased", 0, NULL), INT("calls", 0, NULL),
+		INT("execs", OPT, "commands that Exec has begun in it: somebody may have changed what is in it"), INT("memoryMb", 0, "the limit"),
 		INT("usedMb", OPT, "in use now"), INT("maxMemoryMb", OPT, "the most that was in use"),
 		INT("cpuUs", OPT, NULL), INT("processes", OPT, NULL)),
+};
+static const struct wire_struct clone = {
+	.name = "Clone",
+	.fields = WIRE_FIELDS(TEXT("cell", 0, NULL), TEXT("lease", 0, "for Invoke and Release; who has it has the cell")),
 };
 static const struct wire_struct event = {
 	.name = "Event",
@@ -146,7 +155,7 @@ static const struct wire_struct event = {
 		INT("cursor", 0, "rises; 0 in the cells that stand at the beginning of a subscription"), INT("timeMs", 0, NULL),
 		ENUM("kind", 0, &event_kinds, NULL), NAME("function", 0, NULL), INT("owner", 0, NULL), TEXT("cell", OPT, NULL),
 		TEXT("invocation", OPT, NULL), TEXT("status", OPT, "of a call; of a cell at the beginning, its state"),
-		TEXT("detail", OPT, "why it ended; the call's error type")),
+		TEXT("detail", OPT, "why it ended; the call's error type; of exec, with the status begun who and what, with ended how")),
 };
 static const struct wire_struct chunk = {
 	.name = "LogChunk",
@@ -179,13 +188,20 @@ static const struct wire_method methods[] = {
 		NAME("name", 0, NULL), OBJ("spec", 0, NULL), FD("codeFd", OPT, "spec.target, opened for reading"),
 		FD("layerFds", OPT | WIRE_ARRAY, "spec.layer, directories or zip archives"), FD("rootfsFd", OPT, "spec.rootfs"),
 		BOUNDED("provisioned", 0, MAX_CELLS, "so many cells are kept past their init"),
-		BOUNDED("reserved", 0, MAX_CELLS, "so many cells it may always have, and no more"),
+		BOUNDED("reserved", 0, MAX_CELLS, "so many cells it may always have, and no more; 0: neither"),
 		BOUNDED("maxCells", 0, MAX_CELLS, "0: as many as there is room for"),
-		BOOL("replace", OPT, "take the place of what has this name; otherwise AlreadyExists")), WIRE_FIELDS(
+		ENUM("snapshot", OPT, &wishes, "yes: one is made in the background, and cells are restored from it as soon as it is\n"
+						"there; unseeded: even when what is in its memory cannot be reseeded. Default: no"),
+		BOOL("replace", OPT, "take the place of what has this name; with the same spec and files only the numbers\n"
+				     "change, and its cells stay. Otherwise AlreadyExists")), WIRE_FIELDS(
 		TEXT("digest", 0, NULL), BOOL("created", 0, NULL)),
 	 0, 16, M_DEPLOY},
 	{"Undeploy", "Forgets a function. Calls that run end as they would; its idle cells are ended.", WIRE_FIELDS(
 		NAME("name", 0, NULL)), WIRE_FIELDS(BOOL("existed", 0, NULL)), 0, 0, M_UNDEPLOY},
+	{"Scale", "Changes the numbers of a function; what is not named stays. Its cells stay.", WIRE_FIELDS(
+		NAME("name", 0, NULL), BOUNDED("provisioned", 0, MAX_CELLS, "these and their values: as of Deploy"), BOUNDED("reserved", 0, MAX_CELLS, NULL),
+		BOUNDED("maxCells", 0, MAX_CELLS, NULL)), WIRE_FIELDS(
+		INT("provisioned", 0, NULL), INT("reserved", 0, NULL), INT("maxCells", 0, NULL)), 0, 0, M_SCALE},
 	{"Functions", "The caller's functions, one in each answer. Without any, one answer without one.", WIRE_FIELDS(
 		NAME("name", OPT, "only this one")), WIRE_FIELDS(STRUCT("function", OPT, &function, NULL)),
 	 WIRE_MORE | WIRE_NEEDS_MORE, 0, M_FUNCTIONS},
@@ -200,7 +216,8 @@ static const struct wire_method methods[] = {
 	 WIRE_FIELDS(BOOL("existed", 0, NULL)), 0, 0, M_RELEASE},
 	{"Invoke",
 	 "Runs the function once: in a warm cell, else in one that is started for it. A call that the function answers with an\n"
-	 "error is answered here all the same, with status failure; errors of this interface mean that there is no result.", WIRE_FIELDS(
+	 "error is answered here all the same, with status failure; errors of this interface mean that there is no result.\n"
+	 "With \"upgrade\" and without parameters: nothing is run, and the connection carries frames from then on.", WIRE_FIELDS(
 		NAME("function", OPT, "this or lease"), ID("lease", OPT, NULL),
 		ID("invocation", OPT, "chosen by the client: the function runs at most once for it. The same one again attaches to\n"
 				      "the running call, or gets its result for 60 s after the end; after that NotFound"),
@@ -214,7 +231,7 @@ static const struct wire_method methods[] = {
 		ENUM("kind", 0, &parts, NULL), TEXT("invocation", 0, NULL), TEXT("cell", OPT, NULL), ENUM("status", OPT, &statuses, NULL),
 		ENUM("startKind", OPT, &kinds, NULL), STRUCT("payload", OPT, &payload, "the answer, or the function's error document"),
 		TEXT("errorType", OPT, NULL), TEXT("errorMessage", OPT, NULL), STRUCT("phases", OPT, &phases, NULL),
-		STRUCT("usage", OPT, &usage, NULL), TEXT("log", OPT, NULL)), WIRE_MORE, 1, M_INVOKE},
+		STRUCT("usage", OPT, &usage, NULL), TEXT("log", OPT, NULL)), WIRE_MORE | WIRE_UPGRADE, 1, M_INVOKE},
 	{"Cancel", "Ends a call, with its cell when it runs.", WIRE_FIELDS(ID("invocation", 0, NULL)),
 	 WIRE_FIELDS(BOOL("existed", 0, NULL)), 0, 0, M_CANCEL},
 	{"Pause", "Freezes an idle cell; it takes no calls until it is resumed, and does not end for being idle.",
@@ -242,12 +259,37 @@ static const struct wire_method methods[] = {
 		      "happened after that cursor, or Lost when it is not kept any more.", WIRE_FIELDS(
 		BOUNDED("since", 0, WIRE_INT_MAX, NULL)), WIRE_FIELDS(STRUCT("event", 0, &event, NULL)),
 	 WIRE_MORE | WIRE_NEEDS_MORE, 0, M_SUBSCRIBE},
+	{"Snapshot",
+	 "Makes a snapshot of the function after its init, or finds the one that fits, and has its cells restored from it from now\n"
+	 "on. What is a function's fault comes as SystemFailure with the function's error type.", WIRE_FIELDS(
+		NAME("function", 0, NULL), BOOL("unseeded", OPT, "even when what is in its memory cannot be reseeded")), WIRE_FIELDS(
+		TEXT("snapshot", 0, "its id"), INT("bytes", 0, "of memory in the image"), BOOL("created", 0, "false: it was there")),
+	 0, 0, M_SNAPSHOT},
+	{"Fork", "So many clones of the function's snapshot, for the caller's calls alone: all of them, or none. Without a snapshot\n"
+		 "NotFound.", WIRE_FIELDS(
+		NAME("function", 0, NULL), BOUNDED("cells", 1, MAX_FORK, "default 1"),
+		BOUNDED("leaseMs", 1, MAX_LEASE_MS, "as of Acquire; default 60,000")), WIRE_FIELDS(
+		{.name = "clones", .type = WIRE_STRUCT, .flags = WIRE_ARRAY, .of_struct = &clone}, INT("tookUs", 0, NULL)),
+	 0, 0, M_FORK},
+	{"Exec",
+	 "Runs a command in a cell, for looking at what goes on there: as the cell's user, with its filter, limits and files, in a\n"
+	 "small environment of its own. The answer comes when it has ended; with the connection it is ended, and with it all\n"
+	 "that it has started. Meanwhile the cell takes no new call. Not for everybody: see docs/daemon-policy.md.", WIRE_FIELDS(
+		ID("cell", 0, NULL),
+		{.name = "argv", .type = WIRE_STRING, .flags = WIRE_ARRAY, .max_items = SPAWN_MAX_EXEC_ARGS,
+		 .doc = "what is executed, by its path in the cell, or a name that is looked for along its PATH"},
+		{.name = "env", .type = WIRE_STRING, .flags = OPT | WIRE_ARRAY, .max_items = SPAWN_MAX_EXEC_ENV, .doc = "KEY=VALUE"},
+		{.name = "cwd", .type = WIRE_STRING, .flags = OPT, .max_len = SPAWN_MAX_PATH - 1, .doc = "absolute; default: the function's"},
+		FD("stdinFd", OPT, "a file, pipe, socket or terminal, as the next two; default: the cell's /dev/null"),
+		FD("stdoutFd", OPT, NULL), FD("stderrFd", OPT, NULL),
+		BOOL("tty", OPT, "stdinFd is a terminal, is all three, and becomes the command's controlling terminal")), WIRE_FIELDS(
+		INT("exitStatus", OPT, NULL), INT("signal", OPT, "that ended it, instead"), INT("durationUs", 0, NULL)), 0, 3, M_EXEC},
 	{.name = NULL},
 };
 
 /* Beside each: whether the same call may be tried again. */
 static const struct wire_error errors[] = {
-	{"NotFound", "Do not retry.", WIRE_FIELDS(TEXT("what", 0, "function, cell, lease, invocation or file"), TEXT("id", 0, NULL))},
+	{"NotFound", "Do not retry.", WIRE_FIELDS(TEXT("what", 0, "function, cell, lease, invocation, snapshot, file, command or directory"), TEXT("id", 0, NULL))},
 	{"AlreadyExists", "Treat sameSpec as success.", WIRE_FIELDS(TEXT("id", 0, NULL), BOOL("sameSpec", 0, NULL))},
 	{"InvalidSpec", "Do not retry.", WIRE_FIELDS(TEXT("field", 0, NULL), TEXT("reason", 0, NULL), TEXT("hint", 0, NULL))},
 	{"Denied", "Do not retry.", WIRE_FIELDS(TEXT("reason", 0, NULL), TEXT("rule", 0, "of the daemon's policy"))},
@@ -260,6 +302,7 @@ static const struct wire_error errors[] = {
 	{"Cancelled", "It was asked for: by Cancel, Remove, or the end of the connection with cancelOnClose.", NULL},
 	{"Lost", "Begin again without since.", WIRE_FIELDS(INT("firstAvailable", 0, "the lowest since that misses nothing of what is kept"))},
 	{"SlowConsumer", "Begin again after the cursor, and read faster.", WIRE_FIELDS(INT("cursor", 0, "the last one that was sent"))},
+	{"InvalidFrame", "Do not retry; the connection is closed.", WIRE_FIELDS(TEXT("reason", 0, NULL))},
 	{"SystemFailure", "Retry with back-off.", WIRE_FIELDS(TEXT("stage", 0, NULL), TEXT("reason", 0, NULL), TEXT("hint", 0, NULL))},
 	{"InternalError", "Retry with back-off, and report it.", WIRE_FIELDS(TEXT("incident", 0, NULL))},
 	{.name = NULL},
@@ -269,7 +312,7 @@ const struct wire_interface sandbox_interface = {
 	.name = "org.fsbox.Sandbox",
 	.doc = "Functions in cells. Sizes in MB are 2^20 bytes; times are milliseconds or microseconds as the names say, instants in\n"
 	       "milliseconds since 1970. Members may be added to answers: clients ignore those that they do not know.",
-	.structs = (const struct wire_struct *const[]){&payload, &phases, &usage, &function, &cell, &event, &chunk, NULL},
+	.structs = (const struct wire_struct *const[]){&payload, &phases, &usage, &function, &cell, &clone, &event, &chunk, NULL},
 	.methods = methods,
 	.errors = errors,
 };

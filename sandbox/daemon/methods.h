@@ -11,6 +11,7 @@ enum method {
 	M_CAPACITY,
 	M_DEPLOY,
 	M_UNDEPLOY,
+	M_SCALE,
 	M_FUNCTIONS,
 	M_ACQUIRE,
 	M_RELEASE,
@@ -26,6 +27,9 @@ enum method {
 	M_STATS,
 	M_LOGS,
 	M_SUBSCRIBE,
+	M_SNAPSHOT,
+	M_FORK,
+	M_EXEC,
 };
 
 extern const struct wire_interface sandbox_interface;

@@ -76,7 +76,7 @@ static bool enqueue(struct conn *c, const struct out_text *parts, size_t done, c
 		return false;
 	if (n_fds > 0)
 		memcpy(x->fds, fds, n_fds * sizeof(int));
-	for (size_t i = 0; i < OUT_TEXTS; i++) {
+	for (size_t i = 0; i < OUT_TEXTS; i++) { /* parts that are not there have no length */
 		const size_t skip = done < parts[i].len ? done : parts[i].len;
 
 		if (parts[i].len > skip)

@@ -36,6 +36,7 @@ static void set_defaults(struct peers *p, const struct peers_budget *b)
 	p->admin = (struct rights){
 		.rule = "default (admin)",
 		.admin = true,
+		.exec = true,
 		.max_cells = b->max_cells,
 		.max_queued = b->max_queued,
 		.memory_bytes = b->memory_bytes,

@@ -32,6 +32,7 @@ struct peers_budget {
 /* NULL-terminated lists; a list that is NULL stands for "any". */
 struct rights {
 	const char *rule; /* "rules[2]", "default", "default (admin)", "no rule matches": for Denied.rule */
+	bool exec;        /* commands in cells */
 	bool admin;       /* functions, cells and logs of every owner, not only its own */
 	uint32_t max_cells, max_queued;
 	uint64_t memory_bytes;

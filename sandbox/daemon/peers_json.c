@@ -261,6 +261,14 @@ static int read_nets(struct reader *r, const struct json *v, const struct json_p
 	return 0;
 }
 
+static int read_exec(struct reader *r, const struct json *v, const struct json_path *here, void *out)
+{
+	struct peers_rule *rule = out;
+
+	rule->exec_named = true;
+	return read_bool(r, v, here, &rule->rights.exec);
+}
+
 /* ---- Objects ---- */
 
 struct members {
@@ -306,16 +314,21 @@ static int read_rule(struct reader *r, const struct json *v, const struct json_p
 		{"policies", read_policies, offsetof(struct peers_rule, rights)},
 		{"net", read_nets, offsetof(struct peers_rule, rights)},
 		{"admin", read_bool, offsetof(struct peers_rule, rights) + offsetof(struct rights, admin)},
+		{"exec", read_exec, 0},
 		{"comment", read_comment, 0},
 	};
 	struct peers_rule *rule = &r->p->rules[r->p->n_rules];
+	int rc;
 
 	*rule = (struct peers_rule){.uids.any = true, .gids.any = true, .rights = r->p->others};
 	rule->rights.rule = arena_printf(&r->p->arena, "rules[%zu]", r->p->n_rules);
 	if (!rule->rights.rule)
 		return err_oom(r->e);
 	r->p->n_rules++;
-	return read_object(r, v, here, keys, ARRAY_LEN(keys), rule);
+	rc = read_object(r, v, here, keys, ARRAY_LEN(keys), rule);
+	if (!rule->exec_named)
+		rule->rights.exec = rule->rights.admin;
+	return rc;
 }
 
 static int read_rules(struct reader *r, const struct json *v, const struct json_path *here, void *out)

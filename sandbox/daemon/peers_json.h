@@ -11,6 +11,7 @@ struct ids {
 
 struct peers_rule {
 	struct ids uids, gids; /* both must match */
+	bool exec_named;       /* else it is as rights.admin */
 	struct rights rights;
 };
 

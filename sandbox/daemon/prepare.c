@@ -10,6 +10,8 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
+enum { MAX_MOUNTINFO = 16 << 20 };
+
 static int by_number(const void *a, const void *b)
 {
 	return *(const int *)a - *(const int *)b;
@@ -149,7 +151,7 @@ static bool put_texts(const struct prepare_job *job, const struct cell_code *cod
 	return ok;
 }
 
-static int seal_filter(const struct filter *filter, struct err *e)
+int prepare_seal_filter(const struct filter *filter, struct err *e)
 {
 	AUTO_FD int fd = memfd_create("fsbox-filter", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 
@@ -159,6 +161,30 @@ static int seal_filter(const struct filter *filter, struct err *e)
 	return take_fd(&fd);
 }
 
+/* What is not on one of our mounts cannot be bound into a cell (mount(2), EINVAL): told now, not at the first call. */
+static int check_mount(int fd, const char *what, struct err *e)
+{
+	AUTO_FREE char *mounts = NULL;
+	AUTO_FD int info = FD_NONE;
+	struct statx st;
+	char line[32];
+	size_t len;
+	int r;
+
+	if (statx(fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &st) < 0 || !(st.stx_mask & STATX_MNT_ID))
+		return 0; /* a kernel before 5.8 */
+	info = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
+	r = info < 0 ? -errno : fd_read_all(info, MAX_MOUNTINFO, &mounts, &len);
+	if (r < 0)
+		return err_sys(e, -r, "reading the mounts");
+	(void)snprintf(line, sizeof line, "\n%llu ", (unsigned long long)st.stx_mnt_id);
+	if (str_starts(mounts, line + 1) || strstr(mounts, line))
+		return 0;
+	r = err_set(e, ERR_SPEC, EXDEV, "%s was opened in another mount namespace than the daemon's", what);
+	r = err_where(e, r, "spec: $.%s", what);
+	return err_hint(e, r, "name it by its path there, without a descriptor");
+}
+
 /* In the order that wire/spawn.h gives them. */
 static int put_fds(const struct prepare_job *job, const struct cell_code *code, const struct filter *base,
 		   struct spawn_datagram *d, struct err *e)
@@ -166,23 +192,32 @@ static int put_fds(const struct prepare_job *job, const struct cell_code *code, 
 	const struct cell_spec *s = job->spec;
 	int r = 0;
 
-	if (fd_valid(code->fd))
+	if (fd_valid(code->fd)) {
 		d->fds[d->n_fds++] = code->fd;
+		r = check_mount(code->fd, "target", e);
+	}
+	if (r < 0)
+		return r;
 	if (s->rootfs)
 		r = d->fds[d->n_fds] = open(s->rootfs, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (r < 0)
 		return err_sys(e, errno, "the root");
 	d->n_fds += s->rootfs != NULL;
+	if (s->rootfs && check_mount(r, "rootfs", e) < 0)
+		return -EXDEV;
 	for (size_t i = 0; i < s->n_layers; i++) {
 		d->fds[d->n_fds] = open(s->layers[i], O_PATH | O_DIRECTORY | O_CLOEXEC);
 		if (d->fds[d->n_fds++] < 0)
 			return err_set(e, ERR_SPEC, errno, "layer %zu: %s", i + 1, strerrordesc_np(errno));
+		r = check_mount(d->fds[d->n_fds - 1], "layer", e);
+		if (r < 0)
+			return r;
 	}
 	for (size_t i = 0; i < s->n_secrets; i++) {
 		d->fds[d->n_fds++] = opened(job, &s->secrets[i].file);
 	}
 	if (base->len > 0) {
-		r = d->fds[d->n_fds++] = seal_filter(base, e);
+		r = d->fds[d->n_fds++] = prepare_seal_filter(base, e);
 		if (r < 0)
 			return r;
 	}
@@ -205,8 +240,10 @@ static int fill(const struct prepare_job *job, const struct cell_code *code, con
 		   (base->len > 0 ? (uint32_t)SPAWN_HAS_FILTER : 0U) |
 		   (what->handler ? (uint32_t)SPAWN_HAS_HANDLER : 0U) |
 		   (what->interpreter ? (uint32_t)SPAWN_HAS_INTERPRETER : 0U) |
-		   (what->image ? (uint32_t)SPAWN_HAS_IMAGE : 0U) | (s->no_limits ? (uint32_t)SPAWN_NO_LIMITS : 0U) |
-		   (s->no_init_boost ? (uint32_t)SPAWN_NO_INIT_BOOST : 0U);
+		   (what->image ? (uint32_t)SPAWN_HAS_IMAGE : 0U) |
+		   (s->no_limits || job->no_limits ? (uint32_t)SPAWN_NO_LIMITS : 0U) |
+		   (s->no_init_boost ? (uint32_t)SPAWN_NO_INIT_BOOST : 0U) |
+		   (s->keep_seeds ? (uint32_t)SPAWN_KEEP_SEEDS : 0U);
 	f->memory_bytes = s->memory_bytes;
 	f->tmp_bytes = s->tmp_bytes;
 	f->pids = s->pids;
@@ -230,7 +267,7 @@ static int send_prepared(int to, const struct prepared *p, const struct cell_cod
 	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
 	int locks[1 + SPEC_MAX_LAYERS];
 
-	memcpy(&iov.iov_base, &p, sizeof p); /* sendmsg(2) only reads it */
+	memcpy(&iov.iov_base, &p, sizeof(void *)); /* sendmsg(2) only reads it */
 	for (uint32_t i = 0; i < p->n_locks; i++)
 		locks[i] = code->packages[i].lock;
 	if (p->n_locks > 0) {

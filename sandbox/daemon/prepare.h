@@ -25,6 +25,7 @@ struct prepare_job {
 	size_t n_files;
 	const char *expected_digest; /* another one is an error; NULL: any */
 	const char *spec_text;
+	bool no_limits; /* the daemon has none, whatever the spec says */
 };
 
 /* The first of two datagrams; the second is a FUNCTION whose number is 1 and whose note is empty. */
@@ -36,6 +37,9 @@ struct prepared {
 	uint32_t n_filter; /* instructions of the filter that comes after init; 0: none */
 	struct sock_filter filter[4096];
 };
+
+/* A descriptor of a sealed copy. */
+NODISCARD int prepare_seal_filter(const struct filter *filter, struct err *e);
 
 /* Never returns. @to: SEQPACKET. Closes every descriptor that it does not need first. */
 _Noreturn void prepare_main(struct prepare_job *job, int to);

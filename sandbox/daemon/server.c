@@ -46,7 +46,7 @@ static void drop_user_if_idle(struct server *s, struct user *u)
 
 bool server_count(struct conn *c)
 {
-	const size_t bytes = c->rx.cap + c->queued_bytes;
+	const size_t bytes = c->rx.cap + c->queued_bytes + c->held;
 	size_t n = c->rx.n_fds;
 
 	for (size_t i = 0; i < c->call.n_fds; i++)

@@ -30,9 +30,28 @@ struct call {
 	bool more;                 /* call_continue() may be used */
 	bool oneway;               /* nobody hears the answer; it must be given nevertheless */
 	bool gone;                 /* the client has closed: as oneway from now on */
+	bool upgrade;              /* of a method with WIRE_UPGRADE: to be answered with call_upgrade() or an error */
 	int *fds;                  /* by the indices of params; closed with the call unless taken */
 	size_t n_fds;
 	void *user; /* the handler's own, NULL at first */
+
+	/* Of a call that did not come as a message of its own: where its answers go instead, and its event. */
+	const struct call_sink *sink;
+	struct buf *body;
+};
+
+/* call_reply(), call_error() and call_drop_params() end here for a call that has one. call_continue() is not for it. */
+struct call_sink {
+	void (*reply)(struct call *c, const struct buf *params);
+	void (*error)(struct call *c, const char *error, const struct buf *params);
+	void (*drop_params)(struct call *c);
+	/* A part of the answer's body. How much of it was taken: the rest is to be offered again. */
+	size_t (*data)(struct call *c, const char *data, size_t len);
+	/* Before reply(): the whole body, of which the first @from bytes were taken by data(). @take: it may be taken
+	 * away. */
+	void (*rest)(struct call *c, struct buf *body, size_t from, bool take);
+	/* What the function has written; may be dropped. */
+	void (*log)(struct call *c, int stream, const char *data, size_t len);
 };
 
 struct server_ops {
@@ -89,6 +108,33 @@ NODISCARD bool call_continue(struct call *c, const struct buf *params, int *fds,
 void call_error(struct call *c, const char *error, const struct buf *params);
 /* InvalidParameter for what the table cannot say. @parameter as wire_check() has it. */
 void call_invalid(struct call *c, const char *parameter);
+
+/* The final answer to a call with `upgrade`: behind it the connection speaks what @ops make of its bytes, those that came
+ * already included. It is no place for more calls. */
+struct conn_ops {
+	void (*input)(void *arg, const char *data, size_t len);
+	void (*end)(void *arg);    /* the client sends nothing more; it may still read */
+	void (*room)(void *arg);   /* all that waited is sent */
+	void (*closed)(void *arg); /* the last that is told: the conn is gone when this returns */
+};
+void call_upgrade(struct call *c, const struct buf *params, const struct conn_ops *ops, void *arg);
+/* Sends at once or queues, in order; without effect when the client is gone. */
+struct out_text {
+	const char *text;
+	size_t len;
+};
+enum { OUT_TEXTS = 4 };
+void conn_send(struct conn *c, const struct out_text parts[static OUT_TEXTS]);
+/* Is nothing queued, so that what is sent is taken, at least its beginning? */
+bool conn_is_clear(const struct conn *c);
+size_t conn_backlog(const struct conn *c);
+/* So many bytes are held for it; they count as its user's. False when they are more than before and the user's are
+ * more than so many quarters of what he may have (the rest is for other things): then it is to hold less. */
+bool conn_hold(struct conn *c, size_t bytes, unsigned quarters);
+/* Reads nothing more, and closes when what is queued is sent. closed() is told later. */
+void conn_finish(struct conn *c);
+/* Closes without that; closed() is told later. */
+void conn_break(struct conn *c);
 
 /* Gives a descriptor away: the caller's from now on. FD_NONE when it was taken before or there is none. */
 int call_take_fd(struct call *c, int64_t index);

@@ -25,6 +25,8 @@ static const char *const migrations[] = {
 	" UNIQUE (owner, name));"
 	"PRAGMA application_id = 0x66736278;"
 	"PRAGMA user_version = 1;",
+	"ALTER TABLE function ADD COLUMN snapshot INTEGER NOT NULL DEFAULT 0;"
+	"PRAGMA user_version = 2;",
 };
 _Static_assert(ARRAY_LEN(migrations) == STORE_VERSION, "a version without its migration");
 
@@ -249,11 +251,12 @@ static int prepare(struct store *s, const char *sql, struct sqlite3_stmt **ret, 
 				      : fail(s, code, e, "reading its tables");
 }
 
-#define COLUMNS "owner, gid, groups, name, digest, spec, path, provisioned, reserved, max_cells, created_ms"
+#define COLUMNS "owner, gid, groups, name, digest, spec, path, provisioned, reserved, max_cells, created_ms, snapshot"
 
 static int prepare_all(struct store *s, struct err *e)
 {
-	int r = prepare(s, "INSERT OR REPLACE INTO function (" COLUMNS ") VALUES (?,?,?,?,?,?,?,?,?,?,?)", &s->put, e);
+	int r = prepare(s, "INSERT OR REPLACE INTO function (" COLUMNS ") VALUES (?,?,?,?,?,?,?,?,?,?,?,?)", &s->put,
+			e);
 
 	if (r == 0)
 		r = prepare(s, "DELETE FROM function WHERE owner = ? AND name = ?", &s->remove, e);
@@ -323,7 +326,7 @@ static int bind_all(struct sqlite3_stmt *st, const struct stored *f)
 {
 	const int64_t ids[] = {f->owner, f->gid};
 	const char *const texts[] = {f->name, f->digest, f->spec, f->path ? f->path : ""};
-	const int64_t numbers[] = {f->provisioned, f->reserved, f->max_cells, f->created_ms};
+	const int64_t numbers[] = {f->provisioned, f->reserved, f->max_cells, f->created_ms, f->snapshot};
 	int at = 1, code = SQLITE_OK;
 
 	for (size_t i = 0; code == SQLITE_OK && i < ARRAY_LEN(ids); i++)
@@ -428,7 +431,7 @@ static const char *read_row(struct sqlite3_stmt *st, struct stored *f, gid_t **g
 	if (!column_number(st, 8, INT64_MIN, INT64_MAX, &f->provisioned) ||
 	    !column_number(st, 9, INT64_MIN, INT64_MAX, &f->reserved) ||
 	    !column_number(st, 10, INT64_MIN, INT64_MAX, &f->max_cells) ||
-	    !column_number(st, 11, INT64_MIN, INT64_MAX, &f->created_ms))
+	    !column_number(st, 11, INT64_MIN, INT64_MAX, &f->created_ms) || !column_number(st, 12, 0, 2, &f->snapshot))
 		return "a setting";
 	f->number = (uint32_t)number;
 	f->owner = (uid_t)owner;

@@ -13,7 +13,7 @@
 #include <sys/types.h>
 
 enum {
-	STORE_VERSION = 1,        /* of the tables: PRAGMA user_version */
+	STORE_VERSION = 2,        /* of the tables: PRAGMA user_version */
 	STORE_MAX_GROUPS = 65536, /* NGROUPS_MAX */
 	STORE_MAX_TEXT = 2 << 20, /* of one string: a spec has at most SPEC_MAX_BYTES */
 	STORE_BUSY_MS = 1000,     /* at most this long store_open() waits for a daemon that is ending */
@@ -29,6 +29,7 @@ struct stored {
 	const char *spec; /* JSON text */
 	const char *path; /* absolute, or "" */
 	int64_t provisioned, reserved, max_cells, created_ms;
+	int64_t snapshot; /* 0 to 2, the daemon's own meaning */
 };
 
 struct sqlite3;

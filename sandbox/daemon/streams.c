@@ -421,8 +421,8 @@ void method_describe(struct daemon *d, struct call *c)
 	wire_obj_int(&o, "apiLevel", METHODS_API_LEVEL);
 	wire_obj_string(&o, "bootId", d->boot_id);
 	wire_obj_key(&o, "features");
-	buf_printf(&b, "[\"lease\",\"stream\",\"memfd\"%s%s]", d->limits ? ",\"limits\"" : "",
-		   d->config.no_freeze ? "" : ",\"freeze\"");
+	buf_printf(&b, "[\"lease\",\"stream\",\"memfd\",\"exec\",\"frames\"%s%s%s]", d->limits ? ",\"limits\"" : "",
+		   d->config.no_freeze ? "" : ",\"freeze\"", d->can_snapshot ? ",\"snapshot\"" : "");
 	wire_obj_int(&o, "uid", call_peer(c)->uid);
 	wire_obj_string(&o, "rule", r->rule);
 	wire_obj_key(&o, "limits");
@@ -431,6 +431,7 @@ void method_describe(struct daemon *d, struct call *c)
 	wire_obj_int(&limits, "maxQueued", r->max_queued);
 	wire_obj_int(&limits, "memoryMb", (int64_t)(r->memory_bytes >> 20));
 	wire_obj_bool(&limits, "admin", r->admin);
+	wire_obj_bool(&limits, "exec", r->exec);
 	wire_obj_end(&limits);
 	wire_obj_end(&o);
 	call_reply(c, &b, NULL, 0);

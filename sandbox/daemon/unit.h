@@ -24,6 +24,7 @@ struct unit {
 	struct daemon *d;
 	struct unit *next, **at;           /* all units */
 	struct unit *free_next, **free_at; /* its function's free ones; NULL when it is none */
+	struct unit *busy_next, **busy_at; /* its function's busy ones */
 	struct function *f;
 	uint64_t number;
 	int slot;               /* in daemon.busy */
@@ -38,6 +39,10 @@ struct unit {
 	struct later settle;
 	int freeze;
 	bool frozen, paused, leased, adopted, used;
+	uint64_t patience_ns, frozen_since_ns; /* so long it is idle before it is frozen */
+	bool restored;                         /* out of its function's snapshot */
+	struct fork *fork;                     /* that it is for, until it is ready */
+	uint32_t n_execs, execs;               /* commands that run in it; that were ever begun */
 	char lease[LEASE_BYTES];
 	uint64_t lease_ns, lease_until_ns;
 	uint64_t asked_ns, made_ns, ready_ns, idle_ns,
@@ -52,7 +57,7 @@ struct unit {
 struct unit_ops {
 	void (*ready)(struct unit *u);                            /* idle for the first time */
 	void (*failed)(struct unit *u, const struct err *why);    /* could not be built; it is gone afterwards */
-	void (*init_failed)(struct unit *u, struct outcome *out); /* it is being ended */
+	void (*init_failed)(struct unit *u, struct outcome *out); /* or hooks of a restore; it is being ended */
 	void (*answered)(struct unit *u, struct outcome *out);    /* the call is over; the unit may be ended already */
 	void (*output)(struct unit *u, int stream, const char *data, size_t len);
 	void (*wrote)(struct unit *u); /* session.answer has grown in a call that goes on */
@@ -80,6 +85,10 @@ void unit_lease(struct unit *u, const char *token, uint64_t ns);
 NODISCARD int unit_pause(struct unit *u, bool paused, struct err *e);
 /* Its limit is another one now. */
 void unit_resize(struct unit *u, uint64_t memory_bytes);
+/* A command begins in it: it is thawed, takes no calls, does not end for being idle. ERR_BUSY, ERR_NOT_FOUND. */
+NODISCARD int unit_begin_exec(struct unit *u, struct err *e);
+/* And is over. */
+void unit_end_exec(struct unit *u);
 /* Is it free for a call of anybody? */
 bool unit_is_free(const struct unit *u);
 /* Lets its time as an idle one begin again. */

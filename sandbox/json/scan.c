@@ -208,3 +208,24 @@ const char *json_scan_fault(const char *text, size_t len, struct json_place *ret
 	}
 	return NULL;
 }
+
+/* Sixteen at a time: bodies are up to megabytes of mostly this. */
+typedef unsigned char block __attribute__((vector_size(16)));
+
+size_t json_plain_span(const char *s, size_t len, bool ascii)
+{
+	const block limit = (block){0} + (unsigned char)(ascii ? 0x7f : 0xff);
+	size_t done = 0;
+
+	for (; len - done >= sizeof(block); done += sizeof(block)) {
+		uint64_t halves[2];
+		block b;
+
+		memcpy(&b, s + done, sizeof b);
+		b = (block)((b < 0x20) | (b == '"') | (b == '\\') | (b > limit));
+		memcpy(halves, &b, sizeof halves);
+		if (halves[0] | halves[1])
+			break;
+	}
+	return done;
+}

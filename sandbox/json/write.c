@@ -1,5 +1,7 @@
 #include "json/json.h"
 
+#include "json/scan.h"
+
 #include <stdio.h>
 
 /* Bytes of a UTF-8 sequence by its first byte; 0 when no sequence starts so. */
@@ -31,12 +33,24 @@ static const char *short_escape(unsigned char c)
 	}
 }
 
+/* What stands in a string as it is, whatever is around it. */
+static bool is_plain(char c)
+{
+	return (unsigned char)c >= 0x20 && (unsigned char)c < 0x80 && c != '"' && c != '\\';
+}
+
 void json_add_string(struct buf *b, const char *s, size_t len)
 {
 	size_t done = 0, i = 0; /* what lies between is copied in one piece */
 
-	buf_puts(b, "\"");
+	buf_add(b, "\"", 1);
 	while (i < len) {
+		i += json_plain_span(s + i, len - i, true);
+		while (i < len && is_plain(s[i]))
+			i++;
+		if (i == len)
+			break;
+
 		unsigned char c = (unsigned char)s[i];
 		size_t n = sequence_len(c);
 		const char *escape = short_escape(c);
@@ -55,5 +69,5 @@ void json_add_string(struct buf *b, const char *s, size_t len)
 		done = ++i;
 	}
 	buf_add(b, s + done, len - done);
-	buf_puts(b, "\"");
+	buf_add(b, "\"", 1);
 }

@@ -11,6 +11,8 @@
 
 #include <stdio.h>
 
+#define NAP_NS (NS_PER_MS / 10)
+
 static void start(struct kept *k);
 static void remove_it(void *arg);
 
@@ -42,7 +44,7 @@ static int insert(struct spawn *s, struct kept *k, struct err *e)
 {
 	if (s->n_cells == s->cells_cap) {
 		const size_t cap = s->cells_cap ? s->cells_cap * 2 : 64;
-		struct kept **grown = realloc(s->cells, cap * sizeof *grown);
+		struct kept **grown = realloc(s->cells, cap * sizeof(struct kept *));
 
 		if (!grown)
 			return err_oom(e);
@@ -56,7 +58,7 @@ static int insert(struct spawn *s, struct kept *k, struct err *e)
 bool fds_left(const struct spawn *s, size_t more)
 {
 	return FDS_OF_OURS + s->n_cells * FDS_OF_CELL + s->n_building * FDS_OF_BUILDING + s->function_fds +
-		       s->n_queued * 2 + more <
+		       s->n_queued * 2 + s->n_execs * FDS_OF_EXEC + more <
 	       s->fd_limit;
 }
 
@@ -92,8 +94,13 @@ static void answer(struct kept *k)
 
 /* ---- Watching ---- */
 
-static void barrier_ready(void *arg, uint32_t events);
 static void exit_ready(void *arg, uint32_t events);
+
+static void stop_waiting(struct kept *k)
+{
+	for (size_t i = 0; i < ARRAY_LEN(k->waits); i++)
+		loop_remove(&k->s->loop, &k->waits[i]);
+}
 
 static void set_timer(struct kept *k, uint64_t at_ns)
 {
@@ -119,12 +126,13 @@ static void gone(struct kept *k)
 	struct spawn *s = k->s;
 	const size_t i = cells_place(s, k->number);
 
-	loop_remove(&s->loop, &k->barrier);
+	stop_waiting(k);
 	loop_remove(&s->loop, &k->exit);
 	loop_disarm(&s->loop, &k->timer);
 	loop_forget(&s->loop, &k->later);
-	memmove(&s->cells[i], &s->cells[i + 1], (s->n_cells - i - 1) * sizeof *s->cells);
+	memmove(&s->cells[i], &s->cells[i + 1], (s->n_cells - i - 1) * sizeof(struct kept *));
 	s->n_cells--;
+	image_put(k->image);
 	function_put(s, k->f);
 	free(k);
 	spawn_check_stopped(s);
@@ -159,7 +167,7 @@ static void remove_it(void *arg)
 	int r;
 
 	/* Both have to leave the loop before the stages' undo closes what they watch. */
-	loop_remove(&k->s->loop, &k->barrier);
+	stop_waiting(k);
 	if (!cell_has_exited(&k->cell, false) && fd_valid(k->cell.pidfd)) {
 		if (k->state == KEPT_LINGERING || now >= k->give_up_ns) {
 			linger(k, -EAGAIN, &why);
@@ -202,7 +210,7 @@ static void end(struct kept *k)
 	if (k->state == KEPT_BUILDING)
 		k->s->n_building--;
 	k->state = KEPT_ENDING;
-	loop_remove(&k->s->loop, &k->barrier); /* its child's word may be in this very batch */
+	stop_waiting(k); /* its child's word may be in this very batch */
 	k->give_up_ns = clock_mono_ns() + END_WAIT_MS * NS_PER_MS;
 	k->pause_ns = 0;
 	cell_kill(&k->cell);
@@ -235,47 +243,68 @@ static void exit_ready(void *arg, uint32_t events)
 
 /* ---- Building ---- */
 
+static void go_on(struct kept *k);
+
 static void timer_due(void *arg)
 {
 	struct kept *k = arg;
 
-	if (k->state == KEPT_BUILDING) {
+	if (k->state != KEPT_BUILDING) {
+		remove_it(k);
+	} else if (k->naps) {
+		go_on(k);
+	} else {
 		(void)cell_late(&k->cell, &k->err);
 		fail(k);
-	} else {
-		remove_it(k);
 	}
 }
 
-static void watch_barrier(struct kept *k)
+static void wait_is_over(void *arg, uint32_t events)
 {
-	if (loop_add(&k->s->loop, &k->barrier, k->cell.barrier, EPOLLIN, barrier_ready, k, &k->err) < 0)
-		fail(k);
+	(void)events;
+	go_on(arg);
 }
 
-static void barrier_ready(void *arg, uint32_t events)
+/* For what the cell's building waits for. Where nothing tells of that, for a moment. */
+static void wait_on(struct kept *k)
 {
-	struct kept *k = arg;
+	int fds[CELL_WAITS];
+	const size_t n = cell_waits_for(&k->cell, fds);
+
+	k->naps = n == 0;
+	set_timer(k, k->naps ? clock_mono_ns() + NAP_NS : k->cell.deadline_ns);
+	for (size_t i = 0; i < n; i++)
+		if (loop_add(&k->s->loop, &k->waits[i], fds[i], EPOLLIN, wait_is_over, k, &k->err) < 0) {
+			fail(k);
+			return;
+		}
+}
+
+static void go_on(struct kept *k)
+{
 	int r;
 
-	(void)events;
-	/* The stage may close it, and children that are being born have copies: it has to be out of the loop before. */
-	loop_remove(&k->s->loop, &k->barrier);
+	/* The stage may close them, and children that are being born have copies: out of the loop before. */
+	stop_waiting(k);
 	r = cell_finish(&k->cell, &k->err);
 	if (r == 1) {
-		watch_barrier(k);
+		wait_on(k);
 		return;
 	}
 	if (r < 0) {
 		fail(k);
 		return;
 	}
+	if (k->image && clone_introduce(&k->cell, &k->image->snap, &k->err) < 0) {
+		fail(k);
+		return;
+	}
 	loop_disarm(&k->s->loop, &k->timer);
 	k->s->n_building--;
 	k->state = KEPT_RUNNING;
+	cells_tell(k->s, k, SPAWN_MADE);
 	plan_free(k->cell.plan); /* with its secrets; a thousand cells would hold 40 MB of them */
 	k->cell.plan = NULL;
-	cells_tell(k->s, k, SPAWN_MADE);
 	watch_exit(k);
 }
 
@@ -288,8 +317,18 @@ static void start(struct kept *k)
 		fail(k);
 		return;
 	}
-	set_timer(k, clock_mono_ns() + CELL_ARRIVAL_MS * NS_PER_MS);
-	watch_barrier(k);
+	wait_on(k);
+}
+
+/* Out of the function's present snapshot. */
+static void restore(struct kept *k)
+{
+	struct cell_host *host = k->cell.host;
+
+	k->image = image_get(k->f->image);
+	host->engine = &k->s->engine;
+	(void)kdat_read(host, "criu", &host->kdat);
+	cell_restore_from(&k->cell, &k->image->snap, FD_NONE);
 }
 
 static int make(struct spawn *s, const struct spawn_make *m, struct err *why)
@@ -300,6 +339,10 @@ static int make(struct spawn *s, const struct spawn_make *m, struct err *why)
 
 	if (!f || f->forgotten)
 		return err_set(why, ERR_NOT_FOUND, ENOENT, "there is no function %u", m->function);
+	if (m->restored && !f->image)
+		return err_set(why, ERR_NOT_FOUND, ENOENT, "function %u has no snapshot", m->function);
+	if (m->restored && image_check(f->image, why) < 0)
+		return -EBADMSG;
 	if (s->stopping)
 		return err_set(why, ERR_CANCELLED, ECANCELED, "fsbox-spawn is ending");
 	if (s->n_cells >= s->max_cells)
@@ -317,7 +360,9 @@ static int make(struct spawn *s, const struct spawn_make *m, struct err *why)
 	k->begin_ns = clock_mono_ns();
 	k->note_len = m->note_len;
 	memcpy(k->note, m->note, sizeof k->note);
-	cell_init(&k->cell, &f->host, &f->spec, &f->filter);
+	cell_init(&k->cell, &f->def.host, &f->def.spec, &f->def.filter);
+	if (m->restored)
+		restore(k);
 	r = insert(s, k, why);
 	if (r < 0) {
 		free(k);
@@ -398,7 +443,7 @@ void cells_settle(struct spawn *s, uint64_t number)
 	struct err why = {0};
 	struct kept *k = lives(s, number, &why);
 
-	if (k && k->cell.has_cg && !k->f->spec.no_init_boost)
+	if (k && k->cell.has_cg && !k->f->def.spec.no_init_boost)
 		(void)!cg_end_boost(&k->cell.cg, &why);
 	tell_done(s, SPAWN_DONE, SPAWN_SETTLE, number, &why);
 }

@@ -51,10 +51,11 @@ void cells_tell(struct spawn *s, const struct kept *k, enum spawn_word word)
 	m.function = k->f->number;
 	m.begin_ns = k->begin_ns;
 	m.exec_ns = c->exec_ns;
-	m.memory_bytes = c->has_cg ? c->cg.limits.memory_bytes : k->f->spec.memory_bytes;
-	m.pids = c->has_cg ? c->cg.limits.pids : k->f->spec.pids;
+	m.memory_bytes = c->has_cg ? c->cg.limits.memory_bytes : k->f->def.spec.memory_bytes;
+	m.pids = c->has_cg ? c->cg.limits.pids : k->f->def.spec.pids;
 	m.pid = c->pid;
 	m.boosted = c->has_cg && c->cg.limits.boost;
+	m.restored = word == SPAWN_MADE && k->image;
 	m.exited = k->state == KEPT_EXITED;
 	if (m.exited)
 		m.how = (struct spawn_status){.code = c->exit.si_code, .status = c->exit.si_status};

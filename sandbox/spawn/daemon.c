@@ -17,7 +17,6 @@ enum {
 	SHORT_LIFE_MS = 1000, /* who dies within it is not started again at once */
 	BACKOFF_MIN_MS = 100,
 	BACKOFF_MAX_MS = 5000,
-	SEND_BUFFER = 1 << 20,
 	STATUS_USAGE = 2, /* of fsboxd: it will not be better the next time */
 	STATUS_NOT_EXECUTED = 126,
 };
@@ -53,7 +52,7 @@ static void give_up_rights(const struct spawn *s)
 	}
 }
 
-static void default_signals(void)
+void spawn_default_signals(void)
 {
 	sigset_t none;
 
@@ -85,7 +84,7 @@ static _Noreturn void become_daemon(const struct spawn *s, int pair, pid_t paren
 		argv[i + 1] = s->opt.daemon_args[i];
 	/* What a terminal sends to its foreground is ours to hand on. */
 	(void)setpgid(0, 0);
-	default_signals();
+	spawn_default_signals();
 	place_fds(pair, s->listener);
 	(void)unsetenv("LISTEN_FDS");
 	(void)unsetenv("LISTEN_PID");

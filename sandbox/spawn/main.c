@@ -98,6 +98,7 @@ static const struct opt opts[] = {
 	{ "gid",           "N",    0,        set_gid,        AT(gid),           "its group", 0 },
 	{ "max-cells",     "N",    0,        set_number,     AT(max_cells),     "cells at a time", 0 },
 	{ "no-limits",     NULL,   OPT_FLAG, set_no_limits,  0,                 "cells without cgroups", 0 },
+	{ "publisher",     "FILE", 0,        set_text,       AT(publisher),     "fsbox-publish; without there are no snapshots", 0 },
 	{ "runtime",       "DIR",  0,        set_text,       AT(runtime),       "directory with init and the runtimes", 0 },
 	{ "socket",        "PATH", 0,        set_text,       AT(socket),        "where clients knock", 0 },
 	{ "socket-gid",    "N",    0,        set_socket_gid, AT(socket_gid),    "group of the socket", 0 },
@@ -156,6 +157,8 @@ void spawn_check_stopped(struct spawn *s)
 	for (size_t i = 0; i < s->n_cells; i++)
 		if (s->cells[i]->state != KEPT_LINGERING)
 			return;
+	if (s->publishing.number)
+		return;
 	loop_stop(&s->loop);
 }
 
@@ -176,6 +179,7 @@ void spawn_stop(struct spawn *s)
 	notify_stopping(s);
 	loop_disarm(&s->loop, &s->restart);
 	arm_end(s);
+	publish_stop(s);
 	if (fd_valid(s->pidfd)) {
 		daemon_kill(s, SIGTERM);
 	} else {
@@ -250,7 +254,6 @@ static void raise_files(struct spawn *s)
 static int open_host(struct spawn *s, struct err *e)
 {
 	const struct cell_spec spec = {.no_limits = s->opt.no_limits, .cgroup_parent = s->opt.cgroup_parent};
-	struct snap_engine engine;
 	struct err none = {0};
 	struct sysinfo si;
 	int r = cell_host_open(&spec, s->opt.runtime, &s->host, e);
@@ -260,7 +263,7 @@ static int open_host(struct spawn *s, struct err *e)
 	(void)sysinfo(&si);
 	s->memory_bytes = (uint64_t)si.totalram * si.mem_unit;
 	s->limits = s->host.limits;
-	s->has_engine = snap_engine_find(s->opt.runtime, &engine, &none) == 0;
+	s->has_engine = s->host.facts.privileged && snap_engine_find(s->opt.runtime, &s->engine, &none) == 0;
 	s->max_cells = s->host.n_ranges;
 	if (s->opt.max_cells > 0 && s->opt.max_cells < s->max_cells)
 		s->max_cells = (unsigned)s->opt.max_cells;

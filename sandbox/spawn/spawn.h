@@ -21,11 +21,13 @@ enum {
 	TEXTS_MAX = 128 << 20, /* bytes of all FUNCTION datagrams that are kept */
 	FDS_OF_CELL = 14,      /* that a running cell holds */
 	FDS_OF_BUILDING = 60,  /* and one that is being built, detached mounts included */
+	FDS_OF_EXEC = 4,       /* that a command holds */
 	FDS_OF_OURS = 64,
+	SEND_BUFFER = 1 << 20,
 };
 
 struct spawn_options {
-	const char *socket, *runtime, *daemon, *state, *cgroup_parent;
+	const char *socket, *runtime, *daemon, *publisher, *state, *cgroup_parent;
 	uint64_t mode, socket_gid, uid, gid, max_cells;
 	bool has_socket_gid, has_uid, has_gid, no_limits;
 	char **daemon_args; /* behind "--" */
@@ -37,20 +39,19 @@ struct spawn_options {
 struct function {
 	uint32_t number;
 	bool forgotten;
-	unsigned cells;              /* that need it */
-	size_t size;                 /* of wire */
-	struct spawn_function *wire; /* as it came, with its present note; texts below point into it */
-	int fds[SPAWN_MAX_FDS];
-	size_t n_fds;
-	char names[SPAWN_MAX_FDS][40]; /* "/proc/self/fd/N" */
-	char *paths[SPAWN_MAX_FDS];    /* not privileged: what these are called; heap */
-	struct cell_spec spec;
-	struct spec_image image;
-	struct cell_host host;
-	struct filter filter;
+	unsigned cells;           /* that need it */
+	struct image *image;      /* NULL: no snapshot */
+	struct cell_function def; /* wire has the present note */
 };
 
 /* ---- Cells ---- */
+
+/* A snapshot that cells are restored from; in use as long as somebody holds it. */
+struct image {
+	unsigned refs;
+	struct snap snap;  /* of its manifest what a restore needs */
+	uint64_t identity; /* of its files when fsbox-publish had checked them */
+};
 
 enum kept_state {
 	KEPT_BUILDING, /* its child has not given its word */
@@ -64,12 +65,14 @@ struct kept {
 	struct spawn *s;
 	uint64_t number;
 	struct function *f;
+	struct image *image; /* it is restored from; NULL: a cold start */
 	enum kept_state state;
 	struct cell cell;
-	struct watch barrier, exit;
-	struct timer timer; /* what it is for follows from the state */
+	struct watch waits[CELL_WAITS], exit; /* the first for its building */
+	struct timer timer;                   /* what it is for follows from the state */
 	struct later later;
 	uint64_t begin_ns, give_up_ns, pause_ns;
+	bool naps;      /* while it is built: nothing tells of what is waited for */
 	bool failed;    /* FAILED is to be told when it is removed */
 	bool untold;    /* no fsboxd knows of it: nothing is told */
 	unsigned ends;  /* ENDs to be answered */
@@ -97,6 +100,31 @@ struct open_wish {
 	gid_t gid, *groups; /* heap */
 	size_t n_groups;
 	char path[SPAWN_MAX_PATH];
+};
+
+/* ---- PUBLISH ---- */
+
+struct publishing {
+	struct spawn *s;
+	uint64_t number; /* 0: none is under way */
+	int socket, pidfd;
+	struct watch answer, exit;
+	bool answered;
+};
+
+/* ---- EXEC ---- */
+
+struct running { /* a command */
+	struct spawn *s;
+	struct running *next, **at;
+	uint64_t number;
+	struct cell_enter en;
+	struct watch word, exit;
+	struct timer timer; /* until it executes; then, between two looks at whether all of it is gone */
+	struct later later;
+	uint64_t give_up_ns;
+	bool untold;    /* no fsboxd knows of it */
+	struct err err; /* why it did not run */
 };
 
 /* ---- The whole ---- */
@@ -154,6 +182,11 @@ struct spawn {
 	struct opening opens[SPAWN_MAX_OPENS];
 	struct open_wish *wish, **wish_last;
 	size_t n_wishes;
+	struct publishing publishing;
+	struct snap_engine engine;
+	struct running *execs;
+	size_t n_execs;
+	uint64_t last_exec; /* of the present fsboxd */
 };
 
 /* main.c: one line on stderr. */
@@ -175,6 +208,7 @@ void notify_stopping(struct spawn *s);
 /* daemon.c: fsboxd as a process. */
 void daemon_start(struct spawn *s);
 void daemon_kill(struct spawn *s, int sig);
+void spawn_default_signals(void); /* in a child that executes something else */
 void daemon_done(struct spawn *s);
 /* talk.c: fsboxd as somebody to talk to. What is told while there is none is dropped: the next one hears of
  * everything. */
@@ -216,6 +250,19 @@ size_t cells_place(const struct spawn *s, uint64_t number);
 /* Is there room for this many descriptors more? */
 bool fds_left(const struct spawn *s, size_t more);
 
+/* publishing.c */
+void publish_ask(struct spawn *s, const struct spawn_datagram *d);
+void publish_stop(struct spawn *s);
+struct image *image_get(struct image *i);
+void image_put(struct image *i); /* NULL is fine */
+/* Are its files the ones that were checked? ERR_SNAPSHOT_MISMATCH. Some ten stat(2). */
+NODISCARD int image_check(const struct image *i, struct err *e);
+
 /* open.c */
 NODISCARD int open_ask(struct spawn *s, struct spawn_datagram *d, struct err *e);
 void open_lose_daemon(struct spawn *s);
+
+/* exec.c */
+NODISCARD int exec_start(struct spawn *s, struct spawn_datagram *d, struct err *e);
+NODISCARD int exec_kill(struct spawn *s, uint64_t number, struct err *e);
+void exec_lose_daemon(struct spawn *s);

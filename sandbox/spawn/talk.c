@@ -127,7 +127,7 @@ static bool adopt_next(struct spawn *s)
 
 	if (f && f->number <= s->adopt_last_function) {
 		s->adopt_function = (uint64_t)f->number + 1;
-		tell(s, f->wire, f->fds, f->n_fds);
+		tell(s, f->def.wire, f->def.fds, f->def.n_fds);
 		return true;
 	}
 	for (size_t k = i; k < s->n_cells && s->cells[k]->number <= s->adopt_last_cell; k++) {
@@ -228,9 +228,16 @@ static int take(struct spawn *s, struct spawn_datagram *d, struct err *e)
 		return cells_end(s, d->number.number, e);
 	case SPAWN_OPEN:
 		return open_ask(s, d, e);
+	case SPAWN_PUBLISH:
+		publish_ask(s, d);
+		return 0;
 	case SPAWN_READY:
 		notify_ready(s);
 		return 0;
+	case SPAWN_EXEC:
+		return exec_start(s, d, e);
+	case SPAWN_EXEC_KILL:
+		return exec_kill(s, d->number.number, e);
 	default: /* spawn_check() lets no other one through */
 		return err_set(e, ERR_BUG, EPROTO, "a word for the other side");
 	}
@@ -264,7 +271,7 @@ static void talk_ready(void *arg, uint32_t events)
 			give_up(s, e.msg);
 			return;
 		}
-		if (word == SPAWN_MAKE) /* the only one that takes its time */
+		if (word == SPAWN_MAKE || word == SPAWN_EXEC) /* they take their time */
 			return;
 	}
 	if (events & (EPOLLHUP | EPOLLERR) && s->paused) {
@@ -299,4 +306,5 @@ void talk_close(struct spawn *s)
 	s->adopting = s->paused = false;
 	cells_lose_daemon(s);
 	open_lose_daemon(s);
+	exec_lose_daemon(s);
 }

@@ -468,14 +468,22 @@ static int name_skeleton(struct cell_plan *p, const struct host_facts *host, str
 	return p->skel_name ? 0 : err_oom(e);
 }
 
-static void plan_rlimits(struct cell_plan *p)
+size_t plan_cell_rlimits(const struct plan_rlimit **ret)
 {
 	static const struct plan_rlimit limits[] = {
 		{RLIMIT_CORE, 0}, {RLIMIT_NOFILE, 1024}, /* Lambda's */
 	};
 
-	memcpy(p->rlimits, limits, sizeof limits);
-	p->n_rlimits = ARRAY_LEN(limits);
+	*ret = limits;
+	return ARRAY_LEN(limits);
+}
+
+static void plan_rlimits(struct cell_plan *p)
+{
+	const struct plan_rlimit *limits;
+
+	p->n_rlimits = plan_cell_rlimits(&limits);
+	memcpy(p->rlimits, limits, p->n_rlimits * sizeof *limits);
 }
 
 static void plan_namespaces(struct cell_plan *p, const struct cell_spec *spec, const struct host_facts *host)

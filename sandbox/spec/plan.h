@@ -125,6 +125,8 @@ struct cell_plan {
 NODISCARD int plan_make(const struct cell_spec *spec, const struct host_facts *host, const char *id,
 			struct cell_plan **ret_plan, struct err *e);
 void plan_free(struct cell_plan *p);
+/* The resource limits of every process of a cell; returns how many. */
+size_t plan_cell_rlimits(const struct plan_rlimit **ret);
 static inline void plan_freep(struct cell_plan **p)
 {
 	plan_free(*p);

@@ -80,7 +80,8 @@ struct wire_message {
 };
 
 /* One recvmsg(2) without waiting. Bytes read; 0 at the end of the stream; -EAGAIN; other errors break the stream:
- * -EMSGSIZE too long, -EMFILE too many descriptors or no room for them here (MSG_CTRUNC), -ENOMEM, the socket's. */
+ * -EMSGSIZE too long, -EMFILE too many descriptors or no room for them here (MSG_CTRUNC), -ENOMEM, the socket's.
+ * Descriptors of sockets and of anonymous inodes are closed at once; FD_NONE is in their place. */
 NODISCARD ssize_t wire_rx_recv(struct wire_rx *rx, int sock);
 /* The same for bytes that the caller has read. The descriptors are taken over in any case. 0 or -errno as above. */
 NODISCARD int wire_rx_feed(struct wire_rx *rx, const void *data, size_t len, const int *fds, size_t n_fds);
@@ -96,6 +97,12 @@ size_t wire_rx_partial(struct wire_rx *rx);
 static inline bool wire_rx_full(const struct wire_rx *rx)
 {
 	return rx->cap > 0 && rx->len == rx->cap;
+}
+/* What was read behind the last message: how many bytes, *ret where. For who ends reading messages from the stream. */
+static inline size_t wire_rx_rest(const struct wire_rx *rx, const char **ret)
+{
+	*ret = rx->data ? rx->data + rx->from : "";
+	return rx->len - rx->from;
 }
 /* Gives back what taken messages needed. Texts of messages are gone with it. */
 void wire_rx_trim(struct wire_rx *rx);

@@ -5,6 +5,7 @@
 #include "base/fd.h"
 
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/uio.h>
 
 enum {
@@ -95,6 +96,13 @@ static int check_length(struct wire_rx *rx)
 	return 0;
 }
 
+static void close_fds(const int *fds, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (fd_valid(fds[i]))
+			(void)close(fds[i]);
+}
+
 static int hold_fds(struct wire_rx *rx, const int *fds, size_t n)
 {
 	const size_t want = rx->n_fds + n;
@@ -113,19 +121,11 @@ static int hold_fds(struct wire_rx *rx, const int *fds, size_t n)
 		rx->fds = grown ? grown : rx->fds;
 		rx->fds_cap = grown ? cap : rx->fds_cap;
 	}
-	for (size_t i = 0; i < n; i++) {
-		if (r < 0)
-			(void)close(fds[i]);
-		else
-			rx->fds[rx->n_fds++] = (struct wire_rx_fd){.at = rx->base + rx->len - 1, .fd = fds[i]};
-	}
+	if (r < 0)
+		close_fds(fds, n);
+	for (size_t i = 0; i < n && r == 0; i++)
+		rx->fds[rx->n_fds++] = (struct wire_rx_fd){.at = rx->base + rx->len - 1, .fd = fds[i]};
 	return r;
-}
-
-static void close_fds(const int *fds, size_t n)
-{
-	for (size_t i = 0; i < n; i++)
-		(void)close(fds[i]);
 }
 
 int wire_rx_feed(struct wire_rx *rx, const void *data, size_t len, const int *fds, size_t n_fds)
@@ -167,6 +167,22 @@ static size_t collect_fds(struct msghdr *m, int fds[static WIRE_MAX_FDS])
 	return n;
 }
 
+/* A client's own end of the connection, held here for a message that never ends, would keep that connection from ever
+ * ending; what else can hold a socket has no place in a message either. */
+static bool may_hold_socket(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) < 0 || S_ISSOCK(st.st_mode) || (st.st_mode & S_IFMT) == 0; /* anonymous: io_uring, … */
+}
+
+static void drop_sockets(int *fds, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (may_hold_socket(fds[i]))
+			fd_closep(&fds[i]);
+}
+
 ssize_t wire_rx_recv(struct wire_rx *rx, int sock)
 {
 	union {
@@ -192,6 +208,7 @@ ssize_t wire_rx_recv(struct wire_rx *rx, int sock)
 		return errno == EAGAIN ? -EAGAIN : breaks(rx, errno);
 
 	n_fds = collect_fds(&m, fds);
+	drop_sockets(fds, n_fds);
 	rx->len += (size_t)n;
 	r = n > 0 ? check_length(rx) : 0;
 	if (r == 0 && (m.msg_flags & MSG_CTRUNC))
@@ -233,7 +250,7 @@ int wire_rx_next(struct wire_rx *rx, struct wire_message *m, int *fds, size_t *r
 void wire_rx_done(struct wire_rx *rx)
 {
 	for (size_t i = 0; i < rx->n_fds; i++)
-		(void)close(rx->fds[i].fd);
+		fd_closep(&rx->fds[i].fd);
 	free(rx->fds);
 	free(rx->data);
 	*rx = (struct wire_rx){.max_bytes = rx->max_bytes};

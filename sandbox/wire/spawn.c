@@ -1,13 +1,16 @@
 /* Seeing that a datagram is what it says. Nothing here looks beyond it: what a number or a descriptor means, the receiver
  * knows. */
 #include "wire/spawn.h"
+#include "wire/spawn_exec.h"
 
 #include "base/fd.h"
 #include "base/mem.h"
 
 #include <limits.h>
 
-_Static_assert(sizeof(struct spawn_function) == offsetof(struct spawn_function, texts), "texts follow at once");
+_Static_assert(sizeof(struct spawn_function) == offsetof(struct spawn_function, texts) &&
+		       sizeof(struct spawn_exec) == offsetof(struct spawn_exec, texts),
+	       "texts follow at once");
 
 static int malformed(struct err *e, const char *what)
 {
@@ -164,7 +167,54 @@ static int check_function(const struct spawn_datagram *d, enum spawn_side side, 
 	r = check_texts(f, e);
 	if (r < 0)
 		return r;
-	return d->n_fds == spawn_function_fds(f) ? 0 : malformed(e, "a function's descriptors");
+	return d->lacking || d->n_fds == spawn_function_fds(f) ? 0 : malformed(e, "a function's descriptors");
+}
+
+/* ---- EXEC ---- */
+
+const char *spawn_exec_next(const struct spawn_exec *m, size_t *at)
+{
+	const char *text = m->texts + *at;
+
+	if (*at >= m->texts_len)
+		return NULL;
+	*at += strlen(text) + 1;
+	return text;
+}
+
+/* The last text ends with the datagram, and each is what its place says. */
+static bool exec_texts_ok(const struct spawn_exec *m)
+{
+	const uint32_t n_all = m->n_args + m->n_env + (m->flags & SPAWN_EXEC_CWD ? 1 : 0);
+	size_t at = 0;
+	uint32_t n = 0;
+
+	if (m->texts_len == 0 || m->texts[m->texts_len - 1] != '\0' || m->texts[0] == '\0')
+		return false;
+	for (const char *s; (s = spawn_exec_next(m, &at)); n++) {
+		if (n >= m->n_args && n < m->n_args + m->n_env && (!strchr(s, '=') || *s == '='))
+			return false;
+		if (n == m->n_args + m->n_env && (*s != '/' || strlen(s) >= SPAWN_MAX_PATH))
+			return false;
+	}
+	return n == n_all;
+}
+
+static int check_exec(const struct spawn_datagram *d, struct err *e)
+{
+	const struct spawn_exec *m = &d->exec;
+	const uint32_t stdio = SPAWN_EXEC_STDIN | SPAWN_EXEC_STDOUT | SPAWN_EXEC_STDERR;
+
+	if (m->texts_len != m->head.size - sizeof *m || m->texts_len > SPAWN_MAX_EXEC_BYTES)
+		return malformed(e, "the length of a command's texts");
+	if (m->number == 0 || m->cell == 0 || (m->flags & ~(uint32_t)SPAWN_EXEC_FLAGS) || m->n_args == 0 ||
+	    m->n_args > SPAWN_MAX_EXEC_ARGS || m->n_env > SPAWN_MAX_EXEC_ENV)
+		return malformed(e, "a command's numbers");
+	if (m->flags & SPAWN_EXEC_TTY && (m->flags & stdio) != SPAWN_EXEC_STDIN)
+		return malformed(e, "a command's terminal");
+	if (!exec_texts_ok(m))
+		return malformed(e, "a command's texts");
+	return d->n_fds == (size_t)__builtin_popcount(m->flags & stdio) ? 0 : malformed(e, "a command's descriptors");
 }
 
 /* ---- The fixed ones ---- */
@@ -191,9 +241,10 @@ static bool cell_ok(const struct spawn_datagram *d)
 	const struct spawn_cell *c = &d->cell;
 
 	return c->cell != 0 && c->function != 0 && !(c->fds & ~(uint32_t)SPAWN_FD_ALL) &&
-	       (c->fds & SPAWN_FD_ALWAYS) == SPAWN_FD_ALWAYS && (size_t)__builtin_popcount(c->fds) == d->n_fds &&
-	       c->boosted <= 1 && c->exited <= 1 && c->zero[0] == 0 && c->zero[1] == 0 &&
-	       c->note_len <= SPAWN_MAX_NOTE && is_terminated(c->id, sizeof c->id) && id_ok(c->id) &&
+	       (c->fds & SPAWN_FD_ALWAYS) == SPAWN_FD_ALWAYS &&
+	       (d->lacking || (size_t)__builtin_popcount(c->fds) == d->n_fds) && c->boosted <= 1 && c->exited <= 1 &&
+	       c->restored <= 1 && c->zero == 0 && c->note_len <= SPAWN_MAX_NOTE &&
+	       is_terminated(c->id, sizeof c->id) && id_ok(c->id) &&
 	       is_terminated(c->cgroup_parent, sizeof c->cgroup_parent) &&
 	       is_terminated(c->cgroup_name, sizeof c->cgroup_name);
 }
@@ -208,13 +259,33 @@ static bool opened_ok(const struct spawn_datagram *d)
 {
 	const struct spawn_opened *o = &d->opened;
 
-	return o->code >= 0 && o->directory <= 1 && d->n_fds == (o->code == 0 ? 1U : 0U);
+	return o->code >= 0 && o->directory <= 1 && (d->lacking || d->n_fds == (o->code == 0 ? 1U : 0U));
 }
 
 static bool hello_ok(const struct spawn_hello *h)
 {
 	return h->version == SPAWN_VERSION && !(h->flags & ~(uint32_t)SPAWN_HELLO_FLAGS) && h->zero == 0 &&
 	       is_terminated(h->runtime_dir, sizeof h->runtime_dir) && is_terminated(h->state_dir, sizeof h->state_dir);
+}
+
+static bool published_ok(const struct spawn_published *m)
+{
+	const bool is_there = m->err.kind == ERR_NONE;
+
+	return m->number != 0 && m->number <= UINT32_MAX && m->zero == 0 && is_terminated(m->id, sizeof m->id) &&
+	       strspn(m->id, "0123456789abcdef") == (is_there ? 64U : 0U) && m->id[is_there ? 64 : 0] == '\0' &&
+	       is_terminated(m->error_type, sizeof m->error_type) && err_ok(&m->err);
+}
+
+static bool image_ok(const struct spawn_datagram *d)
+{
+	const struct spawn_image *m = &d->image;
+	bool ok = m->zero == 0 && m->max_pid <= INT_MAX && published_ok(&m->told);
+
+	for (size_t i = 0; i < ARRAY_LEN(m->pipes); i++)
+		ok = ok && is_terminated(m->pipes[i], sizeof m->pipes[i]);
+	return ok && m->told.head.word == SPAWN_PUBLISHED && m->told.head.size == sizeof m->told &&
+	       d->n_fds == (m->told.err.kind == ERR_NONE ? 2U : 0U);
 }
 
 static bool done_ok(const struct spawn_done *m)
@@ -241,6 +312,8 @@ static const struct {
 	[SPAWN_END] = {SPAWN_TO_SPAWN, sizeof(struct spawn_number), 0},
 	[SPAWN_OPEN] = {SPAWN_TO_SPAWN, sizeof(struct spawn_open), 1},
 	[SPAWN_READY] = {SPAWN_TO_SPAWN, sizeof(struct spawn_number), 0},
+	[SPAWN_PUBLISH] = {SPAWN_TO_SPAWN, sizeof(struct spawn_number), MANY},
+	[SPAWN_EXEC_KILL] = {SPAWN_TO_SPAWN, sizeof(struct spawn_number), 0},
 	[SPAWN_HELLO] = {SPAWN_TO_DAEMON, sizeof(struct spawn_hello), 0},
 	[SPAWN_ADOPT] = {SPAWN_TO_DAEMON, sizeof(struct spawn_cell), MANY},
 	[SPAWN_ADOPTED] = {SPAWN_TO_DAEMON, sizeof(struct spawn_number), 0},
@@ -250,6 +323,9 @@ static const struct {
 	[SPAWN_EXITED] = {SPAWN_TO_DAEMON, sizeof(struct spawn_exit), 0},
 	[SPAWN_ENDED] = {SPAWN_TO_DAEMON, sizeof(struct spawn_exit), 0},
 	[SPAWN_OPENED] = {SPAWN_TO_DAEMON, sizeof(struct spawn_opened), MANY},
+	[SPAWN_PUBLISHED] = {SPAWN_TO_DAEMON, sizeof(struct spawn_published), 0},
+	[SPAWN_IMAGE] = {SPAWN_FROM_PUBLISHER, sizeof(struct spawn_image), MANY},
+	[SPAWN_EXEC_ENDED] = {SPAWN_TO_DAEMON, sizeof(struct spawn_exec_end), 0},
 };
 
 static bool fixed_ok(const struct spawn_datagram *d)
@@ -260,10 +336,12 @@ static bool fixed_ok(const struct spawn_datagram *d)
 	case SPAWN_FORGET:
 		return d->number.number != 0 && d->number.number <= UINT32_MAX;
 	case SPAWN_MAKE:
-		return d->make.cell != 0 && d->make.function != 0 && d->make.note_len <= SPAWN_MAX_NOTE;
+		return d->make.cell != 0 && d->make.function != 0 && d->make.note_len <= SPAWN_MAX_NOTE &&
+		       d->make.restored <= 1 && d->make.zero == 0;
 	case SPAWN_SETTLE:
 	case SPAWN_KILL:
 	case SPAWN_END:
+	case SPAWN_EXEC_KILL:
 		return d->number.number != 0;
 	case SPAWN_NOTE:
 		return d->note.cell != 0 && d->note.zero == 0 && d->note.note_len <= SPAWN_MAX_NOTE;
@@ -287,6 +365,14 @@ static bool fixed_ok(const struct spawn_datagram *d)
 		return d->exit.cell != 0 && err_ok(&d->exit.err);
 	case SPAWN_OPENED:
 		return opened_ok(d);
+	case SPAWN_PUBLISH:
+		return d->number.number != 0 && d->number.number <= UINT32_MAX && d->n_fds >= 1 && d->n_fds <= 2;
+	case SPAWN_PUBLISHED:
+		return published_ok(&d->published);
+	case SPAWN_IMAGE:
+		return image_ok(d);
+	case SPAWN_EXEC_ENDED:
+		return d->exec_end.number != 0 && err_ok(&d->exec_end.err);
 	default:
 		return false;
 	}
@@ -300,6 +386,8 @@ int spawn_check(const struct spawn_datagram *d, size_t len, enum spawn_side side
 		return malformed(e, "its length");
 	if (word == SPAWN_FUNCTION)
 		return len < sizeof d->function ? malformed(e, "its length") : check_function(d, side, e);
+	if (word == SPAWN_EXEC && side == SPAWN_TO_SPAWN)
+		return len < sizeof d->exec ? malformed(e, "its length") : check_exec(d, e);
 	if (word >= ARRAY_LEN(words) || words[word].size == 0 || words[word].side != side)
 		return malformed(e, "no word for this side");
 	if (len != words[word].size)
@@ -355,5 +443,24 @@ bool spawn_put_list(struct spawn_datagram *d, struct spawn_list *to, const char 
 		to->at = at;
 	to->len += len + 1;
 	to->n++;
+	return true;
+}
+
+void spawn_exec_begin(struct spawn_datagram *d, uint64_t number, uint64_t cell)
+{
+	spawn_begin(&d->exec, SPAWN_EXEC, sizeof d->exec);
+	d->exec.number = number;
+	d->exec.cell = cell;
+}
+
+bool spawn_exec_put(struct spawn_datagram *d, const char *text)
+{
+	const size_t len = strlen(text) + 1;
+
+	if (len > SPAWN_MAX_EXEC_BYTES - d->exec.texts_len)
+		return false;
+	memcpy(d->bytes + d->head.size, text, len);
+	d->head.size += (uint32_t)len;
+	d->exec.texts_len += (uint32_t)len;
 	return true;
 }

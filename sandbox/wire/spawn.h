@@ -7,12 +7,14 @@
  * both sides. What the descriptors are, and what is allowed, fsbox-spawn looks at itself.
  *
  * Functions and cells have numbers that fsboxd chooses: each greater than all before it (HELLO says which were the
- * last).
+ * last). So have commands, but for each fsboxd from 1 on: with it they end.
  *
  *   FUNCTION ─► DONE       MAKE ─► MADE | FAILED       LIMITS, SETTLE ─► DONE      OPEN ─► OPENED
  *   END ─► ENDED           a cell whose PID 1 is gone: EXITED, once, after its MADE; it stays until its END
- *   FORGET, NOTE, FUNCTION_NOTE, KILL, READY have no answer; for a cell that is gone they do nothing, as SETTLE and
- *   LIMITS, whose DONE then has ERR_NOT_FOUND.
+ *   PUBLISH ─► PUBLISHED   one at a time; MAKE with `restored` needs it
+ *   EXEC ─► EXEC_ENDED     once: the command is over, could not begin, or was ended by EXEC_KILL or with its cell
+ *   FORGET, NOTE, FUNCTION_NOTE, KILL, EXEC_KILL, READY have no answer; for a cell that is gone they do nothing, as
+ *   SETTLE and LIMITS, whose DONE then has ERR_NOT_FOUND.
  *   END for a cell that is being built: FAILED (ERR_CANCELLED), then ENDED. After FAILED nothing is left of a cell and no
  *   END is needed; one that crossed it is answered all the same. Each END has exactly one ENDED.
  *
@@ -24,134 +26,7 @@
  * it. */
 #pragma once
 
-#include "base/err.h"
-
-#include <sys/types.h>
-
-enum {
-	SPAWN_VERSION = 1,
-	SPAWN_FD_PAIR = 3,   /* of fsboxd: the socket to fsbox-spawn */
-	SPAWN_FD_LISTEN = 4, /* and the one on which clients knock */
-	SPAWN_MAX_BYTES =
-		196608, /* of a datagram: all that a spec may hold; below a socket's usual buffer of 212,992 */
-	SPAWN_MAX_FDS = 48,
-	SPAWN_MAX_NOTE = 512,
-	SPAWN_MAX_FUNCTION_NOTE = 4096,
-	SPAWN_MAX_LAYERS = 5,
-	SPAWN_MAX_SECRETS = 32,
-	SPAWN_MAX_ENV = 512,
-	SPAWN_MAX_ENV_BYTES = 4096, /* keys and values without the '=' */
-	SPAWN_MAX_ARGS = 128,
-	SPAWN_MAX_IMAGE_ENV = 256,
-	SPAWN_MAX_PATH = 4096,   /* with its 0 byte */
-	SPAWN_MAX_FILTER = 4096, /* instructions */
-	SPAWN_MAX_FUNCTIONS = 4096,
-};
-
-enum spawn_word {
-	/* fsboxd to fsbox-spawn */
-	SPAWN_FUNCTION = 1, /* spawn_function; also the other way, when fsboxd is new */
-	SPAWN_FUNCTION_NOTE,
-	SPAWN_FORGET, /* spawn_number: goes when its last cell is gone; no MAKE of it any more */
-	SPAWN_MAKE,   /* spawn_make */
-	SPAWN_SETTLE, /* spawn_number: init is over, the share replaces the boost */
-	SPAWN_NOTE,   /* spawn_note */
-	SPAWN_LIMITS, /* spawn_limits */
-	SPAWN_KILL,   /* spawn_number */
-	SPAWN_END,    /* spawn_number: kill, wait, remove everything */
-	SPAWN_OPEN,   /* spawn_open */
-	SPAWN_READY,  /* spawn_number, 0: clients are served from now on */
-	/* fsbox-spawn to fsboxd */
-	SPAWN_HELLO = 33, /* spawn_hello */
-	SPAWN_ADOPT,      /* spawn_cell: lives, or ended unheard (exited) */
-	SPAWN_ADOPTED,    /* spawn_number, 0: that was all */
-	SPAWN_DONE,       /* spawn_done */
-	SPAWN_MADE,       /* spawn_cell: its PID 1 has been executed */
-	SPAWN_FAILED,     /* spawn_done */
-	SPAWN_EXITED,     /* spawn_exit */
-	SPAWN_ENDED,      /* spawn_exit */
-	SPAWN_OPENED,     /* spawn_opened */
-};
-
-struct spawn_head {
-	uint32_t word; /* enum spawn_word */
-	uint32_t size; /* of the whole datagram */
-};
-
-/* A cell, but a function in FORGET, and nothing in READY and ADOPTED. */
-struct spawn_number {
-	struct spawn_head head;
-	uint64_t number;
-};
-
-/* ---- FUNCTION ---- */
-
-/* A text in the function's texts: @len bytes and a 0 byte, none among them. */
-struct spawn_text {
-	uint32_t at, len;
-};
-/* @n texts one after the other, each with its 0 byte, @len bytes in all. */
-struct spawn_list {
-	uint32_t at, len, n, zero;
-};
-
-enum spawn_function_flag {
-	SPAWN_HAS_CODE = 1 << 0, /* else an image says what is executed */
-	SPAWN_CODE_IS_DIR = 1 << 1,
-	SPAWN_HAS_ROOTFS = 1 << 2,
-	SPAWN_HAS_FILTER = 1 << 3, /* without: no filter (the policy none) */
-	SPAWN_HAS_HANDLER = 1 << 4,
-	SPAWN_HAS_INTERPRETER = 1 << 5,
-	SPAWN_HAS_IMAGE = 1 << 6, /* image_args, image_env, image_cwd; not with code */
-	SPAWN_NO_LIMITS = 1 << 7,
-	SPAWN_NO_INIT_BOOST = 1 << 8,
-	SPAWN_FORGOTTEN = 1 << 9, /* towards fsboxd only */
-	SPAWN_FUNCTION_FLAGS = (1 << 10) - 1,
-};
-enum spawn_net { SPAWN_NET_LOOPBACK, SPAWN_NET_NONE, SPAWN_NET_HOST, SPAWN_NET_COUNT };
-enum spawn_runtime { /* found out; never "auto" */
-		     SPAWN_RUNTIME_NATIVE = 1,
-		     SPAWN_RUNTIME_PYTHON,
-		     SPAWN_RUNTIME_NODE,
-		     SPAWN_RUNTIME_CUSTOM,
-};
-
-/* Descriptors, in this order: the code, the root, the layers, the secrets, the filter. Code is a regular file
- * opened for reading, or a directory; root and layers are directories; directories may be O_PATH. A secret is a
- * regular file (or memfd) opened for reading, at most 65,536 bytes, read for each cell. The filter is a memfd
- * sealed against writing, shrinking and growing, with struct sock_filter from its beginning to its end. The
- * function's user has to be able to read code, root and layers: they need the rights for others (o+r, o+rx). */
-struct spawn_function {
-	struct spawn_head head;
-	uint32_t function; /* its number, not 0 */
-	uint32_t flags;    /* enum spawn_function_flag; a text whose flag is not set has len 0 */
-	uint64_t memory_bytes, tmp_bytes;
-	uint32_t pids;
-	uint32_t net, runtime; /* enum spawn_net, enum spawn_runtime */
-	uint32_t n_layers;
-	struct spawn_text name;        /* the function's, [a-zA-Z0-9-_], 1 to 64 */
-	struct spawn_text policy;      /* its name, for what depends on it; 1 to 255 bytes */
-	struct spawn_text code_name;   /* file name in /var/task: one component; of a directory as well */
-	struct spawn_text handler;     /* value of _HANDLER; may be empty */
-	struct spawn_text interpreter; /* path in the cell's root */
-	struct spawn_text image_cwd;   /* absolute */
-	struct spawn_list env;         /* "KEY=VALUE" */
-	struct spawn_list secrets;     /* their names: [a-zA-Z0-9_.-], no leading dot */
-	struct spawn_list image_args;  /* 1 to 128 */
-	struct spawn_list image_env;
-	uint32_t note_len;
-	uint32_t texts_len; /* what follows the structure; at most SPAWN_MAX_BYTES in all */
-	char note[SPAWN_MAX_FUNCTION_NOTE];
-	char texts[];
-};
-
-/* FUNCTION_NOTE: spawn keeps it for a fsboxd to come. */
-struct spawn_function_note {
-	struct spawn_head head;
-	uint32_t function;
-	uint32_t note_len;
-	char note[SPAWN_MAX_FUNCTION_NOTE];
-};
+#include "wire/spawn_words.h"
 
 /* ---- Cells ---- */
 
@@ -160,6 +35,8 @@ struct spawn_make {
 	uint64_t cell;
 	uint32_t function;
 	uint32_t note_len;
+	uint32_t restored; /* 1: out of the function's snapshot; FAILED with ERR_NOT_FOUND when none is PUBLISHED */
+	uint32_t zero;
 	char note[SPAWN_MAX_NOTE];
 };
 
@@ -215,16 +92,44 @@ struct spawn_cell {
 	uint64_t exec_ns;      /* when its PID 1 was executed */
 	uint64_t memory_bytes; /* limits as they are now */
 	uint32_t pids;
-	int32_t pid;     /* on the host */
-	uint8_t boosted; /* SETTLE has not come */
-	uint8_t exited;  /* ADOPT only: how, see below; no EXITED follows */
-	uint8_t zero[2];
+	int32_t pid;      /* on the host */
+	uint8_t boosted;  /* SETTLE has not come */
+	uint8_t exited;   /* ADOPT only: how, see below; no EXITED follows */
+	uint8_t restored; /* MADE only: its runtime was told who it is, and answers RESTORED when its hooks have run */
+	uint8_t zero;
 	uint32_t note_len;
 	struct spawn_status how;
 	char id[16];             /* 12 hex digits and a 0 byte */
 	char cgroup_parent[256]; /* "/fsbox"; "" without limits */
 	char cgroup_name[80];    /* "cell-…" */
 	char note[SPAWN_MAX_NOTE];
+};
+
+/* ---- Snapshots ---- */
+
+/* PUBLISH has descriptors: the writing end of a pipe for what the function prints meanwhile, and, when there is one, the
+ * filter that its runtime adds after init, as FUNCTION has its own. Only fsbox-publish, a program of its own, reads
+ * manifests; fsbox-spawn starts it. The snapshot stays in use until the function is forgotten or it is published again. */
+struct spawn_published {
+	struct spawn_head head;
+	uint64_t number;     /* of the function */
+	uint64_t init_ns;    /* 0: found, not made now */
+	uint64_t page_bytes; /* of memory in the image */
+	uint32_t features;   /* enum snap_feature */
+	uint32_t zero;
+	char id[72];          /* 64 hex digits; "" with err */
+	char error_type[264]; /* of the function, when that is why it failed; else "" */
+	struct err err;
+};
+
+/* With the snapshot's directory and that of its images, both locked against removal; without with an err. */
+struct spawn_image {
+	struct spawn_head head;
+	uint32_t max_pid;
+	uint32_t zero;
+	uint64_t boottime_ns; /* when it was taken */
+	char pipes[4][32];
+	struct spawn_published told;
 };
 
 /* DONE (of FUNCTION, SETTLE, LIMITS) and FAILED (of MAKE). */
@@ -266,6 +171,38 @@ struct spawn_opened {
 	uint32_t directory; /* it is one */
 };
 
+/* ---- EXEC ---- */
+
+enum spawn_exec_flag {
+	SPAWN_EXEC_STDIN = 1 << 0, /* a descriptor comes for it; without, it is the cell's /dev/null */
+	SPAWN_EXEC_STDOUT = 1 << 1,
+	SPAWN_EXEC_STDERR = 1 << 2,
+	SPAWN_EXEC_TTY =
+		1 << 3, /* the one that comes for standard input is a terminal, is all three, and controls it */
+	SPAWN_EXEC_CWD = 1 << 4, /* else where the function begins */
+	SPAWN_EXEC_FLAGS = (1 << 5) - 1,
+};
+
+/* A command in a cell that runs. Descriptors in the order of the flags: regular files, pipes, sockets, terminals, or
+ * what /dev/null and its like are; nothing that leads anywhere else. What the command leaves running is ended with it
+ * (where the host has cgroup2). */
+struct spawn_exec {
+	struct spawn_head head;
+	uint64_t number; /* fsboxd's own, greater than all before */
+	uint64_t cell;
+	uint32_t flags;  /* enum spawn_exec_flag */
+	uint32_t n_args; /* from 1 on; the first one is not empty */
+	uint32_t n_env;  /* "KEY=VALUE", added to a small fixed environment */
+	uint32_t texts_len;
+	char texts[]; /* args, env, the directory when there is one (absolute): each with its 0 byte */
+};
+struct spawn_exec_end {
+	struct spawn_head head;
+	uint64_t number;
+	struct spawn_status how;
+	struct err err; /* ERR_NONE: it ran. ERR_NOT_FOUND, ERR_DENIED with the stage "exec": the command itself */
+};
+
 /* ---- HELLO ---- */
 
 enum spawn_hello_flag {
@@ -296,12 +233,13 @@ struct spawn_hello {
 
 /* ---- Sending, receiving ---- */
 
-enum spawn_side { SPAWN_TO_SPAWN, SPAWN_TO_DAEMON };
+enum spawn_side { SPAWN_TO_SPAWN, SPAWN_TO_DAEMON, SPAWN_FROM_PUBLISHER };
 
 /* One datagram with what came beside it. Large: allocate it once. */
 struct spawn_datagram {
 	int fds[SPAWN_MAX_FDS]; /* owned: what is taken is made FD_NONE, the rest is closed by spawn_drop() */
 	size_t n_fds;
+	bool lacking; /* received by fsboxd, which has no room for its descriptors: then it has none */
 	union {
 		struct spawn_head head;
 		struct spawn_number number;
@@ -316,6 +254,10 @@ struct spawn_datagram {
 		struct spawn_done done;
 		struct spawn_exit exit;
 		struct spawn_opened opened;
+		struct spawn_published published;
+		struct spawn_image image;
+		struct spawn_exec exec;
+		struct spawn_exec_end exec_end;
 		char bytes[SPAWN_MAX_BYTES + 8];
 	};
 };

@@ -10,7 +10,7 @@
  * error here. */
 union rights {
 	struct cmsghdr align;
-	char space[CMSG_SPACE(2 * SPAWN_MAX_FDS * sizeof(int))];
+	char space[CMSG_SPACE(sizeof(int) * 2 * SPAWN_MAX_FDS)];
 };
 
 void spawn_drop(struct spawn_datagram *d)
@@ -64,12 +64,21 @@ int spawn_receive(int fd, struct spawn_datagram *d, enum spawn_side side, struct
 	if (got < 0)
 		return err_sys(e, errno, "receiving a datagram");
 	/* A datagram of no bytes looks like the end, but may bring descriptors; both are the end of it. */
-	const bool all = take_fds(&msg, d);
+	bool all = take_fds(&msg, d);
+
+	/* fsbox-spawn sends no more than there may be. fsboxd's descriptors are used up then, which is no reason to end. */
+	d->lacking = side == SPAWN_TO_DAEMON && (msg.msg_flags & MSG_CTRUNC);
+	if (d->lacking) {
+		spawn_drop(d);
+		all = true;
+	}
 	if (got == 0) {
 		spawn_drop(d);
 		return 0;
 	}
-	if (!all)
+	if (!all && (msg.msg_flags & MSG_CTRUNC))
+		r = err_set(e, ERR_SYSTEM, EPROTO, "a datagram with more descriptors than there is room for");
+	else if (!all)
 		r = err_set(e, ERR_BUG, EPROTO, "a datagram with more descriptors than there may be");
 	else if ((size_t)got < sizeof d->head || (msg.msg_flags & MSG_TRUNC))
 		r = err_set(e, ERR_BUG, EPROTO, "a datagram of %zd bytes", got);

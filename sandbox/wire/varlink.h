@@ -58,6 +58,7 @@ struct wire_field {
 enum wire_method_flags {
 	WIRE_MORE = 1,       /* may answer several times when the client says more */
 	WIRE_NEEDS_MORE = 2, /* only so: ExpectedMore without it */
+	WIRE_UPGRADE = 4,    /* may be called with upgrade; MethodNotImplemented otherwise */
 };
 
 struct wire_method {

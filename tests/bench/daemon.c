@@ -293,9 +293,9 @@ static int latency(int argc, char **argv)
 	for (struct contestant *c = cs; c < cs + n_cs; c++) {
 		load_sort(c->us, c->n_us);
 		(void)printf(
-			"{\"name\":\"%s\",\"calls\":%zu,\"p50\":%.1f,\"p99\":%.1f,\"min\":%.1f,\"out\":%zu,\"back\":%zu}\n",
-			c->name, c->n_us, load_part(c->us, c->n_us, 0.5), load_part(c->us, c->n_us, 0.99), c->us[0],
-			c->len, c->conns[0].got);
+			"{\"name\":\"%s\",\"calls\":%zu,\"p50\":%.1f,\"p90\":%.1f,\"p99\":%.1f,\"out\":%zu,\"back\":%zu}\n",
+			c->name, c->n_us, load_part(c->us, c->n_us, 0.5), load_part(c->us, c->n_us, 0.9),
+			load_part(c->us, c->n_us, 0.99), c->len, c->conns[0].got);
 	}
 	return 0;
 }

@@ -4,7 +4,8 @@
     python3 tests/bench/daemon.py BUILD ROUNDS [SECTION...]     sections: warm bodies rate many cold overload
 
 Asserts nothing: times belong to a machine. Needs root. What is measured by whom stands in daemon.c and daemon_starts.c; this
-starts the daemons, each with its own socket and state, and ends them. BENCH_CELLS (1000), BENCH_SECONDS (10).
+starts the daemons, each with its own socket and state, and ends them. BENCH_CELLS (1000), BENCH_SECONDS (10) of a row of cold
+starts and overload.
 """
 
 import atexit
@@ -24,7 +25,7 @@ BUILD, ROUNDS = os.path.abspath(sys.argv[1]), int(sys.argv[2])
 CELLS, SECONDS = int(os.environ.get("BENCH_CELLS", "1000")), int(os.environ.get("BENCH_SECONDS", "10"))
 FSBOX = os.path.join(BUILD, "fsbox")
 LOAD, STARTS = (os.path.join(BUILD, "tests/bench", p) for p in ("daemon", "daemon_starts"))
-ECHO, BUSY = (os.path.join(BUILD, "tests/functions", f) for f in ("echo.so", "busy.so"))
+ECHO, BUSY, WAIT = (os.path.join(BUILD, "tests/functions", f) for f in ("echo.so", "busy.so", "stream.so"))
 OUT, BACK = 95, 288  # bytes of a call without a body, and of its answer
 ROOM = ["--memory", "100000000", "--cpu-overcommit", "100"]  # the daemon's own limits are not what is looked for
 
@@ -153,21 +154,24 @@ def warm_once(parent):
     for d in (thawed, frozen):
         d.deploy("echo", ECHO)
     floor = "floor,1,%d,%d" % (OUT, BACK)
-    rows = latencies(ROUNDS, 100, [("floor", floor, None), ("no freezing", invoke(thawed), "floor"),
-                                   ("freezing", invoke(frozen), "floor")])
-    paused = [("floor, 4 ms apart", "floor+4000" + floor[5:], None),
-              ("no freezing, 4 ms apart", invoke(thawed, kind="invoke+4000"), "floor, 4 ms apart"),
-              ("frozen, 4 ms apart", invoke(frozen, kind="invoke+4000"), "floor, 4 ms apart")]
-    rows += latencies(ROUNDS, 20, paused)
+    rows = latencies(max(ROUNDS // 4, 3), 500, [("floor", floor, None), ("no freezing", invoke(thawed), "floor"),
+                                                ("freezing", invoke(frozen), "floor")])
+    # So long that the cell is frozen before each call.
+    rows += latencies(max(ROUNDS // 6, 3), 10, [("floor, 40 ms apart", "floor+40000" + floor[5:], None),
+                                                ("no freezing, 40 ms apart", invoke(thawed, kind="invoke+40000"), "floor, 40 ms apart"),
+                                                ("frozen, 40 ms apart", invoke(frozen, kind="invoke+40000"), "floor, 40 ms apart")])
     for d in (thawed, frozen):
         d.end()
     return rows
 
 
+def one_cpu(what, *args):
+    return on_cpus({max(os.sched_getaffinity(0))}, what, *args)
+
+
 def warm(parent):
-    cpu = max(os.sched_getaffinity(0))
-    print("Warm calls of echo.so, 2 bytes, all processes on CPU %d:\n" % cpu)
-    table(WARM_HEAD, on_cpus({cpu}, warm_once, parent))
+    print("Warm calls of echo.so, 2 bytes, one connection, all processes on one CPU:\n")
+    table(WARM_HEAD, one_cpu(warm_once, parent))
     print("The same where the kernel puts them:\n")
     table(WARM_HEAD, warm_once(parent))
 
@@ -187,25 +191,32 @@ def bodies_once(parent):
 
 
 def bodies(parent):
-    cpu = max(os.sched_getaffinity(0))
-    print("Bodies there and back, call after call, on CPU %d; the floor hands all bytes through both sockets:\n" % cpu)
-    table(WARM_HEAD, on_cpus({cpu}, bodies_once, parent))
+    print("Bodies there and back, call after call, on one CPU; the floor hands all bytes through both sockets:\n")
+    table(WARM_HEAD, one_cpu(bodies_once, parent))
 
 
-def rate(parent):
+def rate_once(parent):
     thawed, frozen = Daemon(parent, *ROOM, "--no-freeze"), Daemon(parent, *ROOM)
     for d in (thawed, frozen):
         d.deploy("echo", ECHO)
     rows = []
     for conns in (1, 8, 64):
-        r = load(LOAD, "rate", 400, max(ROUNDS // 10, 3), "floor=floor,%d,%d,%d" % (conns, OUT, BACK),
+        r = load(LOAD, "rate", 100, max(ROUNDS // 3, 3), "floor=floor,%d,%d,%d" % (conns, OUT, BACK),
                  "thawed=" + invoke(thawed, conns=conns), "frozen=" + invoke(frozen, conns=conns))
         floor, *both = (x["perSecond"] for x in r)
         rows.append((conns, floor, *("%d (%d %%)" % (x, 100 * x / floor) for x in both)))
-    print("Calls/s, each connection one call after the other, as many cells as connections; the floor has as many workers:\n")
-    table(("connections", "floor", "no freezing (of the floor)", "freezing"), rows)
     for d in (thawed, frozen):
         d.end()
+    return rows
+
+
+def rate(parent):
+    head = ("connections", "floor", "no freezing (of the floor)", "freezing")
+    print("Calls/s, each connection one call after the other, as many cells as connections; the floor has as many workers. On one "
+          "CPU:\n")
+    table(head, one_cpu(rate_once, parent))
+    print("Where the kernel puts them:\n")
+    table(head, rate_once(parent))
 
 
 def mem_available():
@@ -249,7 +260,7 @@ def many(parent):
           "of fsboxd and fsbox-spawn together %.1f MiB in all.\n" % (
               idle, seconds, idle / seconds, available / 1024 / max(idle, 1), used / 1024 / max(idle, 1), pss(pids[:2]) / 1024))
     print("Warm calls with one cell present and with %d, call after call:\n" % (idle + 1))
-    table(("µs", "p50", "p99", "p50 / one", "p99 / one"), latencies(ROUNDS, 100, [
+    table(("µs", "p50", "p99", "p50 / one", "p99 / one"), latencies(max(ROUNDS // 4, 3), 500, [
         ("one cell", invoke(one), None), ("%d cells" % (idle + 1), invoke(d), "one cell")]))
     begin = time.monotonic()
     for x in (one, d):
@@ -276,20 +287,26 @@ def cold(parent):
     d.end()
 
 
+def offered(d, function, cells, event):
+    """Rows: one after the other; as many at a time as there are cells; three times what that has shown to be possible."""
+    load(STARTS, "offer", d.path, function, 2 * cells, 1000, 0, event)
+    alone = load(STARTS, "offer", d.path, function, 1, SECONDS * 1000, 0, event)[0]
+    full = load(STARTS, "offer", d.path, function, cells, SECONDS * 1000, 0, event)[0]
+    over = load(STARTS, "offer", d.path, function, 200, SECONDS * 1000, 3 * full["perSecond"], event)[0]
+    return [(name, "%.0f" % (r["offered"] / SECONDS), "%.0f" % r["perSecond"], r["refused"], "%.2f" % (r["p50"] / 1e3),
+             "%.2f" % (r["p99"] / 1e3), "%.2f" % (r["p50"] / alone["p50"]), "%.2f" % (r["p99"] / alone["p99"]))
+            for name, r in (("unloaded", alone), ("full", full), ("3 × full", over))]
+
+
 def overload(parent):
+    head = ("", "offered/s", "admitted/s", "refused", "p50 ms", "p99 ms", "p50 / unloaded", "p99 / unloaded")
     d = Daemon(parent)  # with its own limits: shares of cells that run add up to the CPUs there are
+    d.deploy("wait", WAIT, memory=128, maxCells=8)
+    print("Unloaded: one call after the other; full: as many at a time as cells. Calls that wait 50 ms, 8 cells:\n")
+    table(head, offered(d, "wait", 8, "slow1"))
     d.deploy("busy", BUSY, memory=1769, maxCells=os.cpu_count())
-    load(STARTS, "offer", d.path, "busy", 2 * os.cpu_count(), 1000, 0, 5)
-    rows, work_ms = [], 5
-    alone = load(STARTS, "offer", d.path, "busy", 1, 5000, 0, work_ms)[0]
-    full = load(STARTS, "offer", d.path, "busy", os.cpu_count(), 5000, 0, work_ms)[0]
-    for name, times in (("unloaded", 0), ("full", -1), ("3 × capacity", 3)):
-        r = {0: alone, -1: full}.get(times) or load(STARTS, "offer", d.path, "busy", 200, 5000, times * full["perSecond"], work_ms)[0]
-        rows.append((name, "%.0f" % (r["offered"] / 5), "%.0f" % r["perSecond"], r["refused"], "%.2f" % (r["p50"] / 1e3),
-                     "%.2f" % (r["p99"] / 1e3), "%.2f" % (r["p50"] / alone["p50"]), "%.2f" % (r["p99"] / alone["p99"])))
-    print("Calls that compute for %d ms in %d cells. Unloaded: one after the other; full: as many at a time as cells:\n" % (
-        work_ms, os.cpu_count()))
-    table(("", "offered/s", "admitted/s", "refused", "p50 ms", "p99 ms", "p50 / unloaded", "p99 / unloaded"), rows)
+    print("Calls that compute for 5 ms, %d cells:\n" % os.cpu_count())
+    table(head, offered(d, "busy", os.cpu_count(), "5"))
     d.end()
 
 

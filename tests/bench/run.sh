@@ -1,6 +1,7 @@
 #!/bin/sh
 # The benchmark: fsbox beside its floor, bubblewrap, runc and crun, in turns, in one run; then snapshots beside CRIU's command
-# line. Needs root, for the groups. BENCH_ROUNDS (60), BENCH_CALLS (1000). Prints Markdown. Asserts nothing: times belong to a
+# line; the runtimes; the daemon, of which daemon.py alone does single parts. Needs root, for the groups. BENCH_ROUNDS (60),
+# BENCH_CALLS (1000), BENCH_CELLS (1000), BENCH_SECONDS (5; of each row of the daemon's cold starts and overload). Prints Markdown. Asserts nothing: times belong to a
 # machine.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
@@ -128,3 +129,7 @@ chmod 755 "$store"
 [ -x /usr/bin/python3 ] || exit 0
 echo
 /usr/bin/python3 tests/bench/runtimes.py "$build" "$((rounds / 3 > 5 ? rounds / 3 : 5))"
+
+# ---- The daemon ----
+echo
+BENCH_SECONDS=${BENCH_SECONDS:-5} /usr/bin/python3 tests/bench/daemon.py "$build" "$rounds"

@@ -80,7 +80,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	must(d != NULL);
 	if (size >= 2) {
-		const enum spawn_side side = data[0] & 1 ? SPAWN_TO_DAEMON : SPAWN_TO_SPAWN;
+		const enum spawn_side side = data[0] & 4   ? SPAWN_FROM_PUBLISHER
+					     : data[0] & 1 ? SPAWN_TO_DAEMON
+							   : SPAWN_TO_SPAWN;
 
 		len = fill(d, data + 2, size - 2);
 		d->n_fds = data[1] % (SPAWN_MAX_FDS + 1);
@@ -90,6 +92,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			must(e.kind == ERR_NONE && d->head.size == len);
 			if (d->head.word == SPAWN_FUNCTION)
 				walk_function(d);
+			if (d->head.word == SPAWN_PUBLISHED)
+				must(strlen(d->published.id) == (d->published.err.kind == ERR_NONE ? 64 : 0));
 			if (d->head.word == SPAWN_OPEN)
 				must(d->open.path[0] == '/' && strlen(d->open.path) == d->open.path_len);
 			if (d->head.word == SPAWN_MADE || d->head.word == SPAWN_ADOPT)

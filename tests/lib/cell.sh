@@ -256,13 +256,24 @@ wait_for() { # TENTHS COMMAND…: until it is true
 }
 
 # ---- The audit ----
+# Names of cells with processes of which none has a number here: they are those of others who use fsbox on this machine.
+world_others() {
+	[ -n "${CELL_INSIDE-}" ] && [ -n "$(cgroup2_root)" ] || return 0
+	find "$(cgroup2_root)" -xdev -maxdepth 6 \( -path '*/cell-*' -o -path '*/fsbox-test-*' \) -name cgroup.procs -exec awk '
+		FNR == 1 { match(FILENAME, "/(cell|fsbox-test)-[^/]*"); name = substr(FILENAME, RSTART, RLENGTH) }
+		$1 == 0 { others[name] = 1; next }
+		{ own[name] = 1 }
+		END { for (name in others) if (!(name in own)) print name }' {} + 2>/dev/null || : # some have gone meanwhile
+}
+
 # What may be left behind, as sorted lines. The prepared roots and device nodes of the state directory stay by design.
 world_lines() {
+	world_others >"$T/world.others"
 	{
 		awk '{ for (i = 7; i < NF; i++) if ($i == "-") break; print "mount", $1, $5, $(i + 1) }' /proc/self/mountinfo
 		for world_root in $(cgroup_roots); do
 			find "$world_root" -xdev -maxdepth 4 -type d \( -name 'cell-*' -o -name 'fsbox-test-*' \) \
-				-printf 'cgroup %p\n' 2>/dev/null
+				-printf 'cgroup %p\n' 2>/dev/null || : # one has gone in the middle
 		done
 		for world_link in /sys/class/net/*; do
 			echo "link ${world_link##*/}"
@@ -283,7 +294,7 @@ world_lines() {
 				! -name '*.lock' ! -name 'criu-*.kdat' -printf 'state %p\n'
 			tr -s '\000' '\n' 2>/dev/null <"$world_state/cells" | grep '^cell-' | sed "s|^|record $world_state |"
 		done
-	} | sort -u
+	} | grep -vF -f "$T/world.others" | sort -u
 }
 
 watch_world() {

@@ -6,6 +6,7 @@
     c.send("Invoke", function="f"); ...     # without waiting
     m = c.recv()                            # the next whole message, {"error", "parameters", "continues"}
     c.fds                                   # descriptors that have come, in their order
+    f = Frames(Client())                    # the same connection with frames: docs/protocol.md
 
 A wait for an answer ends after TIMEOUT seconds with socket.timeout, so that a daemon that hangs is a failed test."""
 import array
@@ -13,9 +14,13 @@ import ctypes
 import fcntl
 import json
 import os
+import resource
+import select
 import socket
+import struct
 import sys
 import time
+import traceback  # here: another user may not be able to read the library
 
 TIMEOUT = 30 * int(os.environ.get("FSBOX_SLOWER", "1"))
 INTERFACE = "org.fsbox.Sandbox."
@@ -140,13 +145,15 @@ class Client:
 
     # ---- What tests say often ----
 
-    def deploy(self, name, target=None, fds=(), replace=None, provisioned=0, reserved=0, maxCells=0, **spec):
+    def deploy(self, name, target=None, fds=(), replace=None, provisioned=0, reserved=0, maxCells=0, snapshot=None, **spec):
         """A function of the build: "echo", or a path."""
         if target is None:
             target = name
         if "/" not in target:
             target = "%s/%s.so" % (os.environ["FUNCTIONS"], target)
         parameters = {"provisioned": provisioned, "reserved": reserved, "maxCells": maxCells}
+        if snapshot is not None:
+            parameters["snapshot"] = snapshot
         if replace is not None:
             parameters["replace"] = replace
         return self.call("Deploy", fds, name=name, spec=dict(spec, target=target), **parameters)
@@ -158,6 +165,18 @@ class Client:
             parameters["function"] = function
         return self.call("Invoke", **parameters)
 
+    def run_in(self, cell, *argv, **parameters):
+        """Exec: the answer, and what the command wrote to both its outputs."""
+        r, w = os.pipe()
+        self.send("Exec", [w, w], cell=cell, argv=list(argv), stdoutFd=0, stderrFd=1, **parameters)
+        os.close(w)
+        with os.fdopen(r, "rb") as f:
+            try:
+                result = self.result()
+            finally:
+                out = f.read().decode(errors="replace")
+        return result, out
+
     def cells(self, function=None):
         parameters = {"function": function} if function else {}
         return [r["cell"] for r in self.more("List", **parameters) if "cell" in r]
@@ -167,6 +186,184 @@ class Client:
 
     def functions(self):
         return [r["function"] for r in self.more("Functions") if "function" in r]
+
+
+NAMES = [None, "HELLO", "CALL", "DATA", "END", "CREDIT", "RESULT", "ERROR", "LOG", "CANCEL", "PING", "PONG"]
+for number, name in enumerate(NAMES[1:], 1):
+    globals()[name] = number
+WINDOW = 262144
+
+
+class Answer:
+    """What has come of one stream. result: the last frame's JSON, None before; error: an Error instead."""
+
+    def __init__(self):
+        self.body, self.log = bytearray(), bytearray()
+        self.result = self.error = None
+        self.parts = self.credit_left = 0
+
+    @property
+    def over(self):
+        return self.result is not None or self.error is not None
+
+
+class Frames:
+    """Frames on a connection. Events are sent as their credit allows, answers collected by stream; with auto, credit is given
+    for what has come."""
+
+    def __init__(self, client, auto=True):
+        self.client, self.sock, self.auto = client, client.sock, auto
+        client.send_message({"method": INTERFACE + "Invoke", "upgrade": True})
+        reply = client.result()
+        if reply != {"kind": "frames", "invocation": ""}:
+            raise AssertionError(reply)
+        self.data = bytearray(client.data)
+        kind, stream, body = self.get()
+        if (kind, stream) != (HELLO, 0):
+            raise AssertionError((kind, stream, body))
+        self.hello = json.loads(body.decode())
+        self.last, self.answers, self.credit, self.waiting, self.pongs = 0, {}, {}, {}, []
+
+    def close(self):
+        self.client.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *ignored):
+        self.close()
+
+    # ---- Single frames ----
+
+    @staticmethod
+    def frame(kind, stream, body=b""):
+        return struct.pack("<IIBBH", len(body), stream, kind, 0, 0) + body
+
+    def put(self, kind, stream, body=b""):
+        self.sock.sendall(self.frame(kind, stream, body))
+
+    def get(self):
+        """The next frame: type, stream, body."""
+        while len(self.data) < 12 or len(self.data) < 12 + struct.unpack_from("<I", self.data)[0]:
+            data = self.sock.recv(1 << 18)
+            if not data:
+                raise Closed()
+            self.data += data
+        n, stream, kind, flags, zero = struct.unpack_from("<IIBBH", self.data)
+        if flags or zero:
+            raise AssertionError("bytes that are to be 0 are not")
+        body = bytes(self.data[12:12 + n])
+        del self.data[:12 + n]
+        return kind, stream, body
+
+    # ---- Calls ----
+
+    def open(self, function=None, **parameters):
+        """A CALL: its stream."""
+        if function is not None:
+            parameters["function"] = function
+        self.last += 1
+        self.answers[self.last], self.credit[self.last] = Answer(), WINDOW
+        self.put(CALL, self.last, json.dumps(parameters).encode())
+        return self.last
+
+    def start(self, function=None, event=b"", **parameters):
+        """A CALL with its event, which is sent while answers are read."""
+        stream = self.open(function, **parameters)
+        self.waiting[stream] = memoryview(event)
+        self.push()
+        return stream
+
+    def push(self):
+        for stream in sorted(self.waiting):
+            while self.waiting.get(stream) is not None and (self.credit[stream] > 0 or not len(self.waiting[stream])):
+                part = self.waiting[stream][:min(65536, self.credit[stream])]
+                if not len(part):
+                    self.put(END, stream)
+                    del self.waiting[stream]
+                    continue
+                if not select.select([], [self.sock], [], 0)[1]:  # never waits to send while there may be something to read
+                    return
+                self.put(DATA, stream, part)
+                self.credit[stream] -= len(part)
+                self.waiting[stream] = self.waiting[stream][len(part):]
+
+    def grant(self, stream, n):
+        self.put(CREDIT, stream, struct.pack("<I", n))
+
+    def step(self):
+        """Takes one frame, and says which stream it was of."""
+        while len(self.data) < 12 and self.waiting and not select.select([self.sock], [], [], 0.001)[0]:
+            self.push()
+        kind, stream, body = self.get()
+        a = self.answers.get(stream)
+        if kind == PONG:
+            self.pongs.append(body)
+        elif kind == ERROR and stream == 0:
+            e = json.loads(body.decode())
+            raise Error(e["error"], e["parameters"])
+        elif kind == CREDIT:
+            self.credit[stream] += struct.unpack("<I", body)[0]
+        elif a.over:
+            raise AssertionError("%s behind the end of stream %d" % (NAMES[kind], stream))
+        elif kind == DATA:
+            a.body += body
+            a.parts += 1
+            if self.auto:
+                self.grant(stream, len(body))
+        elif kind == LOG:
+            a.log += body[8:]
+        elif kind == RESULT:
+            a.result = json.loads(body.decode())
+        elif kind == ERROR:
+            e = json.loads(body.decode())
+            a.error = Error(e["error"], e["parameters"])
+        else:
+            raise AssertionError("frame %d" % kind)
+        if a is not None and a.over:
+            self.waiting.pop(stream, None)
+        self.push()
+        return stream
+
+    def wait(self, *streams):
+        """Until these (default: all) have ended; the answer of the first, whose error is raised."""
+        while not all(self.answers[s].over for s in streams or list(self.answers)):
+            self.step()
+        return self.answers[streams[0]] if streams else None
+
+    def call(self, function=None, event=b"", **parameters):
+        """A whole call. The stream's Answer."""
+        stream = self.start(function, event, **parameters)
+        a = self.wait(stream)
+        del self.answers[stream]
+        if a.error:
+            raise a.error
+        return a
+
+    def fails(self, wanted, function=None, event=b"", **parameters):
+        try:
+            a = self.call(function, event, **parameters)
+        except Error as e:
+            if e.name != wanted:
+                raise AssertionError("%s, wanted the error %s" % (e, wanted)) from e
+            return e.parameters
+        raise AssertionError("%s, wanted the error %s" % (a.result, wanted))
+
+    def breaks(self, *frames):
+        """Sends what is wrong: the reason that is given before the connection is closed."""
+        self.sock.sendall(b"".join(frames))
+        try:
+            while True:
+                self.step()
+        except Error as e:
+            if e.name != "InvalidFrame":
+                raise
+            reason = e.parameters["reason"]
+        try:
+            while True:
+                self.get()
+        except (Closed, ConnectionError):
+            return reason
 
 
 def body(result):
@@ -235,6 +432,40 @@ def fd_count(pid):
     return len(os.listdir("/proc/%d/fd" % pid))
 
 
+def limits_of(pid):
+    """Soft and hard ones; prlimit(2) would ask for more than root has in some containers."""
+    names = {"Max open files": resource.RLIMIT_NOFILE, "Max address space": resource.RLIMIT_AS}
+    with open("/proc/%d/limits" % pid) as f:
+        lines = [(names.get(line[:26].strip()), line[26:].split()[:2]) for line in f]
+    return {limit: [resource.RLIM_INFINITY if n == "unlimited" else int(n) for n in values] for limit, values in lines if limit is not None}
+
+
+def soft_limit(pid, limit, value):
+    """Sets it in another process, as its own user, and gives what it was."""
+    before = limits_of(pid)[limit]
+    child = os.fork()
+    if child == 0:
+        try:
+            st = os.stat("/proc/%d" % pid)
+            os.setresgid(st.st_gid, st.st_gid, st.st_gid)
+            os.setresuid(st.st_uid, st.st_uid, st.st_uid)
+            resource.prlimit(pid, limit, (value, before[1]))
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    eq(limits_of(pid)[limit][0], value, "the limit")
+    return before[0]
+
+
+def leave_descriptors(pid, room):
+    """Lowers the limit on descriptors until so many numbers below it are free. Gives what it was."""
+    held = {int(fd) for fd in os.listdir("/proc/%d/fd" % pid)}
+    limit = 0
+    while limit - sum(fd < limit for fd in held) < room or limit in held:
+        limit += 1
+    return soft_limit(pid, resource.RLIMIT_NOFILE, limit)
+
+
 def cpu_ticks(pid):
     with open("/proc/%d/stat" % pid) as f:
         words = f.read().rsplit(")", 1)[1].split()
@@ -260,6 +491,19 @@ def is_frozen(cell):
         return "frozen 1" in f.read()
 
 
+def alive(cell):
+    """Processes of a cell as Inspect has it that are no zombies: PID 1 of a frozen cell reaps nobody."""
+    pids = []
+    for pid in os.listdir("/proc"):
+        try:
+            with open("/proc/%s/cgroup" % pid) as f, open("/proc/%s/stat" % pid) as g:
+                if cell["cgroup"] in f.read() and g.read().rsplit(")", 1)[1].split()[0] not in "ZX":
+                    pids.append(int(pid))
+        except OSError:
+            continue
+    return pids
+
+
 def become(uid, groups=()):
     """Another user for the rest of this process; for children of a test."""
     os.setgroups(list(groups))
@@ -274,21 +518,71 @@ def as_user(uid, function, groups=()):
     r, w = os.pipe()
     pid = os.fork()
     if pid == 0:
-        status = "?"
+        status = "it ended in the middle"
         try:
             become(uid, groups)
             with Client() as c:
                 function(c)
             status = ""
         except BaseException as e:  # whatever it is, the parent says it
-            import traceback
             status = "%s\n%s" % (e, traceback.format_exc())
-        sys.stdout.flush()
-        os.write(w, status.encode()[-4000:])
-        os._exit(0)
+        finally:  # never back into what the parent does
+            sys.stdout.flush()
+            os.write(w, status.encode()[-4000:])
+            os._exit(0)
     os.close(w)
     with os.fdopen(r) as f:
         said = f.read()
     os.waitpid(pid, 0)
     if said:
         raise AssertionError("as uid %d: %s" % (uid, said))
+
+
+# ---- What an attack on the daemon must leave as it was ----
+
+class Bystander:
+    """Somebody else's warm cell, and what the daemon holds: neither may change by what others do.
+
+        other = Bystander()
+        ...
+        other.is_undisturbed()      # the same daemon, the same cell, the next number of its counter
+        other.holds_no_more()       # the same number of descriptors, once what goes on has ended"""
+
+    def __init__(self):
+        self.client = Client()
+        self.client.deploy("bystander", "counter")
+        self.cell = self.client.invoke("bystander")["cell"]
+        self.count = 1
+        self.pids = [pid_of("fsboxd"), pid_of("fsbox-spawn")]
+        self.is_undisturbed()
+        self.fds = self.held()
+
+    def held(self):
+        """Of each process what its descriptors are, without numbers that differ from one to the next."""
+        held = []
+        for pid in self.pids:
+            kinds = {}
+            for fd in os.listdir("/proc/%d/fd" % pid):
+                try:
+                    kind = os.readlink("/proc/%d/fd/%s" % (pid, fd))
+                except OSError:
+                    continue
+                kind = kind.split(":[")[0]
+                kinds[kind] = kinds.get(kind, 0) + 1
+            held.append(kinds)
+        return held
+
+    def is_undisturbed(self):
+        r = self.client.invoke("bystander")
+        self.count += 1
+        eq((r["cell"], r["startKind"], body(r)), (self.cell, "warm", str(self.count)), "the bystander")
+        eq([pid_of("fsboxd"), pid_of("fsbox-spawn")], self.pids, "the daemon's processes")
+
+    def holds_no_more(self):
+        self.is_undisturbed()
+        try:
+            until(lambda: self.held() == self.fds, "as many descriptors as before")
+        except AssertionError as e:
+            now = self.held()
+            raise AssertionError("%s: %s" % (e, [{kind: (n.get(kind, 0), now.get(kind, 0)) for kind in set(n) | set(now)
+                                                  if n.get(kind, 0) != now.get(kind, 0)} for n, now in zip(self.fds, now)])) from e

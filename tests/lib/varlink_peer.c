@@ -11,7 +11,7 @@
 #include <sys/uio.h>
 #include <sys/un.h>
 
-enum { ECHO, WAIT, STREAM, ONLY_MORE, TAKE, GIVE, FAIL_NAMED };
+enum { ECHO, WAIT, STREAM, ONLY_MORE, TAKE, GIVE, FAIL_NAMED, UPGRADE };
 
 static const struct wire_field number[] = {{.name = "n", .type = WIRE_INT}, {.name = NULL}};
 static const struct wire_struct body = {
@@ -36,6 +36,7 @@ static const struct wire_method methods[] = {
 	 .id = TAKE},
 	{.name = "Give", .out = WIRE_FIELDS({.name = "fd", .type = WIRE_FD}), .id = GIVE},
 	{.name = "Fail", .id = FAIL_NAMED},
+	{.name = "Upgrade", .flags = WIRE_UPGRADE, .id = UPGRADE},
 	{.name = NULL},
 };
 const struct wire_interface peer_interface = {
@@ -143,6 +144,16 @@ static void fail(struct call *c)
 	call_error(c, "org.example.peer.Broken", &b);
 }
 
+static void upgrade(struct peer_server *s, struct call *c)
+{
+	if (!c->upgrade) {
+		fail(c);
+		return;
+	}
+	s->upgraded = c->conn;
+	call_upgrade(c, NULL, s->conn_ops, s);
+}
+
 static void on_call(void *arg, struct call *c)
 {
 	struct peer_server *s = arg;
@@ -165,6 +176,9 @@ static void on_call(void *arg, struct call *c)
 		break;
 	case FAIL_NAMED:
 		fail(c);
+		break;
+	case UPGRADE:
+		upgrade(s, c);
 		break;
 	default:
 		if (CHECK(s->n_open < PEER_MAX_OPEN))

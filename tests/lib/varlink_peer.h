@@ -24,6 +24,8 @@ struct peer_server {
 	unsigned streamed;   /* that were taken */
 	int taken;           /* by Take, FD_NONE at first */
 	uid_t last_uid;
+	const struct conn_ops *conn_ops; /* what Upgrade gives the connection; their argument is this struct */
+	struct conn *upgraded;           /* the last one */
 };
 
 extern const struct wire_interface peer_interface; /* org.example.peer */

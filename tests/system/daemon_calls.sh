@@ -94,7 +94,7 @@ file = os.open(T + "/steps.py", os.O_RDONLY)
 refused("event.fd", [file], fd=0)
 refused("event.fd", [os.pipe()[0]], fd=0)
 pair = socket.socketpair()
-refused("event.fd", [pair[0].fileno()], fd=0)
+eq(c.fails("org.varlink.service.InvalidParameter", "Invoke", [pair[0].fileno()], function="counter", event={"fd": 0})["parameter"], "fds")
 large = os.memfd_create("large", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
 os.ftruncate(large, 6291457)
 fcntl.fcntl(large, F_ADD_SEALS, SEALED)
@@ -388,6 +388,72 @@ END
 	daemon_stop
 }
 
+test_code_of_another_mount_namespace_is_refused_when_it_is_deployed() {
+	daemon_start
+	check_status 1 unshare --mount "$FSBOX" deploy f "$FUNCTIONS/echo.so"
+	check_contains "$T/err" 'target was opened in another mount namespace'
+	check_contains "$T/err" 'hint: name it by its path there'
+	mkdir -m 755 "$T/layer"
+	check_status 1 unshare --mount "$FSBOX" deploy f --layer "$T/layer" "$FUNCTIONS/echo.so"
+	check_status 0 "$FSBOX" deploy f --layer "$T/layer" "$FUNCTIONS/echo.so"
+	check_status 0 unshare --mount "$FSBOX" invoke f
+	daemon_stop
+}
+
+test_archives_are_unpacked_in_the_daemons_own_directory() {
+	HOME=$T/home XDG_STATE_HOME=$T/home # whoever starts it has others
+	export HOME XDG_STATE_HOME
+	mkdir -m 700 "$T/home"
+	printf 'import helper\ndef handler(event, context):\n    return helper.twice(event)\n' >"$T/main.py"
+	mkdir -p "$T/python" && printf 'def twice(x):\n    return 2 * x\n' >"$T/python/helper.py"
+	(cd "$T" && python3 -m zipfile -c code.zip main.py && python3 -m zipfile -c layer.zip python)
+	daemon_start
+	check_status 0 "$FSBOX" deploy f --runtime python --handler main.handler --layer "$T/layer.zip" "$T/code.zip"
+	check_status 0 "$FSBOX" invoke f --event 21
+	check_eq "$(cat "$T/out")" 42
+	# An archive's own mount does not matter.
+	check_status 0 unshare --mount "$FSBOX" deploy g --runtime python --handler main.handler --layer "$T/layer.zip" "$T/code.zip"
+	check_status 0 "$FSBOX" invoke g --event 2
+	check_eq "$(find "$T/home" | wc -l)" 1
+	check_eq "$(find "$T/state/fsbox/packages" -mindepth 1 -maxdepth 1 | wc -l)" 2
+	check_eq "$(stat -c %a "$T/state/fsbox/packages")" 700
+	daemon_stop
+}
+
+test_numbers_of_a_function_change_and_its_cells_stay() {
+	daemon_start --keep 2
+	steps <<'END'
+c.deploy("counter")
+first = c.invoke("counter")
+eq(body(first), "1")
+e = c.fails("AlreadyExists", "Deploy", name="counter", spec=c.functions()[0]["spec"], provisioned=3)
+eq(e["sameSpec"], True)
+watcher = Client()
+watcher.send("Subscribe", more=True)
+eq(watcher.result()["event"]["cell"], first["cell"])
+# The spec as the daemon gives it is the same spec.
+again = c.call("Deploy", name="counter", spec=c.functions()[0]["spec"], provisioned=3, maxCells=4, replace=True)
+eq((again["created"], again["digest"]), (False, c.functions()[0]["digest"]))
+eq(watcher.result()["event"]["kind"], "deployed")
+until(lambda: len([x for x in c.cells() if x["state"] == "idle"]) == 3, "three are ready")
+true(first["cell"] in [x["id"] for x in c.cells()], "the first one is there")
+f = c.functions()[0]
+eq((f["provisioned"], f["maxCells"], f["calls"]), (3, 4, 1), "its figures go on")
+# They hold for the next fsboxd, too.
+os.kill(pid_of("fsboxd"), signal.SIGKILL)
+c = until(lambda: Client(), "the next one")
+eq(c.functions()[0]["provisioned"], 3)
+e = c.fails("NotFound", "Scale", name="other", provisioned=1)
+eq(e, {"what": "function", "id": "other"})
+eq(c.call("Scale", name="counter", provisioned=1), {"provisioned": 1, "reserved": 0, "maxCells": 4})
+eq(c.call("Scale", name="counter"), {"provisioned": 1, "reserved": 0, "maxCells": 4})
+until(lambda: len(c.cells()) == 1, "what is too many ends when it was idle for long enough", 20)
+time.sleep(2.5)
+eq(len(c.cells()), 1, "and the one stays")
+END
+	daemon_stop "fsboxd .*(ended|died|killed|signal)"
+}
+
 test_cells_are_paused_updated_killed_and_removed() {
 	daemon_start
 	steps <<'END'
@@ -420,6 +486,25 @@ for method in "Kill", "Remove":
 for method in "Pause", "Resume", "Inspect":
     eq(c.fails("NotFound", method, cell=cell), {"what": "cell", "id": cell})
 eq(c.fails("NotFound", "Update", cell=cell, memoryMb=256)["what"], "cell")
+# A lease ends in a paused cell too, which stays paused; and with an undeployed function it goes.
+if can:
+    c.deploy("leased", "counter")
+    l = c.call("Acquire", function="leased", leaseMs=200)
+    c.call("Pause", cell=l["cell"])
+    until(lambda: not c.cell(l["cell"])["leased"], "the lease has ended")
+    eq(c.cell(l["cell"])["state"], "paused")
+    c.call("Resume", cell=l["cell"])
+    l = c.call("Acquire", function="leased", leaseMs=400)
+    c.call("Pause", cell=l["cell"])
+    c.call("Undeploy", name="leased")
+    eq(c.cell(l["cell"])["state"], "paused")
+    until(lambda: not c.cells("leased"), "it has gone with its lease")
+# No call comes to one that was killed before.
+for i in range(20):
+    got = c.invoke("counter")
+    eq((got["status"], body(got)), ("success", "1"))
+    eq(c.call("Kill", cell=got["cell"]), {"existed": True})
+until(lambda: c.cells() == [], "they are gone")
 # In the middle of a call.
 a = Client()
 for method, wanted in ("Kill", "failure"), ("Remove", "Cancelled"):

@@ -216,6 +216,42 @@ END
 	daemon_stop
 }
 
+test_a_call_in_the_time_in_which_functions_are_brought_back_is_busy() {
+	daemon_start
+	steps <<'END'
+for i in range(60):
+    c.deploy("f%d" % i, "echo")
+END
+	daemon_end
+	# From the first answer on, not when all is there.
+	FSBOX_SOCKET=/run/fsbox/fsbox.sock
+	"$FSBOX" serve --user "$DAEMON_USER" --group "$DAEMON_USER" --state "$T/state" >>"$T/daemon" 2>&1 </dev/null &
+	DAEMON=$!
+	steps_without <<'END'
+def first():
+    try:
+        return Client()
+    except OSError:
+        return None
+c = until(first, "a connection")
+there = len(c.functions())
+busy = 0
+for i in 59, 0, 30:
+    while True:
+        try:
+            eq(body(c.invoke("f%d" % i, "x")), "x")
+            break
+        except Error as e:
+            eq((e.name, e.parameters["retryAfterMs"] > 0), ("Busy", True), e)
+            busy += 1
+            time.sleep(0.005)
+true(there == 60 or busy > 0, "%d of 60 were there, and no call found one that was not" % there)
+c.fails("NotFound", "Invoke", function="f60")
+until(lambda: len(c.functions()) == 60, "all are back")
+END
+	daemon_stop
+}
+
 test_sighup_reads_the_policy_again_and_keeps_the_old_one_when_it_is_bad() {
 	printf '{"rules": [{"methods": ["Describe"]}]}' >"$TAP_DIR/policy.json"
 	daemon_start --policy-file "$TAP_DIR/policy.json"
@@ -226,7 +262,7 @@ def reload(text):
     with open(policy, "w") as f:
         f.write(text)
     os.kill(pid_of("fsbox-spawn"), signal.SIGHUP)
-c.fails("Denied", "Capacity")
+c.fails("org.varlink.service.PermissionDenied", "Capacity")
 reload('{"rules": [{"methods": ["Describe", "Capacity"]}]}')
 def may():
     try:

@@ -268,14 +268,14 @@ TEST(base64)
 	for (size_t i = 0; i < ARRAY_LEN(good); i++) {
 		struct bytes b = {0};
 
-		CHECK(base64_decode(&b, good[i][0]));
+		CHECK(http_base64_decode(&b, good[i][0]));
 		CHECK_STREQ(b.data ? b.data : "", good[i][1]);
 		bytes_free(&b);
 	}
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
 		struct bytes b = {0};
 
-		CHECK(!base64_decode(&b, bad[i]));
+		CHECK(!http_base64_decode(&b, bad[i]));
 		bytes_free(&b);
 	}
 }

@@ -322,7 +322,7 @@ TEST(a_newer_fsboxs_file_is_refused)
 	stores_setup(&t);
 	store_close(&t.s);
 	stores_raw(&t, "PRAGMA user_version = 99");
-	check_refused(ERR_UNSUPPORTED, EOPNOTSUPP, "version 99, and this fsbox knows up to 1");
+	check_refused(ERR_UNSUPPORTED, EOPNOTSUPP, "version 99, and this fsbox knows up to 2");
 	stores_raw(&t, "PRAGMA user_version = 0");
 	check_refused(ERR_SYSTEM, EBADMSG, "it has no version");
 	stores_done(&t);

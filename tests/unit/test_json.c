@@ -240,6 +240,65 @@ static int see(const char *key, const struct json *v, void *arg)
 	return s->stop_at && strcmp(key, s->stop_at) == 0 ? -7 : 0;
 }
 
+/* {"k0":[0,0],"k1":[1,1], … } and at last @last: "k%zu" once more, or another. */
+static char *large(size_t n, const char *last, size_t *ret_len)
+{
+	struct buf b = {0};
+
+	buf_puts(&b, "{");
+	for (size_t i = 0; i < n; i++)
+		buf_printf(&b, "\"k%zu\":[%zu,%zu],", i, i, i);
+	buf_printf(&b, "\"%s\":null}", last);
+	*ret_len = b.len;
+	return b.data;
+}
+
+TEST(large_objects_are_read_and_their_duplicate_keys_found)
+{
+	for (size_t n = 1; n <= 3000; n = n * 3 - 1 + (n < 4)) {
+		AUTO(json_doc_freep) struct json_doc *doc = NULL, *none = NULL;
+		struct err e = {0};
+		size_t len;
+		AUTO_FREE char *good = large(n, "last", &len);
+
+		REQUIRE_OK(json_parse("l", good, len, MAX, &doc, &e), &e);
+		CHECK_EQ(json_length(json_doc_root(doc)), n + 1);
+		for (size_t i = 0; i < n; i++) {
+			char key[24];
+			const struct json *v;
+
+			(void)snprintf(key, sizeof key, "k%zu", i);
+			v = json_member(json_doc_root(doc), key);
+			REQUIRE(v && json_length(v) == 2);
+			CHECK_EQ(json_integer_get(json_at(v, 1)), (int64_t)i);
+		}
+
+		AUTO_FREE char *bad = large(n, "\\u006b0", &len);
+
+		CHECK_LT(json_parse("l", bad, len, MAX, &none, &e), 0);
+		CHECK_CONTAINS(e.msg, "duplicate key");
+	}
+}
+
+TEST(escapes_become_what_they_mean)
+{
+	AUTO(json_doc_freep) struct json_doc *doc = NULL;
+	struct err e = {0};
+	static const char *const bad[] = {"\"\\ud800\"",  "\"\\udc00\"", "\"\\ud800\\u0041\"",
+					  "\"\\ud83dx\"", "\"\\x41\"",   "\"\\u12g4\"",
+					  "\"\\",         "\"\\u12"};
+
+	REQUIRE_OK(parse("\"\\\"\\\\\\/\\b\\f\\n\\r\\t\\u0041\\u00e9\\u20AC\\ud83d\\ude00z\"", &doc, &e), &e);
+	CHECK_STREQ(json_string_get(json_doc_root(doc), NULL), "\"\\/\b\f\n\r\tA\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80z");
+	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+		AUTO(json_doc_freep) struct json_doc *none = NULL;
+
+		e = (struct err){0};
+		CHECK_LT(parse(bad[i], &none, &e), 0);
+		CHECK_EQ(e.kind, ERR_SPEC);
+	}
+}
+
 TEST(members_come_in_the_order_of_the_text)
 {
 	AUTO(json_doc_freep) struct json_doc *doc = NULL;
@@ -430,6 +489,31 @@ TEST(strings_are_escaped_and_bad_utf8_is_replaced)
 }
 
 /* All pairs of bytes: what is written is JSON, and what was UTF-8 comes back. */
+TEST(what_is_special_is_found_wherever_it_stands_in_a_long_string)
+{
+	static const char special[] = "\"\\\n\x1f\x80\xff";
+	char text[80], quoted[90];
+
+	for (size_t len = 1; len < sizeof text; len++) {
+		for (size_t at = 0; at < len; at++) {
+			AUTO(json_doc_freep) struct json_doc *doc = NULL, *none = NULL;
+			AUTO(buf_done) struct buf b = {0};
+			struct err e = {0};
+			const char c = special[(at + len) % (sizeof special - 1)];
+
+			memset(text, 'a', len);
+			text[at] = c;
+			json_add_string(&b, text, len);
+			REQUIRE(!b.failed && b.len > len + 2);
+			REQUIRE_OK(json_parse("s", b.data, b.len, MAX, &doc, &e), &e);
+			if ((unsigned char)c < 0x80)
+				CHECK(memcmp(json_string_get(json_doc_root(doc), NULL), text, len) == 0);
+			(void)snprintf(quoted, sizeof quoted, "\"%.*s\"", (int)len, text);
+			CHECK_LT(json_parse("s", quoted, len + 2, MAX, &none, &e), 0);
+		}
+	}
+}
+
 TEST(whatever_is_written_is_json)
 {
 	for (unsigned i = 0; i < 65536; i++) {

@@ -230,10 +230,9 @@ TEST(a_timer_is_never_told_early_and_the_loop_sleeps_until_it)
 	unsigned clock = 0, turns = 0;
 
 	LOOP(l);
-	for (int plain = 0; plain < 2; plain++) { /* with and without epoll_pwait2 */
+	for (int k = 0; k < 2; k++) {
 		uint64_t at = clock_mono_ns() + 3 * NS_PER_MS + 100000;
 
-		l.no_pwait2 = plain;
 		alarm_set(&a, &l, &clock, at);
 		for (turns = 0; a.told == 0 && turns < 10; turns++) {
 			turn(&l, -1);
@@ -243,6 +242,44 @@ TEST(a_timer_is_never_told_early_and_the_loop_sleeps_until_it)
 		CHECK_LE(turns, 2); /* it does not spin its way there */
 		CHECK(!timer_armed(&a.t));
 	}
+}
+
+TEST(a_timer_that_comes_before_the_next_one_is_told_first_and_one_that_was_put_off_later)
+{
+	struct alarm a, b;
+	unsigned clock = 0, turns = 0;
+	const uint64_t now = clock_mono_ns(), later = now + 20 * NS_PER_MS;
+
+	LOOP(l);
+	alarm_set(&a, &l, &clock, now + 5 * NS_PER_MS);
+	alarm_set(&b, &l, &clock, now + NS_PER_S);
+	turn(&l, 0);
+	CHECK_EQ(loop_arm(&l, &a.t, later), 0); /* put off */
+	turn(&l, 0);
+	CHECK_EQ(loop_arm(&l, &b.t, clock_mono_ns() + NS_PER_MS), 0); /* brought forward */
+	while (clock < 2 && turns++ < 10) {
+		turn(&l, -1);
+		CHECK(a.told == 0 || clock_mono_ns() >= later);
+	}
+	CHECK_EQ(b.order, 1);
+	CHECK_EQ(a.order, 2);
+	CHECK_LE(turns, 4);
+}
+
+TEST(more_timers_than_a_turn_tells_are_told_in_the_next)
+{
+	enum { N = LOOP_BATCH * 2 + 1 };
+	static struct alarm alarms[N];
+	unsigned clock = 0;
+
+	LOOP(l);
+	for (int i = 0; i < N; i++)
+		alarm_set(&alarms[i], &l, &clock, 0);
+	turn(&l, -1);
+	CHECK_EQ(clock, LOOP_BATCH);
+	turn(&l, -1);
+	turn(&l, -1);
+	CHECK_EQ(clock, N);
 }
 
 TEST(a_timer_that_arms_itself_for_the_past_leaves_turns_to_others)

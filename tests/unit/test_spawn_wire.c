@@ -6,6 +6,7 @@
 #include "tests/lib/tap.h"
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 
@@ -233,7 +234,12 @@ static const struct {
 	{SPAWN_EXITED, sizeof(struct spawn_exit), SPAWN_TO_DAEMON},
 	{SPAWN_ENDED, sizeof(struct spawn_exit), SPAWN_TO_DAEMON},
 	{SPAWN_OPENED, sizeof(struct spawn_opened), SPAWN_TO_DAEMON},
+	{SPAWN_PUBLISH, sizeof(struct spawn_number), SPAWN_TO_SPAWN},
+	{SPAWN_PUBLISHED, sizeof(struct spawn_published), SPAWN_TO_DAEMON},
+	{SPAWN_IMAGE, sizeof(struct spawn_image), SPAWN_FROM_PUBLISHER},
 };
+
+static const char snapshot_id[] = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef";
 
 /* One of each that passes. */
 static struct spawn_datagram *good(size_t i)
@@ -250,6 +256,18 @@ static struct spawn_datagram *good(size_t i)
 	switch (fixed[i].word) {
 	case SPAWN_MAKE:
 		d->make.function = 1;
+		break;
+	case SPAWN_PUBLISH:
+		d->n_fds = 2; /* with a filter */
+		break;
+	case SPAWN_PUBLISHED:
+		memcpy(d->published.id, snapshot_id, sizeof snapshot_id);
+		break;
+	case SPAWN_IMAGE:
+		spawn_begin(&d->image.told, SPAWN_PUBLISHED, sizeof d->image.told);
+		d->image.told.number = 5;
+		memcpy(d->image.told.id, snapshot_id, sizeof snapshot_id);
+		d->n_fds = 2;
 		break;
 	case SPAWN_OPEN:
 		d->open.path_len = 4;
@@ -350,6 +368,18 @@ TEST(fields_out_of_range_are_refused)
 	CHECK_BAD(index_of(SPAWN_DONE), d->done.err.kind = ERR_KIND_COUNT);
 	CHECK_BAD(index_of(SPAWN_DONE), memset(d->done.err.msg, 'x', sizeof d->done.err.msg));
 	CHECK_BAD(index_of(SPAWN_FAILED), d->done.err.kind = ERR_NONE);
+	CHECK_BAD(index_of(SPAWN_MAKE), d->make.restored = 2);
+	CHECK_BAD(index_of(SPAWN_MADE), d->cell.restored = 2);
+	CHECK_BAD(index_of(SPAWN_PUBLISH), d->number.number = UINT64_C(1) << 32);
+	CHECK_BAD(index_of(SPAWN_PUBLISH), d->n_fds = 0);
+	CHECK_BAD(index_of(SPAWN_PUBLISHED), d->published.id[63] = '\0');
+	CHECK_BAD(index_of(SPAWN_PUBLISHED), d->published.id[5] = 'A');
+	CHECK_BAD(index_of(SPAWN_PUBLISHED), d->published.err.kind = ERR_BUSY); /* an error with an id */
+	CHECK_BAD(index_of(SPAWN_PUBLISHED), memset(d->published.error_type, 'x', sizeof d->published.error_type));
+	CHECK_BAD(index_of(SPAWN_IMAGE), memset(d->image.pipes, 'x', sizeof d->image.pipes));
+	CHECK_BAD(index_of(SPAWN_IMAGE), d->image.max_pid = UINT32_MAX);
+	CHECK_BAD(index_of(SPAWN_IMAGE), d->image.told.head.word = SPAWN_IMAGE);
+	CHECK_BAD(index_of(SPAWN_IMAGE), d->n_fds = 1);
 	CHECK_BAD(index_of(SPAWN_OPENED), d->opened.code = -1);
 	CHECK_BAD(index_of(SPAWN_OPENED), d->opened.code = 2); /* an error with a descriptor */
 }
@@ -461,6 +491,47 @@ TEST(what_is_malformed_leaves_no_descriptor_behind)
 		CHECK_EQ(spawn_receive(p.b, got, SPAWN_TO_SPAWN, &e), copies[i] == 0 ? 1 : -EPROTO);
 		CHECK_EQ(open_files(), before);
 	}
+	(void)close(p.a);
+	(void)close(p.b);
+	free(got);
+}
+
+TEST(fsboxd_without_room_for_descriptors_still_hears_what_they_were_of)
+{
+	struct spawn_datagram *got = fresh();
+	struct pair p = make_pair();
+	struct spawn_opened opened;
+	struct spawn_number m;
+	struct rlimit files, few;
+	struct err e = {0};
+	int before;
+
+	REQUIRE(getrlimit(RLIMIT_NOFILE, &files) == 0);
+	spawn_begin(&opened, SPAWN_OPENED, sizeof opened);
+	opened.number = 7;
+	before = open_files();
+	few = files;
+	few.rlim_cur = (rlim_t)p.b + 1; /* all below are taken */
+	for (rlim_t room = 0; room < 2; room++) {
+		send_raw(p.a, &opened, sizeof opened, 1);
+		few.rlim_cur += room;
+		REQUIRE(setrlimit(RLIMIT_NOFILE, &few) == 0);
+		CHECK_EQ(spawn_receive(p.b, got, SPAWN_TO_DAEMON, &e), 1);
+		REQUIRE(setrlimit(RLIMIT_NOFILE, &files) == 0);
+		CHECK_EQ(got->opened.number, 7);
+		CHECK_EQ(got->lacking, room == 0);
+		CHECK_EQ(got->n_fds, room);
+		spawn_drop(got);
+	}
+	/* The other side is not asked to be so lenient. */
+	few.rlim_cur = (rlim_t)p.b + 1;
+	spawn_begin(&m, SPAWN_KILL, sizeof m);
+	m.number = 1;
+	send_raw(p.a, &m, sizeof m, 1);
+	REQUIRE(setrlimit(RLIMIT_NOFILE, &few) == 0);
+	CHECK_EQ(spawn_receive(p.b, got, SPAWN_TO_SPAWN, &e), -EPROTO);
+	REQUIRE(setrlimit(RLIMIT_NOFILE, &files) == 0);
+	CHECK_EQ(open_files(), before);
 	(void)close(p.a);
 	(void)close(p.b);
 	free(got);

@@ -437,7 +437,7 @@ TEST(the_description_of_an_interface_is_its_text)
 	size_t at;
 	CHECK(idl_read(wire_get_string(wire_get(json_doc_root(doc), "parameters"), "description"), &n, &at));
 	CHECK_STREQ(n.name, "org.example.peer");
-	CHECK_EQ(n.methods, 7);
+	CHECK_EQ(n.methods, 8);
 	CHECK_EQ(n.types + n.errors, 2);
 	CHECK_EQ(n.unknown, 0);
 	CHECK_CONTAINS(peer_ask(&s, a,

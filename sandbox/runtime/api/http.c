@@ -483,7 +483,7 @@ static int sextet(char c)
 	return c == '+' || c == '-' ? 62 : c == '/' || c == '_' ? 63 : -1;
 }
 
-bool base64_decode(struct bytes *b, const char *text)
+bool http_base64_decode(struct bytes *b, const char *text)
 {
 	uint32_t bits = 0;
 	unsigned n = 0;

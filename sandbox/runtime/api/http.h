@@ -71,4 +71,4 @@ void http_answer(struct bytes *out, unsigned status, const char *fields, const c
 		 size_t len, bool keep_alive);
 
 /* Decodes base64 (RFC 4648, padded or not) to @b. False when it is none. */
-bool base64_decode(struct bytes *b, const char *text);
+bool http_base64_decode(struct bytes *b, const char *text);

@@ -165,7 +165,7 @@ static void end_stream(struct api *a, struct conn *c)
 	(void)snprintf(call->type, sizeof call->type, "%s", error_type(type, "Function.Unknown"));
 	call->document.len = 0;
 	if (http_trailer(&c->decoder, "Lambda-Runtime-Function-Error-Body", value, sizeof value) &&
-	    !base64_decode(&call->document, value))
+	    !http_base64_decode(&call->document, value))
 		call->document.len = 0;
 	message_of(&call->message, &call->document);
 }

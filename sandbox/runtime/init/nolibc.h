@@ -1,10 +1,10 @@
-/* System calls and the entry point without a C library, for the cell's PID 1.
+/* System calls and the entry point without a C library, for the cell's PID 1 and for `enter`.
  *
  * Promises: a program of this header and its own code has no relocations, no data beyond its own, and no code that runs
  * before nolibc_main(). Every call returns what the kernel returned: a negative errno is a failure, there is no errno
  * variable. What it never does: hide a retry, allocate, install a signal handler.
  *
- * Registers of system calls: syscall(2), "Architecture calling conventions". Included by one file only. */
+ * Registers of system calls: syscall(2), "Architecture calling conventions". Included by one file of a program only. */
 #pragma once
 
 #include <stddef.h>

@@ -1,0 +1,202 @@
+#!/bin/sh
+# Cells of fsboxd that are clones: made in the background or when asked for, forked, and what happens when that fails.
+# time-limit: 300
+# shellcheck source=tests/lib/tap.sh
+. "$(dirname "$0")/../lib/tap.sh"
+# shellcheck source=tests/lib/cell.sh
+. "$(dirname "$0")/../lib/cell.sh"
+# shellcheck source=tests/lib/daemon.sh
+. "$(dirname "$0")/../lib/daemon.sh"
+# shellcheck source=tests/lib/snapshot.sh
+. "$(dirname "$0")/../lib/snapshot.sh"
+
+start() { # OPTION of fsbox serve...: with a store of its own
+	own_store
+	daemon_start "$@"
+}
+
+test_a_deployment_with_a_snapshot_serves_clones_of_it() {
+	start
+	make_function f 'static int n;' 'n = 41; printf("init runs\n"); fflush(stdout);' \
+		'char b[32]; sprintf(b, "%d", ++n); return answer(call, b);'
+	steps "$T/f.so" <<'END'
+c.deploy("f", sys.argv[1], snapshot="yes")
+until(lambda: c.functions()[0].get("snapshot"), "the snapshot is there")
+first = c.invoke("f")
+eq((first["startKind"], body(first)), ("restored", "42"))
+true(first["phases"]["restoreUs"] > 0 and "initUs" not in first["phases"], first)
+true(first["usage"]["billedMs"] * 1000 > first["usage"]["durationUs"], first)
+second = c.invoke("f")
+eq((second["startKind"], body(second), second["cell"]), ("warm", "43", first["cell"]))
+eq(c.cell(first["cell"])["startKind"], "restored")
+eq(c.functions()[0]["coldStarts"], 0)
+c.call("Remove", cell=first["cell"])
+again = c.invoke("f")
+eq((again["startKind"], body(again)), ("restored", "42"))
+logs = [r["chunk"] for r in c.more("Logs", function="f") if "chunk" in r]
+eq([l["cell"] for l in logs if "init runs" in l["text"]], ["snapshot"])
+END
+	daemon_stop
+	check_store
+}
+
+test_snapshot_answers_when_it_is_made_and_finds_it_afterwards() {
+	start
+	steps <<'END'
+c.deploy("counter")
+eq(c.invoke("counter")["startKind"], "cold")
+made = c.call("Snapshot", function="counter")
+true(made["created"] and made["bytes"] > 0 and len(made["snapshot"]) == 64, made)
+eq(c.call("Snapshot", function="counter"), dict(made, created=False))
+c.call("Undeploy", name="counter")
+c.deploy("counter")
+found = c.call("Snapshot", function="counter")
+eq(found, dict(made, created=False))
+c.fails("NotFound", "Snapshot", function="nobody")
+END
+	snapshot_status 0 ls
+	daemon_stop
+	check_store
+}
+
+test_fork_makes_all_clones_or_none() {
+	start --memory 1280
+	steps <<'END'
+c.deploy("counter")
+eq(c.fails("NotFound", "Fork", function="counter")["what"], "snapshot")
+c.call("Snapshot", function="counter")
+forked = c.call("Fork", function="counter", cells=6)["clones"]
+eq(len({k["cell"] for k in forked}), 6)
+eq(len({k["lease"] for k in forked}), 6)
+for k in forked:
+    eq(body(c.call("Invoke", lease=k["lease"])), "1")
+    eq(c.cell(k["cell"])["leased"], True)
+eq(body(c.call("Invoke", lease=forked[3]["lease"])), "2")
+true("memory" in c.fails("CapacityExhausted", "Fork", function="counter", cells=5)["resource"], "ten have not enough room")
+eq(len(c.cells()), 6)
+other = Client()
+other.send("Fork", function="counter", cells=4)
+other.close()
+until(lambda: len(c.cells()) == 6, "the clones of a client that is gone end")
+for k in forked:
+    c.call("Release", lease=k["lease"], reuse=False)
+until(lambda: not c.cells(), "they are gone")
+END
+	daemon_stop
+	check_store
+}
+
+test_clones_differ() {
+	start
+	steps <<'END'
+c.deploy("seeds")
+c.call("Snapshot", function="seeds")
+said = []
+for k in c.call("Fork", function="seeds", cells=3)["clones"]:
+    said.append(body(c.call("Invoke", lease=k["lease"])))
+eq(len(set(said)), 3)
+END
+	daemon_stop
+	check_store
+}
+
+test_what_cannot_be_published_is_said_and_starts_are_cold() {
+	start
+	make_function bad 'int fsbox_before_snapshot(void) { return 1; }' '' 'return answer(call, "7");'
+	steps "$T/bad.so" <<'END'
+c.deploy("bad", sys.argv[1])
+e = c.fails("SystemFailure", "Snapshot", function="bad")
+true("BeforeSnapshotError" in e["reason"], e)
+eq((c.invoke("bad")["startKind"], body(c.invoke("bad"))), ("cold", "7"))
+c.deploy("failing", "init_fail")
+e = c.fails("SystemFailure", "Snapshot", function="failing")
+true("init" in e["reason"], e)
+eq(c.call("Capacity")["cells"], 1)
+END
+	daemon_stop
+	check_store
+}
+
+test_a_damaged_snapshot_is_noticed_and_a_cold_start_serves() {
+	start
+	steps "$store" <<'END'
+c.deploy("counter")
+made = c.call("Snapshot", function="counter")
+eq(c.invoke("counter")["startKind"], "restored")
+for cell in c.cells():
+    c.call("Remove", cell=cell["id"])
+images = sys.argv[1] + "/" + made["snapshot"] + "/img"
+for name in os.listdir(images):
+    if name.startswith("pages-"):
+        os.truncate(images + "/" + name, 0)
+r = c.invoke("counter")
+eq((r["status"], r["startKind"], body(r)), ("success", "cold", "1"))
+true("snapshot" not in c.functions()[0], "it is not used any more")
+found = c.call("Snapshot", function="counter")
+eq(found["created"], True)
+for cell in c.cells():
+    c.call("Remove", cell=cell["id"])
+eq(c.invoke("counter")["startKind"], "restored")
+END
+	daemon_stop
+	snapshot_status 0 gc # the one that was replaced was in use
+	check_store
+}
+
+test_a_new_fsboxd_goes_on_with_the_clones_and_finds_the_snapshot() {
+	start
+	steps <<'END'
+c.deploy("counter", snapshot="yes")
+until(lambda: c.functions()[0].get("snapshot"), "the snapshot is there")
+cell = c.invoke("counter")["cell"]
+os.kill(pid_of("fsboxd"), signal.SIGKILL)
+def answers():
+    try:
+        return Client()
+    except OSError:
+        return None
+c = until(answers, "a new one answers")
+until(lambda: c.functions()[0].get("snapshot"), "it has found the snapshot")
+r = c.invoke("counter")
+eq((r["cell"], r["startKind"], body(r)), (cell, "warm", "2"))
+eq(c.cell(cell)["startKind"], "restored")
+c.call("Remove", cell=cell)
+eq(c.invoke("counter")["startKind"], "restored")
+END
+	daemon_stop 'SIG|signal 9|KILL'
+	check_store
+}
+
+test_undeploying_ends_what_is_being_published() {
+	start
+	steps <<'END'
+c.deploy("slow", "init_sleep")
+c.deploy("counter")
+other, third = Client(), Client()
+other.send("Snapshot", function="slow")
+time.sleep(0.5)
+third.send("Snapshot", function="counter")  # waits for the first
+c.call("Undeploy", name="slow")
+try:
+    other.result()
+    raise AssertionError("a snapshot of a function that never ends its init")
+except Error as e:
+    eq(e.name.rpartition(".")[2], "NotFound")
+true(third.result()["created"], "the next one is made")
+eq(len(c.functions()), 1)
+END
+	daemon_stop
+	check_store
+}
+
+test_the_end_of_the_daemon_ends_what_is_being_published() {
+	start
+	steps <<'END'
+c.deploy("slow", "init_sleep")
+c.send("Snapshot", function="slow")
+time.sleep(0.3)
+END
+	daemon_stop
+	check_store
+}
+run_tests
