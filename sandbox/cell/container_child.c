@@ -29,11 +29,24 @@ static int enter_groups(struct ct_child *ch, struct err *e)
 	return 0;
 }
 
+static int set_affinity(const struct ct_child *ch, const struct ct_cpus *cpus, struct err *e)
+{
+	if (!fd_valid(ch->ct->join) || !cpus->set)
+		return 0;
+	return syscall(SYS_sched_setaffinity, 0, sizeof cpus->bits, cpus->bits) < 0
+		       ? err_sys(e, errno, "setting the CPU affinity")
+		       : 0;
+}
+
 /* The user namespace first: it gives the right to the others. PID and time are the parent's to enter, for its children. */
 static int child_namespaces(struct ct_child *ch, struct err *e)
 {
-	int r = enter_groups(ch, e);
+	int r = set_affinity(ch, &ch->spec->process.affinity_initial, e);
 
+	if (r == 0)
+		r = enter_groups(ch, e);
+	if (r == 0)
+		r = set_affinity(ch, &ch->spec->process.affinity_final, e);
 	if (r < 0)
 		return r;
 	if (fd_valid(ch->ct->join)) {

@@ -98,11 +98,26 @@ static int make_bind(struct ct_child *ch, size_t i, struct err *e)
 	return r < 0 ? err_sys(e, r, "propagation of '%s'", m->target) : 0;
 }
 
+static bool is_dev(const struct ct_mount *m)
+{
+	return strcmp(m->target, "/dev") == 0 || strcmp(m->target, "/dev/") == 0;
+}
+
+static struct ct_mount without_rdonly(const struct ct_mount *m)
+{
+	struct ct_mount copy = *m;
+
+	copy.set &= ~(uint64_t)MOUNT_ATTR_RDONLY;
+	return copy;
+}
+
 static int make_new(struct ct_child *ch, size_t i, struct err *e)
 {
 	const struct ct_mount *m = &ch->spec->mounts[i];
 	const char *option;
-	int r, fd = inside_new(m, &option);
+	/* /dev gets its devices first, and is made read-only with the masks. */
+	const struct ct_mount late = without_rdonly(m);
+	int r, fd = inside_new(is_dev(m) ? &late : m, &option);
 
 	if (fd < 0 && option)
 		return err_sys(e, fd, "option '%s' of the %s at '%s'", option, m->type, m->target);
@@ -379,6 +394,14 @@ int ct_child_masks(struct ct_child *ch, struct err *e)
 		r = inside_mask(ch->root, s->masked[i], null);
 		if (r < 0)
 			return err_sys(e, r, "masking '%s'", s->masked[i]);
+	}
+	for (size_t i = 0; i < s->n_mounts; i++) {
+		const struct ct_mount *m = &s->mounts[i];
+
+		r = !m->bind && !m->remount && is_dev(m) && (m->set & MOUNT_ATTR_RDONLY) ? inside_remount(ch->root, m)
+											 : 0;
+		if (r < 0)
+			return err_sys(e, r, "making '%s' read-only", m->target);
 	}
 	r = s->root_readonly ? sys_mount_setattr(ch->root, MOUNT_ATTR_RDONLY, 0, 0, false) : 0;
 	return r < 0 ? err_sys(e, r, "making the root read-only") : 0;

@@ -141,6 +141,9 @@ static int prepare(struct life *l, struct err *e)
 	r = config_copy_read(l->dir, &l->state, &l->spec, e);
 	if (r == 0)
 		r = a->process ? read_process(l->spec, a->process, e) : adapt_process(l->spec, a, e);
+	l->preserve = a->preserve_fds;
+	if (r == 0)
+		r = life_listen_fds(l->spec, &l->preserve, e);
 	if (r == 0 && a->cgroup)
 		return err_set(e, ERR_UNSUPPORTED, EOPNOTSUPP, "--cgroup is not built yet");
 	return r == 0 ? life_filter(l, e) : r;
@@ -164,9 +167,11 @@ static int join(struct life *l, int pidfd, struct err *e)
 	c->listener = FD_NONE;
 	c->join = pidfd;
 	c->pid = (pid_t)l->state.pid;
-	c->preserve = (unsigned)l->args->preserve_fds;
+	c->preserve = (unsigned)l->preserve;
 	c->unprivileged = life_unprivileged(l->args);
 	r = ct_create(c, e);
+	if (r == 0)
+		r = life_send_pidfd(l->args->pidfd_socket, c->pidfd, e);
 	if (r == 0 && l->args->pid_file)
 		r = life_pid_file(l->args->pid_file, c->pid, e);
 	return r == 0 ? ct_go(c, e) : r;

@@ -275,9 +275,46 @@ static int read_io_priority(struct reader *r, const struct field *f, const struc
 	return rc;
 }
 
+/* A number of at most four digits at *@p, which moves on; -1 when there is none. */
+static int take_cpu(const char **p)
+{
+	const char *first = *p;
+	int n = 0;
+
+	for (; **p >= '0' && **p <= '9' && *p - first < 4; (*p)++)
+		n = n * 10 + (**p - '0');
+	return *p == first || n >= CT_MAX_CPUS ? -1 : n;
+}
+
+/* "0-3,7" */
+static int read_cpus(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here,
+		     void *to)
+{
+	struct ct_cpus *cpus = to;
+	const char *text = NULL;
+	int rc = field_text(r, f, v, here, &text);
+
+	for (const char *p = rc == 0 ? text : ""; *p;) {
+		const int first = take_cpu(&p);
+		int last = first;
+
+		if (first >= 0 && *p == '-') {
+			p++;
+			last = take_cpu(&p);
+		}
+		if (first < 0 || last < first || (*p != ',' && *p != '\0'))
+			return json_err(r->e, r->doc, here, "'%s' is no list of CPUs", text);
+		for (int cpu = first; cpu <= last; cpu++)
+			cpus->bits[cpu / 64] |= UINT64_C(1) << cpu % 64;
+		cpus->set = true;
+		p += *p == ',';
+	}
+	return rc;
+}
+
 static const struct field affinity_fields[] = {
-	{"initial", field_text, AT(affinity_initial)},
-	{"final", field_text, AT(affinity_final)},
+	{"initial", read_cpus, AT(affinity_initial)},
+	{"final", read_cpus, AT(affinity_final)},
 };
 TABLE(affinity_table, affinity_fields, struct ct_process);
 

@@ -158,6 +158,54 @@ int life_pid_file(const char *path, pid_t pid, struct err *e)
 	return file_replace(dir, slash ? slash + 1 : path, text, (size_t)n, 0644, e);
 }
 
+int life_send_pidfd(const char *path, int pidfd, struct err *e)
+{
+	union {
+		struct cmsghdr align;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control = {0};
+	char name[] = "pidfd";
+	struct iovec iov = {.iov_base = name, .iov_len = sizeof name - 1};
+	struct msghdr msg = {.msg_iov = &iov,
+			     .msg_iovlen = 1,
+			     .msg_control = control.space,
+			     .msg_controllen = sizeof control.space};
+	AUTO_FD int sock = path ? life_connect(path, e) : FD_NONE;
+
+	if (!path)
+		return 0;
+	if (sock < 0)
+		return sock;
+	control.align.cmsg_level = SOL_SOCKET;
+	control.align.cmsg_type = SCM_RIGHTS;
+	control.align.cmsg_len = CMSG_LEN(sizeof pidfd);
+	memcpy(CMSG_DATA(&control.align), &pidfd, sizeof pidfd);
+	return sendmsg(sock, &msg, MSG_NOSIGNAL) < 0 ? err_sys(e, errno, "sending the pidfd to '%s'", path) : 0;
+}
+
+int life_listen_fds(struct ct_spec *s, uint64_t *preserve, struct err *e)
+{
+	const char *text = secure_getenv("LISTEN_FDS");
+	const char **env;
+	uint64_t fds;
+	size_t n = 0;
+
+	if (!text || !parse_u64(text, 1, 1024, &fds))
+		return 0;
+	while (s->process.env && s->process.env[n])
+		n++;
+	env = arena_alloc(&s->arena, (n + 3) * sizeof *env);
+	if (!env)
+		return err_oom(e);
+	if (n > 0)
+		memcpy(env, s->process.env, n * sizeof *env);
+	env[n] = arena_printf(&s->arena, "LISTEN_FDS=%llu", (unsigned long long)fds);
+	env[n + 1] = "LISTEN_PID=1";
+	s->process.env = env;
+	*preserve += fds;
+	return env[n] ? 0 : err_oom(e);
+}
+
 /* ---- Hooks ---- */
 
 /* The pid stands between the two parts. */
@@ -327,7 +375,7 @@ static int build(struct life *l, bool wait_here, struct err *e)
 	c->console = l->console;
 	c->listener = l->listener;
 	c->join = FD_NONE;
-	c->preserve = (unsigned)l->args->preserve_fds;
+	c->preserve = (unsigned)l->preserve;
 	c->no_pivot = l->args->no_pivot;
 	c->no_keyring = l->args->no_new_keyring;
 	c->unprivileged = life_unprivileged(l->args);
@@ -344,6 +392,8 @@ static int build(struct life *l, bool wait_here, struct err *e)
 	r = state_write(l->dir, &l->state, e);
 	if (r == 0)
 		r = ct_fault("state", e);
+	if (r == 0)
+		r = life_send_pidfd(l->args->pidfd_socket, c->pidfd, e);
 	return r == 0 && l->args->pid_file ? life_pid_file(l->args->pid_file, c->pid, e) : r;
 }
 
@@ -355,6 +405,9 @@ int life_create(struct life *l, const struct oci_args *a, const char *id, bool w
 	l->args = a;
 	if (r == 0)
 		r = read_config(l, &config, e);
+	l->preserve = a->preserve_fds;
+	if (r == 0)
+		r = life_listen_fds(l->spec, &l->preserve, e);
 	if (r == 0)
 		r = check_host(l, e);
 	if (r == 0)

@@ -10,6 +10,7 @@ struct life {
 	struct ct_spec *spec;
 	struct filter filter;
 	struct cg_group group;
+	uint64_t preserve; /* descriptors from 3 on */
 	bool has_group;
 	struct oci_state state;
 	struct buf head, tail; /* of the state's text for hooks */
@@ -33,6 +34,10 @@ NODISCARD int life_hooks(const struct ct_spec *spec, enum ct_hook_kind kind, con
 NODISCARD int life_state_text(const struct oci_state *st, struct buf *head, struct buf *tail, struct err *e);
 /* Connects to the socket that waits for a console, or another. Moved clear of the container's descriptors. */
 NODISCARD int life_connect(const char *path, struct err *e);
+/* --pidfd-socket: sends the process's pidfd there. Nothing to do without @path. */
+NODISCARD int life_send_pidfd(const char *path, int pidfd, struct err *e);
+/* Descriptors that systemd passes (sd_listen_fds(3)) go on to the container, and so do the variables that tell of them. */
+NODISCARD int life_listen_fds(struct ct_spec *s, uint64_t *preserve, struct err *e);
 /* Has the container that waits at start.sock execute. */
 NODISCARD int life_start(int dir, struct oci_state *st, const struct ct_spec *spec, struct err *e);
 /* PATH for pid files, written as a whole. */

@@ -73,6 +73,8 @@ struct ct_scheduler {
 	uint64_t flags, runtime_ns, deadline_ns, period_ns;
 };
 
+enum { CT_MAX_CPUS = 1024 };
+
 struct ct_process {
 	bool given;
 	bool terminal, no_new_privs;
@@ -90,7 +92,10 @@ struct ct_process {
 	struct ct_number oom_score_adj;
 	struct ct_scheduler scheduler;
 	struct ct_number io_priority; /* as ioprio_set(2) takes it */
-	const char *affinity_initial, *affinity_final;
+	struct ct_cpus {
+		bool set;
+		uint64_t bits[CT_MAX_CPUS / 64];
+	} affinity_initial, affinity_final; /* of exec: before and after it enters the groups */
 	const char *apparmor, *selinux;
 };
 

@@ -213,6 +213,32 @@ test_descriptors() {
 0 1 2 3 4 " # 4 is ls's own
 }
 
+test_a_read_only_dev_has_its_devices() {
+	need_oci
+	in_container 'ls /dev/null && touch /dev/x' '(.mounts[] | select(.destination == "/dev")).options += ["ro"]'
+	check_eq "$(cat "$T/out")" /dev/null
+	check_contains "$T/err" "Read-only file system"
+}
+
+test_descriptors_of_systemd_and_the_affinity_of_exec() {
+	need_oci
+	bundle b '.process.args = ["sh", "-c", "echo $LISTEN_FDS $LISTEN_PID; cat <&3"]'
+	echo three >"$T/three"
+	LISTEN_FDS=1 "$OCI" --root "$T/state" run --bundle "$T/b" "$(oci_id f)" 3<"$T/three" >"$T/out"
+	check_eq "$(tr '\n' ' ' <"$T/out")" "1 1 three "
+	bundle b '.process.args = ["sleep", "60"]'
+	c=$(oci_id c)
+	oci_ok run -d --bundle "$T/b" "$c"
+	echo '{"args": ["grep", "Cpus_allowed_list", "/proc/self/status"], "cwd": "/", "execCPUAffinity": {"initial": "0", "final": "0"}}' >"$T/process"
+	oci_ok exec --process "$T/process" "$c"
+	check_matches "$T/out" '[^0-9]0$'
+	echo '{"args": ["true"], "cwd": "/", "execCPUAffinity": {"final": "3-x"}}' >"$T/process"
+	oci exec --process "$T/process" "$c"
+	check_contains "$T/err" '$.execCPUAffinity.final'
+	oci_ok delete -f "$c"
+	check_nothing_left
+}
+
 test_errors_name_the_key() {
 	need_oci
 	wrong() { # JQ-PROGRAM TEXT
