@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -185,6 +186,26 @@ static int check_mount(int fd, const char *what, struct err *e)
 	return err_hint(e, r, "name it by its path there, without a descriptor");
 }
 
+static bool is_unpacked(const struct cell_code *code, const char *path)
+{
+	for (size_t i = 0; i < code->n_packages; i++)
+		if (strcmp(code->packages[i].path, path) == 0)
+			return true;
+	return false;
+}
+
+/* As fsbox-spawn gets it. What was unpacked carries a lock of its own (package.h), which lasts as long as that has the
+ * function, whatever becomes of this fsboxd. */
+static int open_layer(const struct cell_code *code, const char *path)
+{
+	const bool unpacked = is_unpacked(code, path);
+	const int fd = open(path, (unpacked ? O_RDONLY : O_PATH) | O_DIRECTORY | O_CLOEXEC);
+
+	if (fd >= 0 && unpacked)
+		(void)flock(fd, LOCK_SH);
+	return fd;
+}
+
 /* In the order that wire/spawn.h gives them. */
 static int put_fds(const struct prepare_job *job, const struct cell_code *code, const struct filter *base,
 		   struct spawn_datagram *d, struct err *e)
@@ -194,6 +215,8 @@ static int put_fds(const struct prepare_job *job, const struct cell_code *code, 
 
 	if (fd_valid(code->fd)) {
 		d->fds[d->n_fds++] = code->fd;
+		if (is_unpacked(code, code->path))
+			(void)flock(code->fd, LOCK_SH);
 		r = check_mount(code->fd, "target", e);
 	}
 	if (r < 0)
@@ -206,7 +229,7 @@ static int put_fds(const struct prepare_job *job, const struct cell_code *code, 
 	if (s->rootfs && check_mount(r, "rootfs", e) < 0)
 		return -EXDEV;
 	for (size_t i = 0; i < s->n_layers; i++) {
-		d->fds[d->n_fds] = open(s->layers[i], O_PATH | O_DIRECTORY | O_CLOEXEC);
+		d->fds[d->n_fds] = open_layer(code, s->layers[i]);
 		if (d->fds[d->n_fds++] < 0)
 			return err_set(e, ERR_SPEC, errno, "layer %zu: %s", i + 1, strerrordesc_np(errno));
 		r = check_mount(d->fds[d->n_fds - 1], "layer", e);

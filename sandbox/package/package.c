@@ -135,14 +135,16 @@ static void sweep(int store)
 	(void)take_fd(&fd);
 	while ((de = readdir(d))) {
 		const bool half = str_starts(de->d_name, ".new-");
-		AUTO_FD int entry = FD_NONE;
+		AUTO_FD int entry = FD_NONE, tree = FD_NONE;
 		struct stat st;
 
 		if (!half && de->d_name[0] == '.')
 			continue;
 		entry = openat(store, de->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		tree = fd_valid(entry) ? openat(entry, "tree", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC)
+				       : FD_NONE;
 		if (!fd_valid(entry) || fstat(entry, &st) < 0 || now - st.st_mtim.tv_sec < (half ? HALF_S : KEEP_S) ||
-		    flock(entry, LOCK_EX | LOCK_NB) < 0)
+		    flock(entry, LOCK_EX | LOCK_NB) < 0 || (fd_valid(tree) && flock(tree, LOCK_EX | LOCK_NB) < 0))
 			continue;
 		(void)!tree_remove(store, de->d_name);
 	}

@@ -3,8 +3,9 @@
  * Somebody else's archive is parsed by a program of its own (sandbox/unpack), as a user without rights, in a network and
  * mount namespace of its own, under the filter that the caller installs. What it makes is kept below the state directory
  * under a name made of the archive's identity (device, inode, size, times): an archive that has changed is unpacked anew.
- * Made aside and renamed, so that a half one is never seen. Whoever uses one holds a shared lock; what nobody has used for
- * a week goes when the next one is made. Nothing here prints. */
+ * Made aside and renamed, so that a half one is never seen. Whoever uses one holds a shared lock on its directory, or,
+ * who has nothing but what was unpacked, on `tree` in it; what nobody has used for a week goes when the next one is made.
+ * Nothing here prints. */
 #pragma once
 
 #include "base/err.h"

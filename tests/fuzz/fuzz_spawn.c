@@ -3,6 +3,7 @@
  * Input: which side receives (bit 0) and whether the length is put right (bit 1); the number of descriptors; the
  * datagram. Of a FUNCTION the room for its note is left out. */
 #include "wire/spawn.h"
+#include "wire/spawn_exec.h"
 
 #include "base/mem.h"
 
@@ -57,6 +58,19 @@ static void walk_function(const struct spawn_datagram *d)
 	must(d->n_fds == spawn_function_fds(f) && d->n_fds <= SPAWN_MAX_FDS);
 }
 
+static void walk_exec(const struct spawn_exec *m)
+{
+	size_t at = 0, n = 0;
+
+	for (const char *s; (s = spawn_exec_next(m, &at)); n++) {
+		must((size_t)(s - m->texts) + strlen(s) + 1 <= m->texts_len);
+		must(n < m->n_args || n >= m->n_args + m->n_env || strchr(s, '='));
+		must(n < m->n_args + m->n_env || (*s == '/' && strlen(s) < SPAWN_MAX_PATH));
+	}
+	must(at == m->texts_len && n == m->n_args + m->n_env + (m->flags & SPAWN_EXEC_CWD ? 1U : 0U));
+	must(m->n_args > 0 && m->n_args <= SPAWN_MAX_EXEC_ARGS && m->n_env <= SPAWN_MAX_EXEC_ENV && m->texts[0]);
+}
+
 static size_t fill(struct spawn_datagram *d, const uint8_t *data, size_t size)
 {
 	const size_t note = offsetof(struct spawn_function, note);
@@ -92,6 +106,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			must(e.kind == ERR_NONE && d->head.size == len);
 			if (d->head.word == SPAWN_FUNCTION)
 				walk_function(d);
+			if (d->head.word == SPAWN_EXEC)
+				walk_exec(&d->exec);
 			if (d->head.word == SPAWN_PUBLISHED)
 				must(strlen(d->published.id) == (d->published.err.kind == ERR_NONE ? 64 : 0));
 			if (d->head.word == SPAWN_OPEN)

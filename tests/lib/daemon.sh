@@ -30,13 +30,13 @@ daemon_answers() {
 	[ -S "$FSBOX_SOCKET" ] && { "$FSBOX" ps >"$T/answer" 2>&1 || grep -qiE "denied|policy|permi" "$T/answer"; } # a policy may forbid it
 }
 
-# Another fsboxd in the place of the build's: DAEMON_FSBOXD, a program.
+# Another fsboxd in the place of the build's: DAEMON_FSBOXD, a program or a script.
 with_fsboxd() {
 	[ -n "${DAEMON_FSBOXD-}" ] || return 0
 	DAEMON_PROGRAM=$TAP_DIR/with/fsbox
 	[ ! -e "$DAEMON_PROGRAM" ] || return 0
 	mkdir -m 755 "$TAP_DIR/with"
-	cp "$FSBOX" "${FSBOX%/*}/fsbox-spawn" "$TAP_DIR/with/"
+	cp "$FSBOX" "${FSBOX%/*}/fsbox-spawn" "${FSBOX%/*}/fsbox-publish" "$TAP_DIR/with/"
 	ln -s "${FSBOX%/*}/runtime" "$TAP_DIR/with/runtime"
 	ln -s "$DAEMON_FSBOXD" "$TAP_DIR/with/fsboxd"
 }
@@ -44,7 +44,8 @@ with_fsboxd() {
 # Of the daemon that this test started: $DAEMON is fsbox-spawn.
 daemon_begin() { # OPTION of fsbox serve...
 	FSBOX_SOCKET=/run/fsbox/fsbox.sock
-	export FSBOX_SOCKET
+	: "${XDG_STATE_HOME:=$T/snapshots}"
+	export FSBOX_SOCKET XDG_STATE_HOME
 	with_fsboxd
 	# shellcheck disable=SC2086 # words
 	${DAEMON_WITH-} "$DAEMON_PROGRAM" serve --user "$DAEMON_USER" --group "$DAEMON_USER" --state "${DAEMON_STATE:-$T/state}" "$@" >>"$T/daemon" 2>&1 </dev/null &

@@ -13,7 +13,7 @@ import sys
 
 EQUAL = {"error", "kind", "status", "created", "existed", "sameSpec", "continues", "vendor", "product", "interfaces", "apiLevel",
          "field", "what", "function", "name", "stream", "leased", "payload", "log"}
-OPTIONAL = {"buildUs", "initUs"}  # of a start that was cold, which depends on when the call came
+OPTIONAL = {"buildUs", "initUs", "restoreUs"}  # of a start that was cold, which depends on when the call came
 KINDS = {bool: "a boolean", int: "a number", float: "a number", str: "a text", dict: "an object", list: "a list",
          type(None): "null"}
 
@@ -101,6 +101,7 @@ def main(document, path, examples):
         elif line.startswith("    < ") and not left_out:
             last = connection.receive()
             features = last.get("parameters", {}).get("features", features)
+            bound.update((name, found) for name in ("cell", "id", "lease") for found in [find(last, name)] if found)
             for difference in differences(json.loads(line[6:]), last, "answer"):
                 print(f"{document}:{number}: {difference}\n    {json.dumps(last)[:600]}")
                 wrong += 1

@@ -144,6 +144,68 @@ TEST(removal_takes_groups_below_and_is_idempotent)
 	cg_close(&cg);
 }
 
+/* ---- Groups inside ---- */
+
+TEST(a_part_of_a_cell_is_ended_by_itself)
+{
+	AUTO(cg_close) struct cgroup cg = CGROUP_INIT;
+	struct cg_sub sub = CG_SUB_INIT;
+	struct err e = {0};
+	int fds[CG_V1_COUNT + 1], n;
+
+	SETUP();
+	REQUIRE(create("parts", 64, 8, &cg));
+	pid_t rest = spawn(&cg, work_sleep);
+	CHECK_OK(cg_sub_make(&cg, "part", &sub, &e), &e);
+	n = cg_sub_open_tasks(&cg, &sub, fds, &e);
+	CHECK_EQ(n, (int)roots((const char *[4]){0}));
+	pid_t part = fork();
+	if (part == 0) {
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+		for (int i = 0; i < n; i++)
+			if (write(fds[i], "0", 1) != 1)
+				_exit(1);
+		if (write(fds[n - 1], "x", 1) == 1) /* and no other word */
+			_exit(2);
+		for (;;)
+			(void)pause();
+	}
+	struct cg_usage usage = {0};
+	for (int i = 0; i < 1000 && usage.pids < 2; i++) { /* its limits are the cell's: it is counted there */
+		CHECK_OK(cg_usage(&cg, &usage, &e), &e);
+		cg_pause_until(clock_mono_ns() + NS_PER_MS);
+	}
+	CHECK_EQ(usage.pids, 2);
+	while (n > 0)
+		fd_closep(&fds[--n]);
+	if (!host.v2_root[0]) {
+		CHECK(!fd_valid(sub.dir));
+		CHECK_EQ(kill(part, SIGKILL), 0);
+	} else {
+		CHECK_EQ(cg_sub_try_remove(&sub), -EAGAIN);
+		CHECK(fd_valid(sub.dir));
+	}
+	CHECK_EQ(cg_sub_kill(&sub), 0);
+	int status = reap(part);
+	CHECK(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+	int r = -EAGAIN;
+	for (int i = 0; i < 1000 && r == -EAGAIN; i++, cg_pause_until(clock_mono_ns() + NS_PER_MS))
+		r = cg_sub_try_remove(&sub);
+	CHECK_EQ(r, 0);
+	CHECK(!fd_valid(sub.dir));
+	CHECK_EQ(cg_sub_try_remove(&sub), 0);
+	CHECK_EQ(cg_sub_kill(&sub), 0);
+	CHECK_EQ(kill(rest, 0), 0); /* nobody else was ended */
+	CHECK_OK(cg_kill(&cg, &e), &e);
+	(void)reap(rest);
+	/* One that is left goes with the cell. */
+	CHECK_OK(cg_sub_make(&cg, "left", &sub, &e), &e);
+	end_group(&cg, 0);
+	CHECK_EQ(count_groups("parts"), 0);
+	CHECK_EQ(cg_sub_kill(&sub), 0);
+	CHECK_EQ(cg_sub_try_remove(&sub), 0);
+}
+
 /* ---- Failures ---- */
 
 TEST(a_group_that_exists_is_left_as_it_is)

@@ -400,6 +400,10 @@ test_code_of_another_mount_namespace_is_refused_when_it_is_deployed() {
 	daemon_stop
 }
 
+no_cells_of() { # FUNCTION
+	[ "$("$FSBOX" ps --json "$1" | jq '.cells | length')" = 0 ]
+}
+
 test_archives_are_unpacked_in_the_daemons_own_directory() {
 	HOME=$T/home XDG_STATE_HOME=$T/home # whoever starts it has others
 	export HOME XDG_STATE_HOME
@@ -417,7 +421,24 @@ test_archives_are_unpacked_in_the_daemons_own_directory() {
 	check_eq "$(find "$T/home" | wc -l)" 1
 	check_eq "$(find "$T/state/fsbox/packages" -mindepth 1 -maxdepth 1 | wc -l)" 2
 	check_eq "$(stat -c %a "$T/state/fsbox/packages")" 700
-	daemon_stop
+	# What is deployed is in use for as long as fsbox-spawn has it, not only until fsboxd ends.
+	touch -d '30 days ago' "$T"/state/fsbox/packages/*
+	kill -KILL "$(pgrep -x fsboxd)"
+	(cd "$T" && python3 -m zipfile -c other.zip main.py)
+	check_status 0 "$FSBOX" deploy h --runtime python --handler main.handler --layer "$T/layer.zip" "$T/other.zip"
+	# shellcheck disable=SC2046 # words
+	"$FSBOX" kill $("$FSBOX" ps --json f | jq -r '.cells[].id')
+	check_status 0 "$FSBOX" invoke f --event 4
+	check_eq "$(cat "$T/out")" 8
+	check_contains "$T/err" 'Start: cold'
+	# Of what is not deployed any more that much time is the end.
+	check_status 0 "$FSBOX" undeploy f g
+	touch -d '30 days ago' "$T"/state/fsbox/packages/*
+	(cd "$T" && python3 -m zipfile -c third.zip main.py)
+	wait_for 50 no_cells_of f
+	check_status 0 "$FSBOX" deploy i --runtime python --handler main.handler "$T/third.zip"
+	check_eq "$(find "$T/state/fsbox/packages" -mindepth 1 -maxdepth 1 | wc -l)" 3 # layer, other, third
+	daemon_stop 'fsboxd .*(killed|signal|ended)'
 }
 
 test_numbers_of_a_function_change_and_its_cells_stay() {
@@ -644,7 +665,7 @@ e = c.fails("CapacityExhausted", "Invoke", function="big")
 true(e["resource"].startswith("memory"), e)
 c.fails("InvalidSpec", "Deploy", name="huge", spec={"target": os.environ["FUNCTIONS"] + "/echo.so", "mem": 601},
         provisioned=0, reserved=0, maxCells=0)
-for i in range(8):
+for i in reversed(range(8)): # those that wait first: a cell that was started for one of them would stay, idle
     c.call("Cancel", invocation="s%d" % i)
 until(lambda: c.cells("sleep_forever") == [], "they are gone")
 eq(body(c.invoke("big", "now")), "now")

@@ -393,6 +393,15 @@ with Frames(Client()) as f, Frames(Client()) as g:
             break
     eq(text.encode(), wanted)
     eq(f.answers[a].result["invocation"], "s")
+    # Who comes later gets at once what is written already.
+    a = f.start("stream", b"3 hang", invocation="h")
+    until(lambda: f.step() == a and len(f.answers[a].body) == 21, "it has written")
+    b = g.start("stream", b"", invocation="h")
+    until(lambda: g.step() == b and len(g.answers[b].body) == 21, "the other has it too")
+    f.put(CANCEL, a)
+    f.wait(a)
+    g.wait(b)
+    eq((f.answers[a].error.name, g.answers[b].error.name), ("Cancelled", "Cancelled"))
     # A lease.
     l = c.call("Acquire", function="counter")
     eq(f.call(lease=l["lease"]).result["cell"], l["cell"])
@@ -580,6 +589,24 @@ for f in slow:
     until(lambda: f.step() == 0, "the answer")
 kept = [f for f in slow if not f.answers[1].over]
 true(15 <= len(kept) <= 25, "%d of 100 answers are there" % len(kept))
+# Who reads gets his answer all the same: one that nobody has taken anything of for a second makes room.
+time.sleep(1.2)
+late = [Frames(Client(), auto=False) for i in range(3)]
+for f in late:
+    done = calls()
+    f.start("big_answer", b"6291456")
+    answered(f, done + 1)
+for f in late:
+    f.auto = True
+    f.grant(1, 1 << 30)
+    eq(len(f.wait(1).body), 6291456)
+    f.close()
+for f in kept:
+    f.put(PING, 0, b"12345678")
+    until(lambda: f.step() == 0, "the answer")
+left = [f for f in kept if not f.answers[1].over]
+true(0 < len(kept) - len(left) <= 4, "%d of %d answers are left" % (len(left), len(kept)))
+kept = left
 for f in slow:
     if f not in kept:
         eq((f.answers[1].error.name, f.answers[1].error.parameters), ("SlowConsumer", {"cursor": len(f.answers[1].body)}))
@@ -628,6 +655,98 @@ with Frames(Client()) as f:
         pass
 eq(body(c.invoke("echo", "on")), "on")
 END
+	daemon_stop
+}
+
+test_clients_that_send_anything_at_any_time() {
+	daemon_start --cpu-overcommit 100
+	steps <<'END'
+import random, socket
+seed = int.from_bytes(os.urandom(4), "little")
+print("seed", seed)
+r = random.Random(seed)
+names = ["echo", "stream", "big_answer", "fail", "sleep_forever", "crash_segv", "log_lines"]
+for name in names:
+    c.deploy(name, timeout=1)
+c.invoke("echo", "warm")
+fsboxd = pid_of("fsboxd")
+fds = fd_count(fsboxd)
+frame, events = Frames.frame, [b"", b"3 slow", b"60000 hang", b"5 fail", b"100000", b"600000"]
+class Any:
+    def __init__(self):
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.connect(os.environ["FSBOX_SOCKET"])
+        self.sock.settimeout(20)
+        self.sock.sendall(b'{"method":"org.fsbox.Sandbox.Invoke","upgrade":true}\0')
+        self.last, self.coming, self.reads = 0, [], r.random() < 0.7
+    def call(self):
+        self.last += r.choice((1, 1, 5))
+        p = {"function": r.choice(names + ["nobody"]), "cancelOnClose": r.random() < 0.5, "logs": r.random() < 0.3}
+        if r.random() < 0.2:
+            p["invocation"] = "i%d" % r.randrange(30)
+        if r.random() < 0.1:
+            p["deadlineMs"] = r.randrange(1, 100)
+        if r.random() < 0.2:
+            p["event"] = {"text": r.choice(events).decode()}
+        out = frame(CALL, self.last, json.dumps(p).encode())
+        if "event" not in p and r.random() < 0.5:
+            out += frame(DATA, self.last, r.choice(events)) + frame(END, self.last)
+        elif "event" not in p:
+            self.coming.append(self.last)
+        return out
+    def rest(self):
+        if not self.coming:
+            return b""
+        s = r.choice(self.coming)
+        if r.random() < 0.7:
+            return frame(DATA, s, bytes(r.choice((0, 1, 100, 9000))))
+        self.coming.remove(s)
+        return frame(END, s)
+    def word(self):
+        s = r.randrange(1, self.last + 1) if self.last else 0
+        return frame(PING, 0, b"12345678") if not s or r.random() < 0.2 else frame(CANCEL, s) if r.random() < 0.4 else \
+            frame(CREDIT, s, struct.pack("<I", r.choice((1, 100, 65536, 0xffffffff))))
+    def step(self):
+        """False: it is over."""
+        out = r.choice((self.call, self.rest, self.rest, self.word))()
+        luck = r.random()
+        if luck < 0.001:
+            out = bytes(r.randrange(256) for i in range(r.randrange(40)))
+        elif luck < 0.002:
+            out = out[:r.randrange(len(out) + 1)]
+        try:
+            self.sock.sendall(out)
+            if luck > 0.999:
+                self.sock.shutdown(socket.SHUT_WR)
+            if self.reads and select.select([self.sock], [], [], 0)[0] and not self.sock.recv(1 << 18):
+                return False
+        except ConnectionError:
+            return False
+        return luck < 0.998
+end, clients, turns = time.monotonic() + 6, [], 0
+while time.monotonic() < end:
+    if len(clients) < 12:
+        clients.append(Any())
+    x = r.choice(clients)
+    if not x.step():
+        x.sock.close()
+        clients.remove(x)
+    turns += 1
+    if turns % 1000 == 0:
+        eq(c.call("Describe")["vendor"], "fsbox")
+print(turns, "turns")
+for x in clients:
+    x.sock.close()
+until(lambda: not [f for f in c.functions() if f["busy"] or f["queued"]], "all calls end")
+with Frames(Client()) as f:
+    eq(bytes(f.call("echo", b"on").body), b"on")
+for name in names:
+    c.call("Undeploy", name=name)
+until(lambda: c.cells() == [], "no cell is left")
+until(lambda: fd_count(fsboxd) <= fds, "no descriptor is left")
+eq(pid_of("fsboxd"), fsboxd)
+END
+	sed 's/^/# /' "$T/said"
 	daemon_stop
 }
 

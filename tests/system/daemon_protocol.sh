@@ -10,6 +10,8 @@
 PAGE=$FSBOX_SRC/docs/protocol.md
 
 test_every_example_is_answered_as_the_page_says() {
+	XDG_STATE_HOME=$T/own # no snapshot is there before
+	export XDG_STATE_HOME
 	daemon_start
 	run python3 "$FSBOX_SRC/tests/lib/protocol_examples.py" "$PAGE" "$FSBOX_SOCKET" "$EXAMPLES"
 	check_eq "$status" 0

@@ -203,6 +203,25 @@ TEST(what_a_rule_leaves_open_is_as_without_a_file)
 	CHECK(!rights_policy(r, "none") && !rights_net(r, SPEC_NET_HOST));
 }
 
+TEST(commands_in_cells_are_for_administrators_unless_a_rule_says_otherwise)
+{
+	static const char text[] =
+		"{\"rules\": [{\"uid\": 1, \"admin\": true}, {\"uid\": 2}, {\"uid\": 3, \"exec\": true},"
+		" {\"uid\": 4, \"exec\": false, \"admin\": true}, {\"uid\": 5, \"admin\": false}]}";
+	static const bool may[] = {false, true, false, true, false, false, false};
+	AUTO(peers_done) struct peers p = {0};
+	struct err e = {0};
+
+	CHECK(!peers_find(&p, 0, 0, NULL, 0)->exec); /* nothing is loaded */
+	REQUIRE_OK(peers_load(&p, NULL, &budget, &e), &e);
+	CHECK(peers_find(&p, 0, 0, NULL, 0)->exec && peers_find(&p, budget.own_uid, 7, NULL, 0)->exec);
+	CHECK(!peers_find(&p, budget.own_uid + 1, 7, NULL, 0)->exec);
+	REQUIRE_OK(read_text(&p, text, &e), &e);
+	for (uid_t uid = 0; uid < ARRAY_LEN(may); uid++)
+		CHECK_EQ(peers_find(&p, uid, 7, NULL, 0)->exec, may[uid]);
+	check_refused("{\"rules\": [{\"exec\": \"yes\"}]}", "p: $.rules[0].exec", "expected true or false");
+}
+
 TEST(each_key_of_a_rule_does_what_it_says)
 {
 	AUTO(peers_done) struct peers p = {0};

@@ -185,3 +185,57 @@ TEST(names_are_found_whole_and_not_by_their_beginnings)
 	CHECK(!opt_find(tables, 2, "", 0));
 	CHECK(opt_find(tables, 2, "member", 3) == &first[0]);
 }
+
+/* @line as above; what follows comes back joined by commas. */
+static int parse_leading(const char *line, struct got *g, char *rest, size_t size, struct err *e)
+{
+	static char words[256];
+	char *argv[32] = {(char[]){"cmd"}}, *save = NULL;
+	int argc = 1, next = -1;
+
+	(void)snprintf(words, sizeof words, "%s", line);
+	for (char *w = strtok_r(words, " ", &save); w; w = strtok_r(NULL, " ", &save))
+		argv[argc++] = w;
+
+	int r = opt_parse_leading(tables, ARRAY_LEN(tables), argc, argv, g, &next, e);
+	rest[0] = '\0';
+	for (int i = next; r == 0 && i < argc; i++)
+		(void)snprintf(rest + strlen(rest), size - strlen(rest), "%s%s", i > next ? "," : "", argv[i]);
+	CHECK(r == 0 || next == -1);
+	return r;
+}
+
+TEST(the_options_of_a_command_line_within_another_are_left_alone)
+{
+	static const struct {
+		const char *line, *rest;
+		int flags;
+	} cases[] = {
+		{"", "", 0},
+		{"--json", "", 1},
+		{"a --json", "a,--json", 0},
+		{"--json a -- --json", "a,--,--json", 1},
+		{"-- --json a", "--json,a", 0},
+		{"-j - --mem", "-,--mem", 1},
+		{"--event 1 --event=2 -j a --nothing -x", "a,--nothing,-x", 1},
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+		struct got g = {0};
+		struct err e = {0};
+		char rest[256];
+
+		CHECK_OK(parse_leading(cases[i].line, &g, rest, sizeof rest, &e), &e);
+		if (!CHECK_STREQ(rest, cases[i].rest) || !CHECK_EQ(g.flags, cases[i].flags))
+			tap_note("%s", cases[i].line);
+	}
+	for (size_t i = 0; i < 3; i++) {
+		struct got g = {0};
+		struct err e = {0};
+		char rest[256];
+
+		CHECK_LT(parse_leading((const char *const[]){"--nothing a", "--mem", "--mem bad a"}[i], &g, rest,
+				       sizeof rest, &e),
+			 0);
+	}
+}

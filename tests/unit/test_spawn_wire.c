@@ -1,5 +1,6 @@
 /* wire/spawn.h: what passes, what does not, and descriptors on their way. */
 #include "wire/spawn.h"
+#include "wire/spawn_exec.h"
 
 #include "base/fd.h"
 #include "base/mem.h"
@@ -208,6 +209,110 @@ TEST(a_datagram_has_room_for_all_that_a_spec_may_say)
 	free(d);
 }
 
+/* ---- Commands ---- */
+
+static struct spawn_datagram *command(void)
+{
+	struct spawn_datagram *d = fresh();
+
+	spawn_exec_begin(d, 7, 5);
+	d->exec.flags = SPAWN_EXEC_STDIN | SPAWN_EXEC_STDERR | SPAWN_EXEC_CWD;
+	d->n_fds = 2;
+	d->exec.n_args = 3;
+	CHECK(spawn_exec_put(d, "sh") && spawn_exec_put(d, "") && spawn_exec_put(d, "a b"));
+	d->exec.n_env = 2;
+	CHECK(spawn_exec_put(d, "A=") && spawn_exec_put(d, "B=c=d"));
+	CHECK(spawn_exec_put(d, "/tmp"));
+	return d;
+}
+
+static struct spawn_datagram *on_terminal(void)
+{
+	struct spawn_datagram *d = fresh();
+
+	spawn_exec_begin(d, 1, 1);
+	d->exec.flags = SPAWN_EXEC_STDIN | SPAWN_EXEC_TTY;
+	d->n_fds = 1;
+	d->exec.n_args = 1;
+	CHECK(spawn_exec_put(d, "/bin/sh"));
+	return d;
+}
+
+TEST(a_command_is_read_as_it_was_written)
+{
+	static const char *const texts[] = {"sh", "", "a b", "A=", "B=c=d", "/tmp"};
+	struct spawn_datagram *d = command();
+	size_t at = 0;
+
+	CHECK_EQ(check(d, SPAWN_TO_SPAWN), 0);
+	CHECK_EQ(check(d, SPAWN_TO_DAEMON), -EPROTO);
+	for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+		CHECK_STREQ(spawn_exec_next(&d->exec, &at), texts[i]);
+	CHECK(!spawn_exec_next(&d->exec, &at));
+	free(d);
+	d = on_terminal();
+	CHECK_EQ(check(d, SPAWN_TO_SPAWN), 0);
+	free(d);
+}
+
+#define CHECK_NO_COMMAND(make, change)                       \
+	do {                                                 \
+		struct spawn_datagram *d = make();           \
+		struct spawn_exec *m = &d->exec;             \
+		(void)m;                                     \
+		CHECK_EQ(check(d, SPAWN_TO_SPAWN), 0);       \
+		change;                                      \
+		CHECK_EQ(check(d, SPAWN_TO_SPAWN), -EPROTO); \
+		free(d);                                     \
+	} while (0)
+
+TEST(a_command_that_is_not_what_it_says_is_refused)
+{
+	CHECK_NO_COMMAND(command, m->number = 0);
+	CHECK_NO_COMMAND(command, m->cell = 0);
+	CHECK_NO_COMMAND(command, m->flags |= 1U << 5);
+	CHECK_NO_COMMAND(command, m->flags |= SPAWN_EXEC_TTY);
+	CHECK_NO_COMMAND(command, m->flags |= SPAWN_EXEC_STDOUT); /* without its descriptor */
+	CHECK_NO_COMMAND(command, d->n_fds--);
+	CHECK_NO_COMMAND(command, d->n_fds++);
+	CHECK_NO_COMMAND(command, m->n_args = 0);
+	CHECK_NO_COMMAND(command, m->n_args++);
+	CHECK_NO_COMMAND(command, m->n_args--); /* "a b" is no variable then */
+	CHECK_NO_COMMAND(command, m->n_args = SPAWN_MAX_EXEC_ARGS + 1);
+	CHECK_NO_COMMAND(command, m->n_args = UINT32_MAX);
+	CHECK_NO_COMMAND(command, (m->n_args = UINT32_MAX, m->n_env = 6)); /* their sum is right again */
+	CHECK_NO_COMMAND(command, m->n_env = SPAWN_MAX_EXEC_ENV + 1);
+	CHECK_NO_COMMAND(command, m->flags &= ~(uint32_t)SPAWN_EXEC_CWD);
+	CHECK_NO_COMMAND(command, m->texts_len--);
+	CHECK_NO_COMMAND(command, (m->texts_len--, m->head.size--)); /* without the last 0 byte */
+	CHECK_NO_COMMAND(command, m->head.size = sizeof *m - 1);
+	CHECK_NO_COMMAND(command, m->texts[0] = '\0');
+	CHECK_NO_COMMAND(command, m->texts[strlen("sh") + 1 + 1 + strlen("a b") + 1] = '='); /* "==" */
+	CHECK_NO_COMMAND(command, m->texts[m->texts_len - sizeof "/tmp"] = 't');
+	CHECK_NO_COMMAND(on_terminal, m->flags &= ~(uint32_t)SPAWN_EXEC_STDIN);
+	CHECK_NO_COMMAND(on_terminal, (m->flags |= SPAWN_EXEC_STDOUT, d->n_fds++));
+}
+
+TEST(a_command_has_a_bound)
+{
+	struct spawn_datagram *d = fresh();
+	char text[4096];
+
+	memset(text, 'x', sizeof text);
+	text[sizeof text - 1] = '\0';
+	spawn_exec_begin(d, 1, 1);
+	while (spawn_exec_put(d, text))
+		d->exec.n_args++;
+	CHECK_EQ(d->exec.texts_len, SPAWN_MAX_EXEC_BYTES);
+	CHECK_EQ(check(d, SPAWN_TO_SPAWN), 0);
+	CHECK(!spawn_exec_put(d, ""));
+	d->exec.texts_len++; /* as who does not keep to it would */
+	d->exec.n_args++;
+	d->head.size++;
+	CHECK_EQ(check(d, SPAWN_TO_SPAWN), -EPROTO);
+	free(d);
+}
+
 /* ---- The fixed ones ---- */
 
 static const struct {
@@ -225,6 +330,7 @@ static const struct {
 	{SPAWN_END, sizeof(struct spawn_number), SPAWN_TO_SPAWN},
 	{SPAWN_OPEN, sizeof(struct spawn_open), SPAWN_TO_SPAWN},
 	{SPAWN_READY, sizeof(struct spawn_number), SPAWN_TO_SPAWN},
+	{SPAWN_EXEC_KILL, sizeof(struct spawn_number), SPAWN_TO_SPAWN},
 	{SPAWN_HELLO, sizeof(struct spawn_hello), SPAWN_TO_DAEMON},
 	{SPAWN_ADOPT, sizeof(struct spawn_cell), SPAWN_TO_DAEMON},
 	{SPAWN_ADOPTED, sizeof(struct spawn_number), SPAWN_TO_DAEMON},
@@ -234,6 +340,7 @@ static const struct {
 	{SPAWN_EXITED, sizeof(struct spawn_exit), SPAWN_TO_DAEMON},
 	{SPAWN_ENDED, sizeof(struct spawn_exit), SPAWN_TO_DAEMON},
 	{SPAWN_OPENED, sizeof(struct spawn_opened), SPAWN_TO_DAEMON},
+	{SPAWN_EXEC_ENDED, sizeof(struct spawn_exec_end), SPAWN_TO_DAEMON},
 	{SPAWN_PUBLISH, sizeof(struct spawn_number), SPAWN_TO_SPAWN},
 	{SPAWN_PUBLISHED, sizeof(struct spawn_published), SPAWN_TO_DAEMON},
 	{SPAWN_IMAGE, sizeof(struct spawn_image), SPAWN_FROM_PUBLISHER},
@@ -340,8 +447,9 @@ static size_t index_of(enum spawn_word word)
 
 TEST(fields_out_of_range_are_refused)
 {
-	static const enum spawn_word numbered[] = {SPAWN_FORGET, SPAWN_MAKE, SPAWN_SETTLE, SPAWN_NOTE, SPAWN_LIMITS,
-						   SPAWN_KILL,   SPAWN_END,  SPAWN_OPEN,   SPAWN_MADE, SPAWN_EXITED};
+	static const enum spawn_word numbered[] = {SPAWN_FORGET, SPAWN_MAKE,   SPAWN_SETTLE,    SPAWN_NOTE,
+						   SPAWN_LIMITS, SPAWN_KILL,   SPAWN_END,       SPAWN_OPEN,
+						   SPAWN_MADE,   SPAWN_EXITED, SPAWN_EXEC_KILL, SPAWN_EXEC_ENDED};
 
 	for (size_t i = 0; i < ARRAY_LEN(numbered); i++)
 		CHECK_BAD(index_of(numbered[i]), d->number.number = 0);
@@ -368,6 +476,8 @@ TEST(fields_out_of_range_are_refused)
 	CHECK_BAD(index_of(SPAWN_DONE), d->done.err.kind = ERR_KIND_COUNT);
 	CHECK_BAD(index_of(SPAWN_DONE), memset(d->done.err.msg, 'x', sizeof d->done.err.msg));
 	CHECK_BAD(index_of(SPAWN_FAILED), d->done.err.kind = ERR_NONE);
+	CHECK_BAD(index_of(SPAWN_EXEC_ENDED), d->exec_end.err.kind = ERR_KIND_COUNT);
+	CHECK_BAD(index_of(SPAWN_EXEC_ENDED), memset(d->exec_end.err.hint, 'x', sizeof d->exec_end.err.hint));
 	CHECK_BAD(index_of(SPAWN_MAKE), d->make.restored = 2);
 	CHECK_BAD(index_of(SPAWN_MADE), d->cell.restored = 2);
 	CHECK_BAD(index_of(SPAWN_PUBLISH), d->number.number = UINT64_C(1) << 32);

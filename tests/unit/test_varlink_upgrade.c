@@ -6,6 +6,7 @@
 #include "base/fd.h"
 #include "base/mem.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -296,6 +297,22 @@ TEST(a_connection_that_is_finished_gets_what_is_queued_and_is_not_read)
 	CHECK_EQ(told.ended, 0);
 }
 
+TEST(who_writes_to_a_finished_connection_and_does_not_read_is_told)
+{
+	RAW(s);
+	CLIENT(s, a);
+	AUTO_FREE char *big = calloc(1, BIG);
+
+	REQUIRE(big);
+	upgrade(&s, a);
+	answer(big, BIG);
+	conn_finish(s.upgraded);
+	peer_pump(&s);
+	CHECK_EQ(told.closed, 0); /* what is queued is not read yet */
+	CHECK_EQ(send(a, "x", 1, MSG_NOSIGNAL | MSG_DONTWAIT), -1);
+	CHECK_EQ(errno, EPIPE);
+}
+
 TEST(a_connection_that_is_broken_gets_nothing_more)
 {
 	RAW(s);
@@ -329,17 +346,20 @@ TEST(what_is_held_is_its_users_and_has_bounds)
 	CLIENT(s, b);
 
 	upgrade(&s, a);
-	CHECK(conn_hold(s.upgraded, 190000, 2));
-	CHECK(!conn_hold(s.upgraded, 210000, 2));
-	CHECK(conn_hold(s.upgraded, 210000, 3)); /* no more than before */
-	CHECK(conn_hold(s.upgraded, 290000, 3));
-	CHECK(!conn_hold(s.upgraded, 310000, 3));
-	CHECK(conn_hold(s.upgraded, 300000, 1)); /* less is always taken */
+	conn_hold(s.upgraded, 190000);
+	CHECK(conn_fits(s.upgraded, 2));
+	conn_hold(s.upgraded, 210000);
+	CHECK(!conn_fits(s.upgraded, 2));
+	CHECK(conn_fits(s.upgraded, 3));
+	conn_hold(s.upgraded, 310000);
+	CHECK(!conn_fits(s.upgraded, 3));
 	CHECK_STREQ(peer_ask(&s, b, ECHO("others")), ECHOED("others"));
 	/* A connection that is about to be closed holds nothing that others would be closed for. */
-	CHECK(!conn_hold(s.upgraded, 500000, 3));
+	conn_hold(s.upgraded, 500000);
 	conn_break(s.upgraded);
-	CHECK(conn_hold(s.upgraded, 500000, 3));
+	CHECK(conn_fits(s.upgraded, 2));
+	conn_hold(s.upgraded, 500000);
+	CHECK(conn_fits(s.upgraded, 2));
 	peer_say(&s, b, ECHO("on"));
 	CHECK_STREQ(peer_hear(&s, b), ECHOED("on"));
 	CHECK_EQ(told.closed, 1);
