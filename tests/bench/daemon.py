@@ -334,6 +334,7 @@ def main():
     sections = {"warm": warm, "bodies": bodies, "rate": rate, "frames": frames, "many": many, "cold": cold, "overload": overload}
     if os.geteuid() != 0:
         raise SystemExit("the daemon's benchmark needs root: cells with limits")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # through atexit, which ends the daemons
     print("fsboxd: %d CPUs, Linux %s, load average %.1f before\n" % (os.cpu_count(), os.uname().release, os.getloadavg()[0]))
     # On the file system of the build, as a daemon's state is on a disk.
     with tempfile.TemporaryDirectory(dir=BUILD, prefix="bench.") as parent:
