@@ -401,7 +401,7 @@ static int explain(struct ct *c, int r, struct err *e)
 
 	if (!fd_valid(c->barrier) || e->stage[0] || (r != -EPIPE && r != -ECONNRESET && r != -ESRCH))
 		return r;
-	if (barrier_expect(c->barrier, BARRIER_CREATED, &from) < 0 && from.stage[0]) {
+	if (barrier_expect(c->barrier, BARRIER_CREATED, &from) < 0) {
 		*e = from;
 		return from.code ? -from.code : r;
 	}
