@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs the Debian packages that fsbox needs. Works on a machine that has only a shell, apt and this file.
 #
-#   sh tools/deps.sh [GROUP...]       GROUP: build (default), runtimes, test, clients, guest, bench, fresh, demo, criu
+#   sh tools/deps.sh [GROUP...]       GROUP: build (default), runtimes, test, clients, engines, guest, bench, fresh, demo, criu
 #   sh tools/deps.sh --list GROUP...  prints the names of the packages
 #   sh tools/deps.sh --missing GROUP... prints those that dpkg does not know as installed
 #   sh tools/deps.sh --check-libs LIB...  for the Makefile: are these there for pkg-config? Names the package if not
@@ -79,6 +79,10 @@ list() {
 		guest)
 			echo qemu-system-x86 busybox-static debian-archive-keyring zstd xz-utils kmod util-linux
 			;;
+		engines)
+			# what tests/system/oci_podman.sh and oci_containerd.sh drive fsbox-oci with
+			echo podman conmon containerd
+			;;
 		fresh)
 			echo mmdebstrap
 			;;
@@ -91,7 +95,7 @@ list() {
 			echo debian-archive-keyring
 			;;
 		*)
-			say "deps.sh: no group '$group'; there are: build runtimes test clients guest bench fresh demo criu"
+			say "deps.sh: no group '$group'; there are: build runtimes test clients engines guest bench fresh demo criu"
 			exit 2
 			;;
 		esac

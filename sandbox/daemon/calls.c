@@ -311,15 +311,14 @@ static void update(struct daemon *d, struct call *c, struct unit *u)
 	m.cell = u->number;
 	m.memory_bytes = memory;
 	m.pids = (uint32_t)wire_get_int(c->params, "pids", 0);
-	if (!p)
-		(void)err_oom(&e);
-	else if (memory > u->memory_bytes)
+	if (memory > u->memory_bytes)
 		short_of = function_may_take(u->f, 0, memory - u->memory_bytes);
-	if (short_of == SHORT_OF_OWN_MEMORY)
+	/* What the host has not got nobody may have, whatever the policy says. */
+	if (short_of == SHORT_OF_OWN_MEMORY && d->memory_bytes + memory - u->memory_bytes <= d->config.memory_bytes)
 		(void)err_set(&e, ERR_DENIED, 0, "more than the daemon's policy gives this user");
 	else if (short_of != SHORT_OF_NOTHING)
-		(void)err_set(&e, ERR_CAPACITY, 0, "%s", shortage_name(short_of));
-	else if (e.kind == ERR_NONE && !link_send(d->link, &m, NULL, 0))
+		(void)err_set(&e, ERR_CAPACITY, 0, "%s", shortage_name(SHORT_OF_MEMORY));
+	else if (!p || !link_send(d->link, &m, NULL, 0))
 		(void)err_oom(&e);
 	if (!p || e.kind != ERR_NONE) {
 		free(p);
