@@ -42,7 +42,7 @@ test_bodies_come_and_go_in_every_form() {
 	daemon_start
 	steps <<'END'
 import base64
-c.deploy("echo")
+c.deploy("echo", timeout=60)
 def echo(fds=(), answerFd=False, **event):
     return c.call("Invoke", fds, function="echo", event=event, answerFd=answerFd)["payload"]
 eq(echo(json={"a": [1, None, "ä"], "b": {"c": 1.5}}), {"json": {"a": [1, None, "ä"], "b": {"c": 1.5}}})
