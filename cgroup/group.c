@@ -240,7 +240,7 @@ static int visit_group(int dir, struct visit *v)
 
 	if (r < 0)
 		return r == -ENOENT || r == -ENODEV || r == -EOPNOTSUPP ? 0 : r;
-	for (const char *p = text; *p && v->result == 0;) {
+	for (const char *p = text; p && *p && v->result == 0;) {
 		pid_t pid = 0;
 
 		for (; *p >= '0' && *p <= '9'; p++)

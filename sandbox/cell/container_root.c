@@ -179,8 +179,8 @@ static int write_sysctls(const struct ct_child *ch, struct err *e)
 		if (n >= sizeof path)
 			return err_sys(e, ENAMETOOLONG, "sysctl '%s'", p->key);
 		memcpy(path, p->key, n + 1);
-		for (char *c = path; *c; c++)
-			*c = *c == '.' ? '/' : *c == '/' ? '.' : *c;
+		for (char *c = path; (c = strpbrk(c, "./")); c++)
+			*c = "./"[*c == '.'];
 
 		AUTO_FD int fd = sys_open_beneath(ch->sysctls, path, O_WRONLY, 0);
 		if (fd < 0)

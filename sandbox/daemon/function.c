@@ -182,7 +182,7 @@ int function_may_reserve(const struct function *f, uint32_t cells, const struct 
 {
 	const struct daemon *d = f->d;
 	const struct rights *r = function_rights(f);
-	uint64_t own = cells, own_bytes = cells * f->spec.memory_bytes, all = own, all_bytes = own_bytes;
+	uint64_t own = cells, own_bytes = (uint64_t)cells * f->spec.memory_bytes, all = own, all_bytes = own_bytes;
 
 	if (cells == 0)
 		return 0;
@@ -190,9 +190,9 @@ int function_may_reserve(const struct function *f, uint32_t cells, const struct 
 		if (o == f || o == instead || o->forgotten)
 			continue;
 		all += o->reserved;
-		all_bytes += o->reserved * o->spec.memory_bytes;
+		all_bytes += (uint64_t)o->reserved * o->spec.memory_bytes;
 		own += o->owner == f->owner ? o->reserved : 0;
-		own_bytes += o->owner == f->owner ? o->reserved * o->spec.memory_bytes : 0;
+		own_bytes += o->owner == f->owner ? (uint64_t)o->reserved * o->spec.memory_bytes : 0;
 	}
 	if (own > r->max_cells || own_bytes > r->memory_bytes)
 		return err_where(e,

@@ -194,11 +194,12 @@ static struct function *next_wanted(const struct daemon *d, bool *ret_waits)
 		if (f->snapshot.state != SNAPSHOT_WANTED || f->forgotten || !f->defined)
 			continue;
 		/* A bound of its own is for cells that take calls. */
-		if (now < f->snapshot.not_before_ns ||
-		    (function_may_take(f, 0, f->spec.memory_bytes) != SHORT_OF_NOTHING && !schedule_evict(f)))
+		const bool has_room = function_may_take(f, 0, f->spec.memory_bytes) == SHORT_OF_NOTHING;
+
+		if (!has_room)
+			(void)schedule_evict(f); /* what makes room takes a moment to end */
+		if (!has_room || now < f->snapshot.not_before_ns)
 			*ret_waits = true;
-		else if (function_may_take(f, 0, f->spec.memory_bytes) != SHORT_OF_NOTHING)
-			*ret_waits = true; /* what makes room takes a moment to end */
 		else if (!best || f->account->published_ns < best->account->published_ns)
 			best = f;
 	}

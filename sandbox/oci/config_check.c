@@ -62,8 +62,8 @@ static char *dotted(struct arena *a, const char *name)
 {
 	char *copy = arena_strdup(a, name), *first = copy ? strpbrk(copy, "./") : NULL;
 
-	for (char *p = first && *first == '/' ? copy : NULL; p && *p; p++)
-		*p = *p == '/' ? '.' : *p == '.' ? '/' : *p;
+	for (char *p = first && *first == '/' ? copy : NULL; p && (p = strpbrk(p, "./")); p++)
+		*p = "./"[*p == '.'];
 	return copy;
 }
 

@@ -205,7 +205,7 @@ static int read_groups(struct reader *r, const struct field *f, const struct jso
 		return rc;
 	for (size_t i = 0; i < groups.n; i++)
 		n += count_rules(&groups.at[i]);
-	if (n > 8 * POLICY_MAX_RULES)
+	if (n > (size_t)8 * POLICY_MAX_RULES)
 		return json_err(r->e, r->doc, here, "%zu rules: at most %d are taken", n, 8 * POLICY_MAX_RULES);
 	p->rules = reader_alloc(r, (n + 1) * sizeof *p->rules);
 	if (!p->rules)

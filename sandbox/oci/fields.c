@@ -63,8 +63,8 @@ int field_path(struct reader *r, const struct field *f, const struct json *v, co
 	(void)f;
 	if (rc < 0)
 		return rc;
-	if (s[0] != '/')
-		return json_err(r->e, r->doc, here, "'%s' is not an absolute path", s);
+	if (!s || s[0] != '/')
+		return json_err(r->e, r->doc, here, "'%s' is not an absolute path", s ? s : "");
 	*(const char **)to = s;
 	return 0;
 }
@@ -224,8 +224,8 @@ int field_pairs(struct reader *r, const struct field *f, const struct json *v, c
 		return -ENOMEM;
 	rc = json_each(v, add_pair, &p);
 	if (rc == 0) {
-		memcpy(to, &p.at, sizeof p.at);
-		memcpy((char *)to + sizeof p.at, &p.n, sizeof p.n);
+		memcpy(to, &p.at, sizeof(void *));
+		memcpy((char *)to + sizeof(void *), &p.n, sizeof p.n);
 	}
 	return rc;
 }

@@ -72,16 +72,25 @@ static void place_fds(int pair, int listener)
 		die("placing descriptors");
 }
 
+static char **make_argv(const struct spawn_options *o)
+{
+	char **argv = calloc((size_t)o->n_daemon_args + 2, sizeof *argv);
+
+	if (argv) {
+		memcpy(&argv[0], &o->daemon, sizeof argv[0]);
+		for (int i = 0; i < o->n_daemon_args; i++)
+			argv[i + 1] = o->daemon_args[i];
+	}
+	return argv;
+}
+
 static _Noreturn void become_daemon(const struct spawn *s, int pair, pid_t parent)
 {
 	struct rlimit files;
-	char **argv = calloc((size_t)s->opt.n_daemon_args + 2, sizeof *argv);
+	char **argv = make_argv(&s->opt);
 
 	if (!argv)
 		die("memory");
-	memcpy(&argv[0], &s->opt.daemon, sizeof argv[0]);
-	for (int i = 0; i < s->opt.n_daemon_args; i++)
-		argv[i + 1] = s->opt.daemon_args[i];
 	/* What a terminal sends to its foreground is ours to hand on. */
 	(void)setpgid(0, 0);
 	spawn_default_signals();
