@@ -315,6 +315,9 @@ static void update(struct daemon *d, struct call *c, struct unit *u)
 		(void)err_oom(&e);
 	else if (memory > u->memory_bytes)
 		short_of = function_may_take(u->f, 0, memory - u->memory_bytes);
+	/* Who may have all that there is is not short by the policy. */
+	if (short_of == SHORT_OF_OWN_MEMORY && function_rights(u->f)->memory_bytes >= d->config.memory_bytes)
+		short_of = SHORT_OF_MEMORY;
 	if (short_of == SHORT_OF_OWN_MEMORY)
 		(void)err_set(&e, ERR_DENIED, 0, "more than the daemon's policy gives this user");
 	else if (short_of != SHORT_OF_NOTHING)
