@@ -313,8 +313,10 @@ static void update(struct daemon *d, struct call *c, struct unit *u)
 	m.pids = (uint32_t)wire_get_int(c->params, "pids", 0);
 	if (memory > u->memory_bytes)
 		short_of = function_may_take(u->f, 0, memory - u->memory_bytes);
-	/* What the host has not got nobody may have, whatever the policy says. */
-	if (short_of == SHORT_OF_OWN_MEMORY && d->memory_bytes + memory - u->memory_bytes <= d->config.memory_bytes)
+	/* Who may have all that there is is not short by the policy. */
+	if (short_of == SHORT_OF_OWN_MEMORY && function_rights(u->f)->memory_bytes >= d->config.memory_bytes)
+		short_of = SHORT_OF_MEMORY;
+	if (short_of == SHORT_OF_OWN_MEMORY)
 		(void)err_set(&e, ERR_DENIED, 0, "more than the daemon's policy gives this user");
 	else if (short_of != SHORT_OF_NOTHING)
 		(void)err_set(&e, ERR_CAPACITY, 0, "%s", shortage_name(SHORT_OF_MEMORY));
