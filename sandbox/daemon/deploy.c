@@ -14,6 +14,8 @@ struct deployment *deployments;
 
 void deployment_free(struct deployment *p)
 {
+	struct daemon *d = p->d;
+	const bool reload = p->reload;
 	struct deployment **at = &deployments;
 
 	while (*at && *at != p)
@@ -32,25 +34,32 @@ void deployment_free(struct deployment *p)
 	if (p->f)
 		function_free(p->f);
 	free(p);
+	if (reload)
+		deploy_next_stored(d);
+}
+
+/* Back as it was it will never come, so its row is no one's use: all else may be better the next time. */
+static void lose(const struct deployment *p, const struct err *why)
+{
+	struct err e = {0};
+
+	daemon_event(p->d, EV_UNDEPLOYED, p->f, NULL, NULL, err_kind_name(why->kind), why->msg);
+	if (p->reload && why->code == ESTALE && store_drop(&p->d->store, p->row, &e) < 0)
+		daemon_complain(&e);
 }
 
 void deployment_fail(struct deployment *p, const struct err *e)
 {
-	struct daemon *d = p->d;
-	const bool reload = p->reload;
-
 	if (p->call) {
 		p->call->user = NULL;
 		if (e->kind == ERR_DENIED && e->code == 0) /* by us, not by the kernel */
-			answer_denied(p->call, e->msg, call_rights(d, p->call)->rule);
+			answer_denied(p->call, e->msg, call_rights(p->d, p->call)->rule);
 		else
 			answer_err(p->call, e);
 	} else {
-		daemon_event(d, EV_UNDEPLOYED, p->f, NULL, NULL, err_kind_name(e->kind), e->msg);
+		lose(p, e);
 	}
 	deployment_free(p);
-	if (reload)
-		deploy_next_stored(d);
 }
 
 static void answer_deployed(struct call *c, const char *digest, bool created)
@@ -308,7 +317,6 @@ void deploy_done(struct daemon *d, const struct spawn_done *m)
 	struct deployment *p = deployments;
 	struct function *old, *f;
 	struct err e = {0};
-	bool reload;
 
 	while (p && (!p->f || p->f->number != m->number))
 		p = p->next;
@@ -326,14 +334,13 @@ void deploy_done(struct daemon *d, const struct spawn_done *m)
 	}
 	f = p->f;
 	p->f = NULL;
-	reload = p->reload;
 	old = function_find(d, f->owner, f->name);
 	f->defined = true;
 	function_add(f);
 	if (old)
 		replace_old(old, f);
 	daemon_event(d, EV_DEPLOYED, f, NULL, NULL, NULL, f->digest);
-	if (!reload)
+	if (!p->reload)
 		keep(f);
 	if (p->call) {
 		p->call->user = NULL;
@@ -343,8 +350,6 @@ void deploy_done(struct daemon *d, const struct spawn_done *m)
 	if (f->snapshot.wish != WISH_NO)
 		snapshot_want(f);
 	invocation_provision(f);
-	if (reload)
-		deploy_next_stored(d);
 }
 
 void deploy_client_gone(struct daemon *d, struct call *c)

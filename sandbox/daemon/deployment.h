@@ -24,6 +24,7 @@ struct deployment {
 	struct call *call; /* NULL: its client is gone, or it comes from the store */
 	struct function *f;
 	bool replace, reload;
+	uint32_t row; /* of a reload: its number in the store */
 	struct prepare_job job;
 	size_t n_open; /* files that are open */
 	uint64_t open_number;
@@ -53,5 +54,5 @@ NODISCARD int deploy_check_spec(const struct daemon *d, const struct function *f
 /* Files, in the order in which they are opened. @params: NULL without a call. */
 NODISCARD int deploy_list_files(struct deployment *p, const struct json *params, struct err *e);
 double deploy_share(const struct daemon *d, uint64_t memory_bytes);
-/* One from the store is through: the next. */
+/* One from the store is through: the next ones, soon. */
 void deploy_next_stored(struct daemon *d);

@@ -261,6 +261,8 @@ static int prepare_all(struct store *s, struct err *e)
 	if (r == 0)
 		r = prepare(s, "DELETE FROM function WHERE owner = ? AND name = ?", &s->remove, e);
 	if (r == 0)
+		r = prepare(s, "DELETE FROM function WHERE number = ?", &s->drop, e);
+	if (r == 0)
 		r = prepare(s, "SELECT number, " COLUMNS " FROM function WHERE number > ? ORDER BY number", &s->from,
 			    e);
 	if (r == 0)
@@ -303,6 +305,7 @@ void store_close(struct store *s)
 {
 	finalize(&s->put);
 	finalize(&s->remove);
+	finalize(&s->drop);
 	finalize(&s->from);
 	finalize(&s->find);
 	(void)sqlite3_close(s->db); /* cannot be busy: its statements are gone */
@@ -374,6 +377,11 @@ int store_remove(struct store *s, uid_t owner, const char *name, bool *ret_exist
 	if (r == 0)
 		*ret_existed = sqlite3_changes(s->db) > 0;
 	return r;
+}
+
+int store_drop(struct store *s, uint32_t number, struct err *e)
+{
+	return s->db ? run(s, s->drop, sqlite3_bind_int64(s->drop, 1, number), e, "removing a function") : not_open(e);
 }
 
 /* ---- Reading ---- */
