@@ -291,8 +291,16 @@ static bool keep_there(struct deployment *p)
 	return true;
 }
 
+/* Its name was undeployed since it began: whoever did that was told that it is gone. */
+static int check_wanted(const struct deployment *p, struct err *e)
+{
+	return p->undeployed ? err_set(e, ERR_CANCELLED, ECANCELED, "the function was undeployed meanwhile") : 0;
+}
+
 void deployment_seen(struct deployment *p, int r, struct err *e)
 {
+	if (r == 0)
+		r = check_wanted(p, e);
 	if (r == 0 && keep_there(p))
 		return;
 	if (r == 0)
@@ -324,6 +332,11 @@ void deploy_done(struct daemon *d, const struct spawn_done *m)
 		return;
 	if (m->err.kind != ERR_NONE) {
 		(void)err_adopt(&e, &m->err);
+		deployment_fail(p, &e);
+		return;
+	}
+	if (check_wanted(p, &e) < 0) {
+		(void)!link_number(d->link, SPAWN_FORGET, m->number);
 		deployment_fail(p, &e);
 		return;
 	}
@@ -381,6 +394,19 @@ void deploy_forget(struct function *f, const char *why)
 	function_release(f);
 }
 
+static bool undeploy_coming(uid_t owner, const char *name)
+{
+	bool any = false;
+
+	for (struct deployment *p = deployments; p; p = p->next) {
+		if (!p->f || p->f->owner != owner || strcmp(p->f->name, name) != 0)
+			continue;
+		any = any || !p->undeployed;
+		p->undeployed = true;
+	}
+	return any;
+}
+
 void method_undeploy(struct daemon *d, struct call *c)
 {
 	const uid_t owner = call_peer(c)->uid;
@@ -393,6 +419,7 @@ void method_undeploy(struct daemon *d, struct call *c)
 		daemon_complain(&e);
 	if (f)
 		deploy_forget(f, "undeployed");
+	existed = undeploy_coming(owner, name) || existed;
 	answer_existed(c, f || existed);
 }
 

@@ -169,7 +169,7 @@ static bool comes_back(struct daemon *d, uid_t owner, const char *name)
 	struct err ignored = {0};
 
 	for (const struct deployment *p = deployments; p; p = p->next)
-		if (p->reload && p->f && p->f->owner == owner && strcmp(p->f->name, name) == 0)
+		if (p->reload && !p->undeployed && p->f && p->f->owner == owner && strcmp(p->f->name, name) == 0)
 			return true;
 	return d->reloading && store_find(&d->store, owner, name, is_later, d, &ignored) > 0;
 }

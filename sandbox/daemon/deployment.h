@@ -23,7 +23,7 @@ struct deployment {
 	struct deployment *next;
 	struct call *call; /* NULL: its client is gone, or it comes from the store */
 	struct function *f;
-	bool replace, reload;
+	bool replace, reload, undeployed;
 	uint32_t row; /* of a reload: its number in the store */
 	struct prepare_job job;
 	size_t n_open; /* files that are open */

@@ -54,4 +54,33 @@ test_thousands_that_cannot_come_back_keep_nobody_from_it() {
 	check_eq "$(rows "name LIKE 'last%'")" 1
 }
 
+test_what_is_undeployed_while_it_comes_back_does_not_come() {
+	daemon_start
+	steps <<-'END'
+		c.deploy("echo")
+	END
+	daemon_end
+	copies 1 800 f spec digest
+	daemon_begin
+	steps <<-'END'
+		names = ["echo"] + ["f%d" % i for i in range(1, 801)]
+		# Each of them is there, on its way, or stands in the store: some of them on their way.
+		eq([c.call("Undeploy", name=name)["existed"] for name in names], [True] * len(names))
+		until(lambda: c.fails("NotFound", "Scale", name="f800"), "the end of reading")
+		time.sleep(1) # what a child has begun to look at
+		eq(c.functions(), [])
+		# And a Deploy that nobody has heard of yet.
+		with Client() as a:
+		    a.send("Deploy", name="slow", spec={"target": os.environ["FUNCTIONS"] + "/echo.so"})
+		    until(lambda: c.call("Undeploy", name="slow")["existed"], "the deployment")
+		    try:
+		        a.result()
+		    except Error as e:
+		        eq(e.name, "Cancelled")
+		eq(c.functions(), [])
+	END
+	daemon_stop
+	check_eq "$(rows 1)" 0
+}
+
 run_tests
