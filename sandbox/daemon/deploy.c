@@ -362,7 +362,7 @@ void deploy_done(struct daemon *d, const struct spawn_done *m)
 	deployment_free(p);
 	if (f->snapshot.wish != WISH_NO)
 		snapshot_want(f);
-	invocation_provision(f);
+	d->on_room(d, f); /* for the calls that have moved, and those cells that it is to have */
 }
 
 void deploy_client_gone(struct daemon *d, struct call *c)

@@ -60,13 +60,13 @@ test_what_is_undeployed_while_it_comes_back_does_not_come() {
 		c.deploy("echo")
 	END
 	daemon_end
-	copies 1 800 f spec digest
+	copies 1 3000 f spec digest
 	daemon_begin
 	steps <<-'END'
-		names = ["echo"] + ["f%d" % i for i in range(1, 801)]
+		names = ["echo"] + ["f%d" % i for i in range(1, 3001)]
 		# Each of them is there, on its way, or stands in the store: some of them on their way.
 		eq([c.call("Undeploy", name=name)["existed"] for name in names], [True] * len(names))
-		until(lambda: c.fails("NotFound", "Scale", name="f800"), "the end of reading")
+		until(lambda: c.fails("NotFound", "Scale", name="f3000"), "the end of reading")
 		time.sleep(1) # what a child has begun to look at
 		eq(c.functions(), [])
 		# And a Deploy that nobody has heard of yet.
@@ -81,6 +81,23 @@ test_what_is_undeployed_while_it_comes_back_does_not_come() {
 	END
 	daemon_stop
 	check_eq "$(rows 1)" 0
+}
+
+test_what_waits_is_for_the_new_one_when_there_is_no_room_yet() {
+	daemon_start --max-cells 1
+	steps <<-'END'
+		c.deploy("f", "remaining", timeout=20)
+		a, b = Client(), Client()
+		a.send("Invoke", function="f", event={"text": "1500"})
+		until(lambda: c.cells("f") and c.cells("f")[0]["state"] == "busy", "the first call")
+		b.send("Invoke", function="f", event={"text": "1"})
+		until(lambda: c.call("Capacity")["queued"] == 1, "the second one")
+		c.deploy("f", "echo", replace=True)
+		eq(a.result()["status"], "success")
+		new = b.result()
+		eq((new["status"], body(new)), ("success", "1"))
+	END
+	daemon_stop
 }
 
 run_tests
