@@ -201,7 +201,7 @@ static int define(struct deployment *p, struct err *e)
 {
 	struct function *f = p->f;
 	struct spawn_function *m = &p->datagram->function;
-	struct deploy_note note = {.magic = DEPLOY_NOTE_MAGIC, .owner = f->owner};
+	struct deploy_note note = {.magic = DEPLOY_NOTE_MAGIC, .owner = f->owner, .kept = p->d->store.db != NULL};
 
 	(void)snprintf(note.name, sizeof note.name, "%s", f->name);
 	(void)snprintf(note.digest, sizeof note.digest, "%s", f->digest);

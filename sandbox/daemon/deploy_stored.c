@@ -51,34 +51,69 @@ static int match(const struct stored *row, void *arg)
 	return 1;
 }
 
-void deploy_known(struct daemon *d, const struct spawn_function *m)
+/* 0 without one in the store; *ret is what there is. */
+static int find_kept(struct daemon *d, const struct deploy_note *note, struct function **ret, struct err *e)
+{
+	struct search s = {.d = d, .digest = note->digest};
+	int r = store_find(&d->store, note->owner, note->name, match, &s, e);
+
+	/* It never stood in the store, or its row is nonsense by now. */
+	if (r < 0 && (note->kept == 0 || e->code == EBADMSG)) {
+		*e = (struct err){0};
+		return 0;
+	}
+	if (s.found && s.why.kind != ERR_NONE) {
+		function_free(s.found);
+		s.found = NULL;
+	}
+	*ret = s.found;
+	return r < 0 ? r : 0;
+}
+
+/* What stands in a file was compiled when it was deployed, and came along: the file may be anything by now. */
+static int take_filter(struct function *f, const struct spawn_function *m, const int *fds, size_t n_fds, struct err *e)
+{
+	struct filter base = {0};
+	int r;
+
+	if (filter_builtin(f->spec.policy, &base)) {
+		r = policy_load(f->spec.policy, &base, &f->filter, e);
+		policy_unload(&base, &(struct filter){0});
+		return r;
+	}
+	if (!(m->flags & SPAWN_HAS_AFTER))
+		return 0;
+	return n_fds == spawn_function_fds(m) ? cell_filter_take(fds[n_fds - 1], &f->filter, e)
+					      : err_set(e, ERR_SYSTEM, EMFILE, "no descriptor was left for its filter");
+}
+
+int deploy_known(struct daemon *d, const struct spawn_function *m, const int *fds, size_t n_fds, struct err *e)
 {
 	struct deploy_note note = {0};
-	struct search s = {.d = d, .digest = note.digest};
-	struct filter base = {0};
-	struct err e = {0};
+	struct function *f = NULL;
+	struct err why = {0};
 
 	if (m->note_len == sizeof note)
 		memcpy(&note, m->note, sizeof note);
 	note.name[sizeof note.name - 1] = note.digest[sizeof note.digest - 1] = '\0';
 	if (m->function > d->last_function)
 		d->last_function = m->function;
-	if (!(m->flags & SPAWN_FORGOTTEN) && note.magic == DEPLOY_NOTE_MAGIC)
-		(void)!store_find(&d->store, note.owner, note.name, match, &s, &e);
-	/* A policy from a file cannot be opened again by us. */
-	if (s.found && (s.why.kind != ERR_NONE || policy_load(s.found->spec.policy, &base, &s.found->filter, &e) < 0)) {
-		function_free(s.found);
-		s.found = NULL;
+	if (!(m->flags & SPAWN_FORGOTTEN) && note.magic == DEPLOY_NOTE_MAGIC && find_kept(d, &note, &f, e) < 0)
+		return -EIO;
+	if (f && take_filter(f, m, fds, n_fds, &why) < 0) {
+		daemon_complain(&why);
+		function_free(f);
+		f = NULL;
 	}
-	policy_unload(&base, &(struct filter){0});
-	if (!s.found) {
+	if (!f) {
 		(void)!link_number(d->link, SPAWN_FORGET, m->function);
-		return;
+		return 0;
 	}
-	s.found->number = m->function;
-	s.found->runtime = (enum spec_runtime)m->runtime;
-	s.found->defined = true;
-	function_add(s.found);
+	f->number = m->function;
+	f->runtime = (enum spec_runtime)m->runtime;
+	f->defined = true;
+	function_add(f);
+	return 0;
 }
 
 static int next_stored(const struct stored *row, void *arg)

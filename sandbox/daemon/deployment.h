@@ -15,8 +15,9 @@ struct deploy_note {
 	uint32_t owner;
 	char name[NAME_BYTES];
 	char digest[DIGEST_BYTES];
+	uint32_t kept; /* 1: there was a store when it was deployed */
 };
-enum { DEPLOY_NOTE_MAGIC = 0x66736632 };
+enum { DEPLOY_NOTE_MAGIC = 0x66736633 };
 
 struct deployment {
 	struct daemon *d;

@@ -83,6 +83,74 @@ test_what_is_undeployed_while_it_comes_back_does_not_come() {
 	check_eq "$(rows 1)" 0
 }
 
+test_who_cannot_start_leaves_what_there_is_to_the_next_one() {
+	need_daemon
+	chmod 755 "$TAP_DIR" "$T"
+	echo '{"rules":[{"admin":true,"policies":"*"}]}' >"$T/policy.json"
+	daemon_start --policy-file "$T/policy.json"
+	steps <<-'END'
+		def restart(breaks, mends):
+		    """fsboxd dies, and finds something broken for a while: the cell and its count are there afterwards."""
+		    old = pid_of("fsboxd")
+		    breaks()
+		    os.kill(old, signal.SIGKILL)
+		    begun = os.stat(T + "/daemon").st_size
+		    def tried():
+		        with open(T + "/daemon") as f:
+		            f.seek(begun)
+		            return f.read().count("ended with status") >= 2
+		    until(tried, "two that fail")
+		    mends()
+		    until(lambda: Client().call("Capacity")["cells"] == 1, "the cell")
+		    return Client().invoke("counter")
+		c.deploy("counter")
+		first = c.invoke("counter")
+		policy, store, busy = T + "/policy.json", T + "/state/functions.db", T + "/state/busy"
+		def write(text):
+		    with open(policy, "w") as f:
+		        f.write(text)
+		with open(policy) as f:
+		    good = f.read()
+		n = 1
+		for breaks, mends in ((lambda: write("{"), lambda: write(good)),
+		                      (lambda: os.chmod(store, 0), lambda: os.chmod(store, 0o600)),
+		                      (lambda: os.chmod(busy, 0), lambda: os.chmod(busy, 0o600))):
+		    again = restart(breaks, mends)
+		    n += 1
+		    eq((again["cell"], again["startKind"], body(again)), (first["cell"], "warm", str(n)))
+	END
+	daemon_stop 'fsboxd.*(ended|was ended)|policy.json|kept functions|/state/busy'
+}
+
+test_a_policys_file_is_not_opened_again() {
+	daemon_start
+	steps <<-'END'
+		# One that begins after init, in a file that only root can read at last, and that is no file any more.
+		p = T + "/after.json"
+		with open(p, "w") as f:
+		    f.write("""{"defaultAction": "SCMP_ACT_ALLOW", "fsbox": {"stage": "runtime"},
+		        "syscalls": [{"names": ["socket"], "action": "SCMP_ACT_ERRNO", "errnoRet": 95}]}""")
+		c.deploy("after_strict", policy=p)
+		first = c.invoke("after_strict", "socket")
+		eq(body(first), "errno 95")
+		def restart():
+		    os.kill(pid_of("fsboxd"), signal.SIGKILL)
+		    until(lambda: Client().call("Describe"), "the next fsboxd")
+		os.chmod(p, 0o600)
+		restart()
+		eq(Client().invoke("after_strict", "socket")["cell"], first["cell"])
+		os.unlink(p)
+		os.mkfifo(p, 0o666)
+		restart()
+		eq(Client().invoke("after_strict", "socket")["cell"], first["cell"])
+		# The filter holds in a new cell as in the first one.
+		Client().call("Kill", cell=first["cell"])
+		again = until(lambda: Client().invoke("after_strict", "socket"), "an answer")
+		eq((again["startKind"], body(again)), ("cold", body(first)))
+	END
+	daemon_stop 'fsboxd.*was ended'
+}
+
 test_what_waits_is_for_the_new_one_when_there_is_no_room_yet() {
 	daemon_start --max-cells 1
 	steps <<-'END'
