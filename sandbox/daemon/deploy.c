@@ -197,6 +197,45 @@ double deploy_share(const struct daemon *d, uint64_t memory_bytes)
 	return (double)cpu.quota_us / (double)cpu.period_us;
 }
 
+enum { FDS_OF_ONE = 8, BYTES_OF_ONE = SPAWN_MAX_FUNCTION_BYTES / SPAWN_MAX_FUNCTIONS };
+
+struct holding {
+	uint64_t functions, bytes, fds;
+};
+
+static void hold(struct holding *h, const struct function *f)
+{
+	h->functions++;
+	h->bytes += f->bytes;
+	h->fds += f->n_fds;
+}
+
+/* What fsbox-spawn keeps for an owner has a bound, so that no one of them takes all that there is: also of functions that
+ * were replaced and still have cells, and of what is on its way. What this one replaces is not counted: it goes. */
+static int check_room(const struct deployment *p, struct err *e)
+{
+	const struct function *f = p->f;
+	const uint32_t most = function_rights(f)->max_functions;
+	struct holding h = {0};
+	uint32_t rows = 0;
+
+	hold(&h, f);
+	for (const struct function *o = p->d->functions; o; o = o->next)
+		if (o->owner == f->owner && (o->forgotten || strcmp(o->name, f->name) != 0))
+			hold(&h, o);
+	for (const struct deployment *q = deployments; q; q = q->next)
+		if (q != p && q->f && q->f->owner == f->owner && q->f->number != 0)
+			hold(&h, q->f);
+	if (h.functions > most || h.bytes > (uint64_t)most * BYTES_OF_ONE || h.fds > (uint64_t)most * FDS_OF_ONE)
+		return err_set(e, ERR_CAPACITY, 0, "functions of this user");
+	/* Those that could not come back have rows all the same, and undeploying them removes these. */
+	if (!p->reload && p->d->store.db && store_count(&p->d->store, f->owner, f->name, &rows, e) < 0) {
+		daemon_complain(e);
+		*e = (struct err){0};
+	}
+	return rows >= most ? err_set(e, ERR_CAPACITY, 0, "functions of this user") : 0;
+}
+
 static int define(struct deployment *p, struct err *e)
 {
 	struct function *f = p->f;
@@ -205,6 +244,10 @@ static int define(struct deployment *p, struct err *e)
 
 	(void)snprintf(note.name, sizeof note.name, "%s", f->name);
 	(void)snprintf(note.digest, sizeof note.digest, "%s", f->digest);
+	f->bytes = m->head.size;
+	f->n_fds = (uint32_t)p->datagram->n_fds;
+	if (check_room(p, e) < 0)
+		return -ENOSPC;
 	f->number = m->function = ++p->d->last_function;
 	f->share = deploy_share(p->d, f->spec.memory_bytes);
 	m->note_len = sizeof note;

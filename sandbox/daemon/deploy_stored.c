@@ -111,6 +111,8 @@ int deploy_known(struct daemon *d, const struct spawn_function *m, const int *fd
 	}
 	f->number = m->function;
 	f->runtime = (enum spec_runtime)m->runtime;
+	f->bytes = m->head.size;
+	f->n_fds = (uint32_t)spawn_function_fds(m);
 	f->defined = true;
 	function_add(f);
 	return 0;

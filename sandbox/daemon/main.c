@@ -176,6 +176,7 @@ static int load_policy(struct daemon *d, struct err *e)
 		.memory_bytes = d->config.memory_bytes,
 		.max_cells = d->config.max_cells,
 		.max_queued = d->config.max_queued,
+		.max_functions = SPAWN_MAX_FUNCTIONS,
 		.own_uid = geteuid(),
 		.is_method = is_method,
 	};

@@ -23,7 +23,8 @@ enum {
 	SPAWN_MAX_PATH = 4096,   /* with its 0 byte */
 	SPAWN_MAX_FILTER = 4096, /* instructions */
 	SPAWN_MAX_FUNCTIONS = 4096,
-	SPAWN_MAX_EXECS = 256, /* commands at one time */
+	SPAWN_MAX_FUNCTION_BYTES = 128 << 20, /* of all FUNCTION datagrams that are kept */
+	SPAWN_MAX_EXECS = 256,                /* commands at one time */
 	SPAWN_MAX_EXEC_ARGS = 256,
 	SPAWN_MAX_EXEC_ENV = 256,
 	SPAWN_MAX_EXEC_BYTES = 65536, /* of all its texts with their 0 bytes */

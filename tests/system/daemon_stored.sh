@@ -168,4 +168,52 @@ test_what_waits_is_for_the_new_one_when_there_is_no_room_yet() {
 	daemon_stop
 }
 
+test_no_owner_takes_all_the_room_for_functions() {
+	need_daemon
+	chmod 755 "$TAP_DIR" "$T"
+	echo '{"rules":[{"uid":0,"admin":true},{"uid":20001,"maxFunctions":3}]}' >"$T/policy.json"
+	daemon_start --policy-file "$T/policy.json"
+	steps <<-'END'
+		def fill(a):
+		    eq(a.call("Describe")["limits"]["maxFunctions"], 3)
+		    for name in "abc":
+		        a.deploy(name, "echo")
+		    eq(a.fails("CapacityExhausted", "Deploy", name="d", spec={"target": os.environ["FUNCTIONS"] + "/echo.so"})["resource"],
+		       "functions of this user")
+		    a.deploy("c", "remaining", replace=True, timeout=20)
+		    a.call("Undeploy", name="a")
+		    a.deploy("d", "echo")
+		    # What was replaced counts as long as something of it runs.
+		    with Client() as b:
+		        b.send("Invoke", function="c", event={"text": "1000"})
+		        until(lambda: a.cells("c") and a.cells("c")[0]["state"] == "busy", "the call")
+		        a.deploy("c", "counter", replace=True)
+		        a.fails("CapacityExhausted", "Deploy", name="d", replace=True, spec={"target": os.environ["FUNCTIONS"] + "/counter.so"})
+		        b.result()
+		    until(lambda: not a.cells("c"), "the end of the old one")
+		    a.deploy("d", "counter", replace=True)
+		as_user(20001, fill)
+		c.deploy("echo")
+	END
+	daemon_end
+	# Rows that cannot come back are its own, too.
+	copies 1 3 e "replace(spec, '{', '{\"tmp-dir\":\"/tmp\",')" digest
+	python3 -c '
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1])
+db.execute("DELETE FROM function WHERE owner = 20001")
+db.execute("UPDATE function SET owner = 20001, gid = 20001 WHERE name LIKE ?", ("e_",))
+db.commit()' "$T/state/functions.db"
+	daemon_begin --policy-file "$T/policy.json"
+	steps <<-'END'
+		def refill(a):
+		    eq(a.functions(), [])
+		    a.fails("CapacityExhausted", "Deploy", name="a", spec={"target": os.environ["FUNCTIONS"] + "/echo.so"})
+		    eq(a.call("Undeploy", name="e1")["existed"], True)
+		    a.deploy("a", "echo")
+		as_user(20001, refill)
+	END
+	daemon_stop
+}
+
 run_tests

@@ -130,6 +130,25 @@ TEST(a_row_is_dropped_by_its_number_and_no_newer_one_of_its_name)
 	stores_done(&t);
 }
 
+TEST(rows_are_counted_by_owner_but_for_one_name)
+{
+	struct err e = {0};
+	uint32_t n = 7;
+
+	stores_setup(&t);
+	CHECK_OK(store_count(&t.s, 1, "f", &n, &e), &e);
+	CHECK_EQ(n, 0);
+	(void)stores_put(&t, 1, "f", "{}");
+	(void)stores_put(&t, 1, "g", "{}");
+	(void)stores_put(&t, 2, "f", "{}");
+	(void)stores_put(&t, 1, "f", "{}");
+	CHECK_OK(store_count(&t.s, 1, "f", &n, &e), &e);
+	CHECK_EQ(n, 1);
+	CHECK_OK(store_count(&t.s, 1, "h", &n, &e), &e);
+	CHECK_EQ(n, 2);
+	stores_done(&t);
+}
+
 TEST(a_number_is_never_used_again)
 {
 	struct err e = {0};
