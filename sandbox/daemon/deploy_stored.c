@@ -38,7 +38,7 @@ static struct function *from_row(struct daemon *d, const struct stored *row, str
 		return NULL;
 	}
 	if (deploy_read_spec(f, e) == 0)
-		f->share = deploy_share(d, f->spec.memory_bytes);
+		f->share = function_share(d, f->spec.memory_bytes);
 	return f;
 }
 

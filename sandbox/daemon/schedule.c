@@ -6,13 +6,13 @@
 enum { PROVISION_RETRY_S = 5 };
 
 /* An idle cell that makes room: of the same owner first, then, unless it is @own room that lacks, of one who has more than
- * the asker. */
-static bool evict_for(const struct function *f, bool own)
+ * the asker. @also_its: one of @f, too. */
+static bool evict_for(const struct function *f, bool own, bool also_its)
 {
 	struct unit *worst = NULL;
 
 	for (struct unit *u = f->d->units; u; u = u->next) {
-		if (!unit_is_free(u) || u->f == f || u->f->n_units <= u->f->provisioned ||
+		if (!unit_is_free(u) || (u->f == f && !also_its) || u->f->n_units <= u->f->provisioned ||
 		    u->f->n_units <= u->f->reserved)
 			continue;
 		if (u->f->owner != f->owner && (own || u->f->account->memory_bytes <= f->account->memory_bytes))
@@ -23,6 +23,11 @@ static bool evict_for(const struct function *f, bool own)
 	if (worst)
 		unit_leave(worst, "its room was needed");
 	return worst != NULL;
+}
+
+bool schedule_evict(const struct function *f)
+{
+	return f->account->n_ending > 0 || evict_for(f, true, true);
 }
 
 enum prospect { NO_CELL, CELL_LATER, CELL_STARTS };
@@ -44,10 +49,10 @@ static bool room_comes(const struct function *f, enum shortage s)
 	case SHORT_OF_OWN_MEMORY:
 		if (function_is_full(f))
 			return f->n_ending > 0;
-		return f->account->n_ending > 0 || evict_for(f, true) || old_one_runs(f);
+		return f->account->n_ending > 0 || evict_for(f, true, false) || old_one_runs(f);
 	case SHORT_OF_CELLS:
 	case SHORT_OF_MEMORY:
-		return f->d->n_ending > 0 || evict_for(f, false) || old_one_runs(f);
+		return f->d->n_ending > 0 || evict_for(f, false, false) || old_one_runs(f);
 	case SHORT_OF_NOTHING:
 	case SHORT_OF_CPU:
 		break;
