@@ -125,6 +125,9 @@ void answer_err(struct call *c, const struct err *e)
 	case ERR_CAPACITY:
 		answer_capacity(c, e->msg);
 		return;
+	case ERR_CANCELLED:
+		call_error(c, OURS("Cancelled"), NULL);
+		return;
 	default:
 		break;
 	}

@@ -86,6 +86,8 @@ struct daemon {
 	bool privileged, limits;
 	char runtime_dir[512];
 	uint32_t reloaded; /* number in the store */
+	bool reloading;    /* there may be more behind it */
+	struct later read_on;
 	uint32_t n_cpus;
 	uint64_t started_ns; /* CLOCK_MONOTONIC */
 

@@ -14,6 +14,8 @@ struct deployment *deployments;
 
 void deployment_free(struct deployment *p)
 {
+	struct daemon *d = p->d;
+	const bool reload = p->reload;
 	struct deployment **at = &deployments;
 
 	while (*at && *at != p)
@@ -32,25 +34,32 @@ void deployment_free(struct deployment *p)
 	if (p->f)
 		function_free(p->f);
 	free(p);
+	if (reload)
+		deploy_next_stored(d);
+}
+
+/* Back as it was it will never come, so its row is no one's use: all else may be better the next time. */
+static void lose(const struct deployment *p, const struct err *why)
+{
+	struct err e = {0};
+
+	daemon_event(p->d, EV_UNDEPLOYED, p->f, NULL, NULL, err_kind_name(why->kind), why->msg);
+	if (p->reload && why->code == ESTALE && store_drop(&p->d->store, p->row, &e) < 0)
+		daemon_complain(&e);
 }
 
 void deployment_fail(struct deployment *p, const struct err *e)
 {
-	struct daemon *d = p->d;
-	const bool reload = p->reload;
-
 	if (p->call) {
 		p->call->user = NULL;
 		if (e->kind == ERR_DENIED && e->code == 0) /* by us, not by the kernel */
-			answer_denied(p->call, e->msg, call_rights(d, p->call)->rule);
+			answer_denied(p->call, e->msg, call_rights(p->d, p->call)->rule);
 		else
 			answer_err(p->call, e);
 	} else {
-		daemon_event(d, EV_UNDEPLOYED, p->f, NULL, NULL, err_kind_name(e->kind), e->msg);
+		lose(p, e);
 	}
 	deployment_free(p);
-	if (reload)
-		deploy_next_stored(d);
 }
 
 static void answer_deployed(struct call *c, const char *digest, bool created)
@@ -183,14 +192,57 @@ void method_deploy(struct daemon *d, struct call *c)
 
 /* ---- Known to fsbox-spawn ---- */
 
+enum { FDS_OF_ONE = 8, BYTES_OF_ONE = SPAWN_MAX_FUNCTION_BYTES / SPAWN_MAX_FUNCTIONS };
+
+struct holding {
+	uint64_t functions, bytes, fds;
+};
+
+static void hold(struct holding *h, const struct function *f)
+{
+	h->functions++;
+	h->bytes += f->bytes;
+	h->fds += f->n_fds;
+}
+
+/* What fsbox-spawn keeps for an owner has a bound, so that no one of them takes all that there is: also of functions that
+ * were replaced and still have cells, and of what is on its way. What this one replaces is not counted: it goes. */
+static int check_room(const struct deployment *p, struct err *e)
+{
+	const struct function *f = p->f;
+	const uint32_t most = function_rights(f)->max_functions;
+	struct holding h = {0};
+	uint32_t rows = 0;
+
+	hold(&h, f);
+	for (const struct function *o = p->d->functions; o; o = o->next)
+		if (o->owner == f->owner && (o->forgotten || strcmp(o->name, f->name) != 0))
+			hold(&h, o);
+	for (const struct deployment *q = deployments; q; q = q->next)
+		if (q != p && q->f && q->f->owner == f->owner && q->f->number != 0)
+			hold(&h, q->f);
+	if (h.functions > most || h.bytes > (uint64_t)most * BYTES_OF_ONE || h.fds > (uint64_t)most * FDS_OF_ONE)
+		return err_set(e, ERR_CAPACITY, 0, "functions of this user");
+	/* Those that could not come back have rows all the same, and undeploying them removes these. */
+	if (!p->reload && p->d->store.db && store_count(&p->d->store, f->owner, f->name, &rows, e) < 0) {
+		daemon_complain(e);
+		*e = (struct err){0};
+	}
+	return rows >= most ? err_set(e, ERR_CAPACITY, 0, "functions of this user") : 0;
+}
+
 static int define(struct deployment *p, struct err *e)
 {
 	struct function *f = p->f;
 	struct spawn_function *m = &p->datagram->function;
-	struct deploy_note note = {.magic = DEPLOY_NOTE_MAGIC, .owner = f->owner};
+	struct deploy_note note = {.magic = DEPLOY_NOTE_MAGIC, .owner = f->owner, .kept = p->d->store.db != NULL};
 
 	(void)snprintf(note.name, sizeof note.name, "%s", f->name);
 	(void)snprintf(note.digest, sizeof note.digest, "%s", f->digest);
+	f->bytes = m->head.size;
+	f->n_fds = (uint32_t)p->datagram->n_fds;
+	if (check_room(p, e) < 0)
+		return -ENOSPC;
 	f->number = m->function = ++p->d->last_function;
 	f->share = function_share(p->d, f->spec.memory_bytes);
 	m->note_len = sizeof note;
@@ -277,8 +329,16 @@ static bool keep_there(struct deployment *p)
 	return true;
 }
 
+/* Its name was undeployed since it began: whoever did that was told that it is gone. */
+static int check_wanted(const struct deployment *p, struct err *e)
+{
+	return p->undeployed ? err_set(e, ERR_CANCELLED, ECANCELED, "the function was undeployed meanwhile") : 0;
+}
+
 void deployment_seen(struct deployment *p, int r, struct err *e)
 {
+	if (r == 0)
+		r = check_wanted(p, e);
 	if (r == 0 && keep_there(p))
 		return;
 	if (r == 0)
@@ -303,7 +363,6 @@ void deploy_done(struct daemon *d, const struct spawn_done *m)
 	struct deployment *p = deployments;
 	struct function *old, *f;
 	struct err e = {0};
-	bool reload;
 
 	while (p && (!p->f || p->f->number != m->number))
 		p = p->next;
@@ -314,6 +373,11 @@ void deploy_done(struct daemon *d, const struct spawn_done *m)
 		deployment_fail(p, &e);
 		return;
 	}
+	if (check_wanted(p, &e) < 0) {
+		(void)!link_number(d->link, SPAWN_FORGET, m->number);
+		deployment_fail(p, &e);
+		return;
+	}
 	/* Of two that were under way at the same time the first one counts. */
 	if (keep_there(p)) {
 		(void)!link_number(d->link, SPAWN_FORGET, m->number);
@@ -321,14 +385,13 @@ void deploy_done(struct daemon *d, const struct spawn_done *m)
 	}
 	f = p->f;
 	p->f = NULL;
-	reload = p->reload;
 	old = function_find(d, f->owner, f->name);
 	f->defined = true;
 	function_add(f);
 	if (old)
 		replace_old(old, f);
 	daemon_event(d, EV_DEPLOYED, f, NULL, NULL, NULL, f->digest);
-	if (!reload)
+	if (!p->reload)
 		keep(f);
 	if (p->call) {
 		p->call->user = NULL;
@@ -337,9 +400,7 @@ void deploy_done(struct daemon *d, const struct spawn_done *m)
 	deployment_free(p);
 	if (f->snapshot.wish != WISH_NO)
 		snapshot_want(f);
-	invocation_provision(f);
-	if (reload)
-		deploy_next_stored(d);
+	d->on_room(d, f); /* for the calls that have moved, and those cells that it is to have */
 }
 
 void deploy_client_gone(struct daemon *d, struct call *c)
@@ -371,6 +432,19 @@ void deploy_forget(struct function *f, const char *why)
 	function_release(f);
 }
 
+static bool undeploy_coming(uid_t owner, const char *name)
+{
+	bool any = false;
+
+	for (struct deployment *p = deployments; p; p = p->next) {
+		if (!p->f || p->f->owner != owner || strcmp(p->f->name, name) != 0)
+			continue;
+		any = any || !p->undeployed;
+		p->undeployed = true;
+	}
+	return any;
+}
+
 void method_undeploy(struct daemon *d, struct call *c)
 {
 	const uid_t owner = call_peer(c)->uid;
@@ -383,6 +457,7 @@ void method_undeploy(struct daemon *d, struct call *c)
 		daemon_complain(&e);
 	if (f)
 		deploy_forget(f, "undeployed");
+	existed = undeploy_coming(owner, name) || existed;
 	answer_existed(c, f || existed);
 }
 

@@ -21,8 +21,10 @@ void deploy_opened(struct daemon *d, const struct spawn_opened *m, int *fd);
 void deploy_done(struct daemon *d, const struct spawn_done *m);
 
 /* At the start, when it is known what fsbox-spawn has: takes over the functions that it knows from before, and deploys
- * those of the store that it does not know, as far as everybody may open their files. */
-void deploy_known(struct daemon *d, const struct spawn_function *m);
+ * those of the store that it does not know, as far as everybody may open their files. Negative when the store cannot be
+ * read, and with it the function would be lost: a later start may find it better. */
+NODISCARD int deploy_known(struct daemon *d, const struct spawn_function *m, const int *fds, size_t n_fds,
+			   struct err *e);
 void deploy_stored(struct daemon *d);
 /* To a call that names a function of the caller's that is not there: NotFound, or Busy while it is on its way back from
  * the store. */

@@ -15,15 +15,17 @@ struct deploy_note {
 	uint32_t owner;
 	char name[NAME_BYTES];
 	char digest[DIGEST_BYTES];
+	uint32_t kept; /* 1: there was a store when it was deployed */
 };
-enum { DEPLOY_NOTE_MAGIC = 0x66736632 };
+enum { DEPLOY_NOTE_MAGIC = 0x66736633 };
 
 struct deployment {
 	struct daemon *d;
 	struct deployment *next;
 	struct call *call; /* NULL: its client is gone, or it comes from the store */
 	struct function *f;
-	bool replace, reload;
+	bool replace, reload, undeployed;
+	uint32_t row; /* of a reload: its number in the store */
 	struct prepare_job job;
 	size_t n_open; /* files that are open */
 	uint64_t open_number;
@@ -52,5 +54,5 @@ NODISCARD int deploy_check_spec(const struct daemon *d, const struct function *f
 				struct err *e);
 /* Files, in the order in which they are opened. @params: NULL without a call. */
 NODISCARD int deploy_list_files(struct deployment *p, const struct json *params, struct err *e);
-/* One from the store is through: the next. */
+/* One from the store is through: the next ones, soon. */
 void deploy_next_stored(struct daemon *d);

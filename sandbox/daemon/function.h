@@ -29,8 +29,9 @@ struct function {
 	uint32_t provisioned, reserved, max_cells; /* 0: none */
 	double share;                              /* CPUs that one busy cell may use */
 	int64_t created_ms;
-	bool defined;   /* fsbox-spawn knows it */
-	bool forgotten; /* undeployed or replaced: goes with its last cell */
+	uint32_t bytes, n_fds; /* that fsbox-spawn keeps for it */
+	bool defined;          /* fsbox-spawn knows it */
+	bool forgotten;        /* undeployed or replaced: goes with its last cell */
 
 	struct {
 		enum snapshot_wish wish;

@@ -466,13 +466,6 @@ void invocation_client_gone(struct daemon *d, struct call *c)
 		invocation_cancel(v);
 }
 
-void invocation_move(struct invocation *v, struct function *to)
-{
-	invocation_leave_queue(v);
-	v->f = to;
-	invocation_submit(v);
-}
-
 void invocation_refuse_all(struct function *f, const char *refusal, const struct err *why)
 {
 	while (f->queue)

@@ -108,7 +108,7 @@ static void tell(struct link *k, struct spawn_datagram *d)
 		o->hello(k->arg, &d->hello);
 		break;
 	case SPAWN_FUNCTION:
-		o->function(k->arg, &d->function);
+		o->function(k->arg, &d->function, d->fds, d->n_fds);
 		break;
 	case SPAWN_ADOPT:
 		o->adopt(k->arg, &d->cell, d->fds, d->n_fds);

@@ -8,8 +8,8 @@ struct link;
 
 struct link_ops {
 	void (*hello)(void *arg, const struct spawn_hello *m);
-	void (*function)(void *arg,
-			 const struct spawn_function *m); /* known from before; its descriptors are not kept */
+	/* Known from before; its descriptors are not kept. */
+	void (*function)(void *arg, const struct spawn_function *m, const int *fds, size_t n_fds);
 	void (*adopt)(void *arg, const struct spawn_cell *m, int *fds, size_t n_fds); /* taken ones become FD_NONE */
 	void (*adopted)(void *arg);
 	void (*made)(void *arg, const struct spawn_cell *m, int *fds, size_t n_fds);

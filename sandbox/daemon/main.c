@@ -144,9 +144,16 @@ static int open_busy(struct daemon *d, const char *path, struct err *e)
 {
 	AUTO_FD int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	struct busy_file *f;
+	int r;
 
-	if (fd < 0 || ftruncate(fd, sizeof *f) < 0)
+	if (fd < 0)
 		return err_sys(e, errno, "'%s'", path);
+	/* With a hole in it a full disk would be a SIGBUS, at some later call. */
+	r = posix_fallocate(fd, 0, sizeof *f);
+	if (r == 0 && ftruncate(fd, sizeof *f) < 0)
+		r = errno;
+	if (r != 0)
+		return err_sys(e, r, "'%s'", path);
 	f = mmap(NULL, sizeof *f, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (f == MAP_FAILED)
 		return err_sys(e, errno, "mapping '%s'", path);
@@ -169,6 +176,7 @@ static int load_policy(struct daemon *d, struct err *e)
 		.memory_bytes = d->config.memory_bytes,
 		.max_cells = d->config.max_cells,
 		.max_queued = d->config.max_queued,
+		.max_functions = SPAWN_MAX_FUNCTIONS,
 		.own_uid = geteuid(),
 		.is_method = is_method,
 	};
@@ -343,7 +351,7 @@ static int begin_work(struct daemon *d, const struct spawn_hello *m, struct err 
 		r = open_busy(d, path, e);
 	(void)snprintf(path, sizeof path, "%s/functions.db", m->state_dir);
 	if (r == 0 && store_open(&d->store, path, e) < 0) {
-		/* Without it deployments last as long as fsbox-spawn. */
+		/* Without it deployments last as long as this process; see deploy_known(). */
 		daemon_complain(e);
 		*e = (struct err){0};
 	}
@@ -371,14 +379,23 @@ static void on_hello(void *arg, const struct spawn_hello *m)
 		fail(d, &e);
 }
 
-static void on_function(void *arg, const struct spawn_function *m)
+/* Who has failed to start, for its policy or its disk, ends at the end of this turn: what fsbox-spawn has to hand over is
+ * for the next one. */
+static void on_function(void *arg, const struct spawn_function *m, const int *fds, size_t n_fds)
 {
-	deploy_known(arg, m);
+	struct daemon *d = arg;
+	struct err e = {0};
+
+	if (!d->failed && deploy_known(d, m, fds, n_fds, &e) < 0)
+		fail(d, &e);
 }
 
 static void on_adopt(void *arg, const struct spawn_cell *m, int *fds, size_t n_fds)
 {
-	unit_adopt(arg, m, fds, n_fds);
+	struct daemon *d = arg;
+
+	if (!d->failed)
+		unit_adopt(d, m, fds, n_fds);
 }
 
 static void on_adopted(void *arg)

@@ -29,6 +29,7 @@ static void set_defaults(struct peers *p, const struct peers_budget *b)
 		.rule = "default",
 		.max_cells = b->max_cells / 2 + b->max_cells % 2, /* a budget of one cell is of use to somebody */
 		.max_queued = b->max_queued / 2 + b->max_queued % 2,
+		.max_functions = b->max_functions / 2 + b->max_functions % 2,
 		.memory_bytes = b->memory_bytes / 2,
 		.policies = safe_policies,
 		.nets = 1U << SPEC_NET_NONE | 1U << SPEC_NET_LOOPBACK,
@@ -39,6 +40,7 @@ static void set_defaults(struct peers *p, const struct peers_budget *b)
 		.exec = true,
 		.max_cells = b->max_cells,
 		.max_queued = b->max_queued,
+		.max_functions = b->max_functions,
 		.memory_bytes = b->memory_bytes,
 		.nets = 1U << SPEC_NET_NONE | 1U << SPEC_NET_LOOPBACK | 1U << SPEC_NET_HOST,
 	};

@@ -208,7 +208,7 @@ static int open_layer(const struct cell_code *code, const char *path)
 
 /* In the order that wire/spawn.h gives them. */
 static int put_fds(const struct prepare_job *job, const struct cell_code *code, const struct filter *base,
-		   struct spawn_datagram *d, struct err *e)
+		   const struct filter *after, struct spawn_datagram *d, struct err *e)
 {
 	const struct cell_spec *s = job->spec;
 	int r = 0;
@@ -244,11 +244,13 @@ static int put_fds(const struct prepare_job *job, const struct cell_code *code, 
 		if (r < 0)
 			return r;
 	}
-	return 0;
+	if (d->function.flags & SPAWN_HAS_AFTER)
+		r = d->fds[d->n_fds++] = prepare_seal_filter(after, e);
+	return r < 0 ? r : 0;
 }
 
 static int fill(const struct prepare_job *job, const struct cell_code *code, const struct filter *base,
-		struct spawn_datagram *d, struct err *e)
+		const struct filter *after, struct spawn_datagram *d, struct err *e)
 {
 	static const uint32_t nets[] = {[SPEC_NET_LOOPBACK] = SPAWN_NET_LOOPBACK,
 					[SPEC_NET_NONE] = SPAWN_NET_NONE,
@@ -261,6 +263,7 @@ static int fill(const struct prepare_job *job, const struct cell_code *code, con
 	f->flags = (fd_valid(code->fd) ? (uint32_t)SPAWN_HAS_CODE : 0U) |
 		   (what->dir ? (uint32_t)SPAWN_CODE_IS_DIR : 0U) | (s->rootfs ? (uint32_t)SPAWN_HAS_ROOTFS : 0U) |
 		   (base->len > 0 ? (uint32_t)SPAWN_HAS_FILTER : 0U) |
+		   (after->len > 0 && job->policy ? (uint32_t)SPAWN_HAS_AFTER : 0U) |
 		   (what->handler ? (uint32_t)SPAWN_HAS_HANDLER : 0U) |
 		   (what->interpreter ? (uint32_t)SPAWN_HAS_INTERPRETER : 0U) |
 		   (what->image ? (uint32_t)SPAWN_HAS_IMAGE : 0U) |
@@ -275,7 +278,7 @@ static int fill(const struct prepare_job *job, const struct cell_code *code, con
 	f->n_layers = (uint32_t)s->n_layers;
 	if (!put_texts(job, code, d))
 		return too_large(e);
-	return put_fds(job, code, base, d, e);
+	return put_fds(job, code, base, after, d, e);
 }
 
 /* ---- The whole ---- */
@@ -325,7 +328,7 @@ static int look(struct prepare_job *job, struct prepared *p, struct cell_code *c
 	if (after.len > 0)
 		memcpy(p->filter, after.insns, after.len * sizeof after.insns[0]);
 	p->n_locks = (uint32_t)code->n_packages;
-	return fill(job, code, &base, d, e);
+	return fill(job, code, &base, &after, d, e);
 }
 
 _Noreturn void prepare_main(struct prepare_job *job, int to)

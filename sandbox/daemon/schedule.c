@@ -32,6 +32,15 @@ bool schedule_evict(const struct function *f)
 
 enum prospect { NO_CELL, CELL_LATER, CELL_STARTS };
 
+/* Of what @f has replaced: its cells end with the calls that run in them. */
+static bool old_one_runs(const struct function *f)
+{
+	for (const struct function *o = f->d->functions; o; o = o->next)
+		if (o->forgotten && o->n_busy > 0 && o->owner == f->owner && strcmp(o->name, f->name) == 0)
+			return true;
+	return false;
+}
+
 /* Is what is lacking about to be given back? What makes room takes a moment to end. */
 static bool room_comes(const struct function *f, enum shortage s)
 {
@@ -40,10 +49,10 @@ static bool room_comes(const struct function *f, enum shortage s)
 	case SHORT_OF_OWN_MEMORY:
 		if (function_is_full(f))
 			return f->n_ending > 0;
-		return f->account->n_ending > 0 || evict_for(f, true, false);
+		return f->account->n_ending > 0 || evict_for(f, true, false) || old_one_runs(f);
 	case SHORT_OF_CELLS:
 	case SHORT_OF_MEMORY:
-		return f->d->n_ending > 0 || evict_for(f, false, false);
+		return f->d->n_ending > 0 || evict_for(f, false, false) || old_one_runs(f);
 	case SHORT_OF_NOTHING:
 	case SHORT_OF_CPU:
 		break;
@@ -140,6 +149,15 @@ static bool try_now(struct invocation *v)
 	if (u)
 		invocation_run(v, u);
 	return u != NULL;
+}
+
+/* It has been let in before, at the function whose place @to takes: it waits on, whatever room there is. */
+void invocation_move(struct invocation *v, struct function *to)
+{
+	invocation_leave_queue(v);
+	v->f = to;
+	v->init_tries = 0; /* of another code */
+	enqueue(v);
 }
 
 void invocation_submit(struct invocation *v)

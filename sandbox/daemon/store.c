@@ -261,6 +261,10 @@ static int prepare_all(struct store *s, struct err *e)
 	if (r == 0)
 		r = prepare(s, "DELETE FROM function WHERE owner = ? AND name = ?", &s->remove, e);
 	if (r == 0)
+		r = prepare(s, "DELETE FROM function WHERE number = ?", &s->drop, e);
+	if (r == 0)
+		r = prepare(s, "SELECT count(*) FROM function WHERE owner = ? AND name <> ?", &s->count, e);
+	if (r == 0)
 		r = prepare(s, "SELECT number, " COLUMNS " FROM function WHERE number > ? ORDER BY number", &s->from,
 			    e);
 	if (r == 0)
@@ -303,6 +307,8 @@ void store_close(struct store *s)
 {
 	finalize(&s->put);
 	finalize(&s->remove);
+	finalize(&s->drop);
+	finalize(&s->count);
 	finalize(&s->from);
 	finalize(&s->find);
 	(void)sqlite3_close(s->db); /* cannot be busy: its statements are gone */
@@ -374,6 +380,11 @@ int store_remove(struct store *s, uid_t owner, const char *name, bool *ret_exist
 	if (r == 0)
 		*ret_existed = sqlite3_changes(s->db) > 0;
 	return r;
+}
+
+int store_drop(struct store *s, uint32_t number, struct err *e)
+{
+	return s->db ? run(s, s->drop, sqlite3_bind_int64(s->drop, 1, number), e, "removing a function") : not_open(e);
 }
 
 /* ---- Reading ---- */
@@ -470,6 +481,23 @@ static int give_rows(const struct store *s, struct sqlite3_stmt *st, int bound,
 	(void)sqlite3_clear_bindings(st);
 	if (r == 0 && bad.kind != ERR_NONE)
 		r = err_adopt(e, &bad);
+	return r;
+}
+
+int store_count(struct store *s, uid_t owner, const char *but, uint32_t *ret, struct err *e)
+{
+	int code = s->db ? bind_key(s->count, owner, but) : SQLITE_OK, r = 0;
+
+	if (!s->db)
+		return not_open(e);
+	if (code == SQLITE_OK)
+		code = sqlite3_step(s->count);
+	if (code == SQLITE_ROW)
+		*ret = (uint32_t)sqlite3_column_int64(s->count, 0);
+	else
+		r = fail(s, code, e, "counting");
+	(void)sqlite3_reset(s->count);
+	(void)sqlite3_clear_bindings(s->count);
 	return r;
 }
 

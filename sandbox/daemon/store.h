@@ -37,7 +37,7 @@ struct sqlite3_stmt;
 
 struct store {
 	struct sqlite3 *db; /* NULL when not open: then all below fail with words */
-	struct sqlite3_stmt *put, *remove, *from, *find;
+	struct sqlite3_stmt *put, *remove, *drop, *count, *from, *find;
 	char file[160]; /* for messages: the end of the name */
 };
 
@@ -52,6 +52,11 @@ void store_close(struct store *s);
  * is full, or a field is too large; ERR_DENIED: the file is read-only; ERR_SYSTEM: input or output failed. */
 NODISCARD int store_put(struct store *s, const struct stored *f, uint32_t *ret_number, struct err *e);
 NODISCARD int store_remove(struct store *s, uid_t owner, const char *name, bool *ret_existed, struct err *e);
+/* The row with this number, and no newer one of the same name. */
+NODISCARD int store_drop(struct store *s, uint32_t number, struct err *e);
+
+/* How many rows this owner has under other names than @but. */
+NODISCARD int store_count(struct store *s, uid_t owner, const char *but, uint32_t *ret, struct err *e);
 
 /* Calls @fn for each with a number above @after, in the order of the numbers, until one call returns non-zero: that value
  * is returned. @f and what it points to live as long as the call, which must use the store for nothing else. A row that no

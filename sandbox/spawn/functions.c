@@ -94,7 +94,7 @@ static int make(struct spawn *s, struct spawn_datagram *d, struct err *e)
 	struct function *f;
 	int r;
 
-	if (s->n_functions == SPAWN_MAX_FUNCTIONS || s->texts + d->head.size > TEXTS_MAX)
+	if (s->n_functions == SPAWN_MAX_FUNCTIONS || s->texts + d->head.size > SPAWN_MAX_FUNCTION_BYTES)
 		return err_set(e, ERR_CAPACITY, ENOSPC, "%zu functions are known, which is enough", s->n_functions);
 	if (!fds_left(s, d->n_fds))
 		return err_set(e, ERR_CAPACITY, EMFILE, "no descriptors are left for another function");

@@ -13,15 +13,14 @@
 #include "wire/spawn.h"
 
 enum {
-	END_WAIT_MS = 10000,   /* for PID 1 after it was killed, and for fsboxd after SIGTERM */
-	GROUP_WAIT_MS = 2000,  /* for the kernel to let a group go */
-	LINGER_MS = 60000,     /* between two tries to remove what could not be removed */
-	QUEUE_MAX = 64,        /* datagrams for fsboxd; beyond that it is not heard until it reads */
-	OPEN_QUEUE_MAX = 256,  /* OPENs that wait for one of the SPAWN_MAX_OPENS */
-	TEXTS_MAX = 128 << 20, /* bytes of all FUNCTION datagrams that are kept */
-	FDS_OF_CELL = 14,      /* that a running cell holds */
-	FDS_OF_BUILDING = 60,  /* and one that is being built, detached mounts included */
-	FDS_OF_EXEC = 4,       /* that a command holds */
+	END_WAIT_MS = 10000,  /* for PID 1 after it was killed, and for fsboxd after SIGTERM */
+	GROUP_WAIT_MS = 2000, /* for the kernel to let a group go */
+	LINGER_MS = 60000,    /* between two tries to remove what could not be removed */
+	QUEUE_MAX = 64,       /* datagrams for fsboxd; beyond that it is not heard until it reads */
+	OPEN_QUEUE_MAX = 256, /* OPENs that wait for one of the SPAWN_MAX_OPENS */
+	FDS_OF_CELL = 14,     /* that a running cell holds */
+	FDS_OF_BUILDING = 60, /* and one that is being built, detached mounts included */
+	FDS_OF_EXEC = 4,      /* that a command holds */
 	FDS_OF_OURS = 96,
 	NETS_MAX = 8, /* network namespaces that are kept ready, of each kind */
 	SEND_BUFFER = 1 << 20,

@@ -141,7 +141,8 @@ static int check_texts(const struct spawn_function *f, struct err *e)
 size_t spawn_function_fds(const struct spawn_function *f)
 {
 	return (size_t)f->n_layers + f->secrets.n + (f->flags & SPAWN_HAS_CODE ? 1 : 0) +
-	       (f->flags & SPAWN_HAS_ROOTFS ? 1 : 0) + (f->flags & SPAWN_HAS_FILTER ? 1 : 0);
+	       (f->flags & SPAWN_HAS_ROOTFS ? 1 : 0) + (f->flags & SPAWN_HAS_FILTER ? 1 : 0) +
+	       (f->flags & SPAWN_HAS_AFTER ? 1 : 0);
 }
 
 static int check_function(const struct spawn_datagram *d, enum spawn_side side, struct err *e)

@@ -23,7 +23,8 @@ enum {
 	SPAWN_MAX_PATH = 4096,   /* with its 0 byte */
 	SPAWN_MAX_FILTER = 4096, /* instructions */
 	SPAWN_MAX_FUNCTIONS = 4096,
-	SPAWN_MAX_EXECS = 256, /* commands at one time */
+	SPAWN_MAX_FUNCTION_BYTES = 128 << 20, /* of all FUNCTION datagrams that are kept */
+	SPAWN_MAX_EXECS = 256,                /* commands at one time */
 	SPAWN_MAX_EXEC_ARGS = 256,
 	SPAWN_MAX_EXEC_ENV = 256,
 	SPAWN_MAX_EXEC_BYTES = 65536, /* of all its texts with their 0 bytes */
@@ -95,7 +96,8 @@ enum spawn_function_flag {
 	SPAWN_NO_INIT_BOOST = 1 << 8,
 	SPAWN_FORGOTTEN = 1 << 9, /* towards fsboxd only */
 	SPAWN_KEEP_SEEDS = 1 << 10,
-	SPAWN_FUNCTION_FLAGS = (1 << 11) - 1,
+	SPAWN_HAS_AFTER = 1 << 11,
+	SPAWN_FUNCTION_FLAGS = (1 << 12) - 1,
 };
 enum spawn_net { SPAWN_NET_LOOPBACK, SPAWN_NET_NONE, SPAWN_NET_HOST, SPAWN_NET_COUNT };
 enum spawn_runtime { /* found out; never "auto" */
@@ -105,11 +107,12 @@ enum spawn_runtime { /* found out; never "auto" */
 		     SPAWN_RUNTIME_CUSTOM,
 };
 
-/* Descriptors, in this order: the code, the root, the layers, the secrets, the filter. Code is a regular file
- * opened for reading, or a directory; root and layers are directories; directories may be O_PATH. A secret is a
- * regular file (or memfd) opened for reading, at most 65,536 bytes, read for each cell. The filter is a memfd
- * sealed against writing, shrinking and growing, with struct sock_filter from its beginning to its end. The
- * function's user has to be able to read code, root and layers: they need the rights for others (o+r, o+rx). */
+/* Descriptors, in this order: the code, the root, the layers, the secrets, the filter, the one for after init. Code is
+ * a regular file opened for reading, or a directory; root and layers are directories; directories may be O_PATH. A
+ * secret is a regular file (or memfd) opened for reading, at most 65,536 bytes, read for each cell. The filter is a
+ * memfd sealed against writing, shrinking and growing, with struct sock_filter from its beginning to its end. The one
+ * for after init (SPAWN_HAS_AFTER: from a policy in a file) is the same and fsboxd's affair, kept for the next one
+ * only. The function's user has to be able to read code, root and layers: they need the rights for others (o+r, o+rx). */
 struct spawn_function {
 	struct spawn_head head;
 	uint32_t function; /* its number, not 0 */

@@ -115,6 +115,40 @@ TEST(what_is_removed_is_gone_and_removing_it_again_says_so)
 	stores_done(&t);
 }
 
+TEST(a_row_is_dropped_by_its_number_and_no_newer_one_of_its_name)
+{
+	struct err e = {0};
+
+	stores_setup(&t);
+	(void)stores_put(&t, 1, "f", "{}");
+	(void)stores_put(&t, 1, "g", "{}");
+	CHECK_EQ(stores_put(&t, 1, "f", "{\"v\": 2}"), 3);
+	CHECK_OK(store_drop(&t.s, 1, &e), &e);
+	CHECK_STREQ(stores_text(&t), "2: 1/g {}\n3: 1/f {\"v\": 2}\n");
+	CHECK_OK(store_drop(&t.s, 3, &e), &e);
+	CHECK_STREQ(stores_text(&t), "2: 1/g {}\n");
+	stores_done(&t);
+}
+
+TEST(rows_are_counted_by_owner_but_for_one_name)
+{
+	struct err e = {0};
+	uint32_t n = 7;
+
+	stores_setup(&t);
+	CHECK_OK(store_count(&t.s, 1, "f", &n, &e), &e);
+	CHECK_EQ(n, 0);
+	(void)stores_put(&t, 1, "f", "{}");
+	(void)stores_put(&t, 1, "g", "{}");
+	(void)stores_put(&t, 2, "f", "{}");
+	(void)stores_put(&t, 1, "f", "{}");
+	CHECK_OK(store_count(&t.s, 1, "f", &n, &e), &e);
+	CHECK_EQ(n, 1);
+	CHECK_OK(store_count(&t.s, 1, "h", &n, &e), &e);
+	CHECK_EQ(n, 2);
+	stores_done(&t);
+}
+
 TEST(a_number_is_never_used_again)
 {
 	struct err e = {0};

@@ -109,6 +109,11 @@ TEST(a_function_is_read_as_it_was_written)
 	CHECK_STREQ(spawn_list_next(f, &f->env, &at), "C==x");
 	CHECK(!spawn_list_next(f, &f->env, &at));
 	CHECK_EQ(spawn_function_fds(f), 5);
+	d->function.flags |= SPAWN_HAS_AFTER;
+	CHECK_EQ(spawn_function_fds(f), 6);
+	CHECK_LT(check(d, SPAWN_TO_SPAWN), 0); /* without the descriptor */
+	d->n_fds = 6;
+	CHECK_EQ(check(d, SPAWN_TO_SPAWN), 0);
 	free(d);
 	d = image();
 	CHECK_EQ(check(d, SPAWN_TO_SPAWN), 0);

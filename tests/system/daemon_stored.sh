@@ -1,0 +1,219 @@
+#!/bin/sh
+# Functions beyond the life of the daemon that was told of them: kept in the store, and what fsbox-spawn hands over.
+# shellcheck source=tests/lib/tap.sh
+. "$(dirname "$0")/../lib/tap.sh"
+# shellcheck source=tests/lib/cell.sh
+. "$(dirname "$0")/../lib/cell.sh"
+# shellcheck source=tests/lib/daemon.sh
+. "$(dirname "$0")/../lib/daemon.sh"
+
+# Copies of the row of `echo`, one for each number: SQL says what is different in them.
+copies() { # FIRST LAST NAME-PREFIX SPEC-EXPRESSION DIGEST-EXPRESSION
+	python3 -c '
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1])
+first, last, name, spec, digest = sys.argv[2:]
+db.execute("""WITH RECURSIVE n(i) AS (SELECT CAST(? AS INTEGER) UNION ALL SELECT i + 1 FROM n WHERE i < ?)
+    INSERT INTO function (owner, gid, groups, name, digest, spec, path, provisioned, reserved, max_cells, created_ms, snapshot)
+    SELECT owner, gid, groups, ? || i, %s, %s, path, provisioned, reserved, max_cells, created_ms, snapshot
+    FROM n, function WHERE name = "echo" """ % (digest, spec), (int(first), int(last), name))
+db.commit()' "$T/state/functions.db" "$@"
+}
+
+rows() { # CONDITION
+	python3 -c '
+import sqlite3, sys
+print(sqlite3.connect(sys.argv[1]).execute("SELECT count(*) FROM function WHERE " + sys.argv[2]).fetchone()[0])' \
+		"$T/state/functions.db" "$1"
+}
+
+test_thousands_that_cannot_come_back_keep_nobody_from_it() {
+	daemon_start
+	steps <<-'END'
+		c.deploy("echo")
+	END
+	daemon_end
+	# Refused at once, one after the other; then two whose files are others now; then one as it was.
+	copies 1 20000 bad "replace(spec, '{', '{\"tmp-dir\":\"/tmp\",')" digest
+	copies 1 2 changed spec "'00000000000000000000000000000000'"
+	copies 1 1 last spec digest
+	daemon_begin
+	steps <<-'END'
+		until(lambda: {f["name"] for f in c.functions()} == {"echo", "last1"}, "what can come back", 60)
+		eq(body(c.invoke("last1", "hi")), "hi")
+		first = c.fails("Lost", "Subscribe", more=True, since=1)["firstAvailable"]
+		for e in c.more("Subscribe", since=first):
+		    if e["event"]["function"] == "changed2":
+		        true(e["event"]["kind"] == "undeployed" and "have changed" in e["event"]["detail"], e)
+		        break
+	END
+	daemon_stop
+	# What may be better the next time stays, what cannot goes.
+	check_eq "$(rows "name LIKE 'bad%'")" 20000
+	check_eq "$(rows "name LIKE 'changed%'")" 0
+	check_eq "$(rows "name LIKE 'last%'")" 1
+}
+
+test_what_is_undeployed_while_it_comes_back_does_not_come() {
+	daemon_start
+	steps <<-'END'
+		c.deploy("echo")
+	END
+	daemon_end
+	copies 1 3000 f spec digest
+	daemon_begin
+	steps <<-'END'
+		names = ["echo"] + ["f%d" % i for i in range(1, 3001)]
+		# Each of them is there, on its way, or stands in the store: some of them on their way.
+		eq([c.call("Undeploy", name=name)["existed"] for name in names], [True] * len(names))
+		until(lambda: c.fails("NotFound", "Scale", name="f3000"), "the end of reading")
+		time.sleep(1) # what a child has begun to look at
+		eq(c.functions(), [])
+		# And a Deploy that nobody has heard of yet.
+		with Client() as a:
+		    a.send("Deploy", name="slow", spec={"target": os.environ["FUNCTIONS"] + "/echo.so"})
+		    until(lambda: c.call("Undeploy", name="slow")["existed"], "the deployment")
+		    try:
+		        a.result()
+		    except Error as e:
+		        eq(e.name, "Cancelled")
+		eq(c.functions(), [])
+	END
+	daemon_stop
+	check_eq "$(rows 1)" 0
+}
+
+test_who_cannot_start_leaves_what_there_is_to_the_next_one() {
+	need_daemon
+	chmod 755 "$TAP_DIR" "$T"
+	echo '{"rules":[{"admin":true,"policies":"*"}]}' >"$T/policy.json"
+	daemon_start --policy-file "$T/policy.json"
+	steps <<-'END'
+		def restart(breaks, mends):
+		    """fsboxd dies, and finds something broken for a while: the cell and its count are there afterwards."""
+		    old = pid_of("fsboxd")
+		    breaks()
+		    os.kill(old, signal.SIGKILL)
+		    begun = os.stat(T + "/daemon").st_size
+		    def tried():
+		        with open(T + "/daemon") as f:
+		            f.seek(begun)
+		            return f.read().count("ended with status") >= 2
+		    until(tried, "two that fail")
+		    mends()
+		    until(lambda: Client().call("Capacity")["cells"] == 1, "the cell")
+		    return Client().invoke("counter")
+		c.deploy("counter")
+		first = c.invoke("counter")
+		policy, store, busy = T + "/policy.json", T + "/state/functions.db", T + "/state/busy"
+		def write(text):
+		    with open(policy, "w") as f:
+		        f.write(text)
+		with open(policy) as f:
+		    good = f.read()
+		n = 1
+		for breaks, mends in ((lambda: write("{"), lambda: write(good)),
+		                      (lambda: os.chmod(store, 0), lambda: os.chmod(store, 0o600)),
+		                      (lambda: os.chmod(busy, 0), lambda: os.chmod(busy, 0o600))):
+		    again = restart(breaks, mends)
+		    n += 1
+		    eq((again["cell"], again["startKind"], body(again)), (first["cell"], "warm", str(n)))
+	END
+	daemon_stop 'fsboxd.*(ended|was ended)|policy.json|kept functions|/state/busy'
+}
+
+test_a_policys_file_is_not_opened_again() {
+	daemon_start
+	steps <<-'END'
+		# One that begins after init, in a file that only root can read at last, and that is no file any more.
+		p = T + "/after.json"
+		with open(p, "w") as f:
+		    f.write("""{"defaultAction": "SCMP_ACT_ALLOW", "fsbox": {"stage": "runtime"},
+		        "syscalls": [{"names": ["socket"], "action": "SCMP_ACT_ERRNO", "errnoRet": 95}]}""")
+		c.deploy("after_strict", policy=p)
+		first = c.invoke("after_strict", "socket")
+		eq(body(first), "errno 95")
+		def restart():
+		    os.kill(pid_of("fsboxd"), signal.SIGKILL)
+		    until(lambda: Client().call("Describe"), "the next fsboxd")
+		os.chmod(p, 0o600)
+		restart()
+		eq(Client().invoke("after_strict", "socket")["cell"], first["cell"])
+		os.unlink(p)
+		os.mkfifo(p, 0o666)
+		restart()
+		eq(Client().invoke("after_strict", "socket")["cell"], first["cell"])
+		# The filter holds in a new cell as in the first one.
+		Client().call("Kill", cell=first["cell"])
+		again = until(lambda: Client().invoke("after_strict", "socket"), "an answer")
+		eq((again["startKind"], body(again)), ("cold", body(first)))
+	END
+	daemon_stop 'fsboxd.*was ended'
+}
+
+test_what_waits_is_for_the_new_one_when_there_is_no_room_yet() {
+	daemon_start --max-cells 1
+	steps <<-'END'
+		c.deploy("f", "remaining", timeout=20)
+		a, b = Client(), Client()
+		a.send("Invoke", function="f", event={"text": "1500"})
+		until(lambda: c.cells("f") and c.cells("f")[0]["state"] == "busy", "the first call")
+		b.send("Invoke", function="f", event={"text": "1"})
+		until(lambda: c.call("Capacity")["queued"] == 1, "the second one")
+		c.deploy("f", "echo", replace=True)
+		eq(a.result()["status"], "success")
+		new = b.result()
+		eq((new["status"], body(new)), ("success", "1"))
+	END
+	daemon_stop
+}
+
+test_no_owner_takes_all_the_room_for_functions() {
+	need_daemon
+	chmod 755 "$TAP_DIR" "$T"
+	echo '{"rules":[{"uid":0,"admin":true},{"uid":20001,"maxFunctions":3}]}' >"$T/policy.json"
+	daemon_start --policy-file "$T/policy.json"
+	steps <<-'END'
+		def fill(a):
+		    eq(a.call("Describe")["limits"]["maxFunctions"], 3)
+		    for name in "abc":
+		        a.deploy(name, "echo")
+		    eq(a.fails("CapacityExhausted", "Deploy", name="d", spec={"target": os.environ["FUNCTIONS"] + "/echo.so"})["resource"],
+		       "functions of this user")
+		    a.deploy("c", "remaining", replace=True, timeout=20)
+		    a.call("Undeploy", name="a")
+		    a.deploy("d", "echo")
+		    # What was replaced counts as long as something of it runs.
+		    with Client() as b:
+		        b.send("Invoke", function="c", event={"text": "1000"})
+		        until(lambda: a.cells("c") and a.cells("c")[0]["state"] == "busy", "the call")
+		        a.deploy("c", "counter", replace=True)
+		        a.fails("CapacityExhausted", "Deploy", name="d", replace=True, spec={"target": os.environ["FUNCTIONS"] + "/counter.so"})
+		        b.result()
+		    until(lambda: not a.cells("c"), "the end of the old one")
+		    a.deploy("d", "counter", replace=True)
+		as_user(20001, fill)
+		c.deploy("echo")
+	END
+	daemon_end
+	# Rows that cannot come back are its own, too.
+	copies 1 3 e "replace(spec, '{', '{\"tmp-dir\":\"/tmp\",')" digest
+	python3 -c '
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1])
+db.execute("DELETE FROM function WHERE owner = 20001")
+db.execute("UPDATE function SET owner = 20001, gid = 20001 WHERE name LIKE ?", ("e_",))
+db.commit()' "$T/state/functions.db"
+	daemon_begin --policy-file "$T/policy.json"
+	steps <<-'END'
+		def refill(a):
+		    eq(a.functions(), [])
+		    a.fails("CapacityExhausted", "Deploy", name="a", spec={"target": os.environ["FUNCTIONS"] + "/echo.so"})
+		    eq(a.call("Undeploy", name="e1")["existed"], True)
+		    a.deploy("a", "echo")
+		as_user(20001, refill)
+	END
+	daemon_stop
+}
+
+run_tests
