@@ -221,6 +221,12 @@ static void sweep_due(void *arg)
 		s->sweeps++;
 }
 
+void spawn_sweep(struct spawn *s)
+{
+	s->sweeps = 0;
+	sweep_due(s);
+}
+
 /* ---- The beginning ---- */
 
 static int open_signals(struct spawn *s, struct err *e)
@@ -287,7 +293,7 @@ static int run(struct spawn *s, struct err *e)
 		return r;
 	r = listen_open(s, e);
 	if (r == 0) {
-		sweep_due(s);
+		spawn_sweep(s);
 		daemon_start(s);
 		r = loop_run(&s->loop, e);
 	}
