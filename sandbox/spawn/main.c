@@ -279,6 +279,7 @@ static int open_host(struct spawn *s, struct err *e)
 
 static int run(struct spawn *s, struct err *e)
 {
+	struct err none = {0};
 	int r;
 
 	raise_files(s);
@@ -299,6 +300,7 @@ static int run(struct spawn *s, struct err *e)
 	}
 	daemon_done(s);
 	functions_done(s);
+	(void)cell_host_sweep(&s->host, &none); /* of a fsbox-publish that was killed */
 	listen_close(s);
 	cell_host_close(&s->host);
 	return r;
