@@ -261,6 +261,7 @@ static void on_client_gone(void *arg, struct call *c)
 	case M_EXEC:
 		exec_client_gone(d, c);
 		break;
+	case M_LIST:
 	case M_STATS:
 	case M_LOGS:
 	case M_SUBSCRIBE:

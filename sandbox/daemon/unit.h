@@ -51,6 +51,9 @@ struct unit {
 	int64_t created_ms;
 	uint64_t memory_bytes;
 	uint64_t calls;
+	struct cg_usage usage; /* as it was read at usage_ns; usage.h */
+	uint64_t usage_ns;
+	bool has_usage;
 	struct invocation *invocation; /* that runs here */
 };
 
