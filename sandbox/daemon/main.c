@@ -496,7 +496,8 @@ static void stop(struct daemon *d)
 		server_stop_accepting(d->server);
 	drain.due = drained;
 	drain.arg = d;
-	if (d->busy_cpus <= 0 || loop_arm(&d->loop, &drain, clock_mono_ns() + DRAIN_MS * NS_PER_MS) < 0)
+	if ((d->busy_cpus <= 0 && d->n_queued == 0) ||
+	    loop_arm(&d->loop, &drain, clock_mono_ns() + DRAIN_MS * NS_PER_MS) < 0)
 		loop_stop(&d->loop);
 }
 
