@@ -422,6 +422,10 @@ static void answer_refusal(const struct invocation *v, const struct waiter *w)
 		answer_not_found(w->call, "invocation", v->id);
 		return;
 	}
+	if (is(v, "Undeployed")) { /* before it ran: "invocation" would say that it has */
+		answer_not_found(w->call, "function", v->function);
+		return;
+	}
 	if (is(v, "SystemFailure")) {
 		answer_err(w->call, &v->why);
 		return;

@@ -366,7 +366,7 @@ void deploy_forget(struct function *f, const char *why)
 	(void)err_set(&e, ERR_NOT_FOUND, 0, "the function was %s", why);
 	daemon_event(d, EV_UNDEPLOYED, f, NULL, NULL, NULL, why);
 	function_forget(f);
-	invocation_refuse_all(f, "NotFound", &e);
+	invocation_refuse_all(f, "Undeployed", &e);
 	snapshot_forget(f, &e);
 	for (struct unit *u = d->units, *next; u; u = next) {
 		next = u->next;
