@@ -151,6 +151,27 @@ END
 	daemon_stop
 }
 
+test_results_are_kept_whatever_others_do() {
+	can_reach
+	daemon_start
+	steps <<END
+$USERS
+def one(b):
+    b.deploy("counter")
+    eq(body(b.invoke("counter", invocation="mine")), "1")
+def many(a):
+    a.deploy("counter")
+    for i in range(1100):
+        a.invoke("counter", invocation="n%d" % i)
+    eq(body(a.invoke("counter", invocation="n1099")), "1100")
+    eq(a.fails("NotFound", "Invoke", function="counter", invocation="n0")["what"], "invocation")
+as_user(B, one)
+as_user(A, many)
+as_user(B, lambda b: eq(body(b.invoke("counter", invocation="mine")), "1"))
+END
+	daemon_stop
+}
+
 test_the_policys_rules_hold() {
 	can_reach
 	mkdir "$TAP_DIR/allowed" "$T/mine"
