@@ -45,7 +45,7 @@ void deployment_fail(struct deployment *p, const struct err *e)
 			answer_denied(p->call, e->msg, call_rights(d, p->call)->rule);
 		else
 			answer_err(p->call, e);
-	} else {
+	} else if (reload && !function_find(d, p->f->owner, p->f->name)) { /* else nothing has gone */
 		daemon_event(d, EV_UNDEPLOYED, p->f, NULL, NULL, err_kind_name(e->kind), e->msg);
 	}
 	deployment_free(p);
