@@ -72,7 +72,7 @@ int check_measure(int dir, const char *name, struct measured *ret, struct err *e
 		return err_set(e, ERR_SYSTEM, EINVAL, "reading '%s': not a regular file", name);
 	identity_put(&st, m.identity);
 	m.settled = identity_settled(identity_changed_ns(&st), now);
-	r = digest_fd(fd, name, m.sha256, &m.size, e);
+	r = digest_fd(fd, name, NULL, m.sha256, &m.size, e);
 	if (r == 0)
 		*ret = m;
 	return r;

@@ -4,6 +4,8 @@
 #include "snapshot/internal.h"
 
 #include <openssl/sha.h>
+#include <poll.h>
+#include <sys/stat.h>
 
 enum { CHUNK = 256 << 10 };
 
@@ -50,12 +52,42 @@ void digest_end(struct snap_digest *d, char hex[SNAP_ID_LEN + 1])
 	hex[SNAP_ID_LEN] = '\0';
 }
 
-int digest_fd(int fd, const char *name, char hex[SNAP_ID_LEN + 1], uint64_t *ret_size, struct err *e)
+int reading_goes_on(const struct snap_reading *rd, struct err *e)
+{
+	struct pollfd p = {.fd = rd ? rd->signal_fd : FD_NONE, .events = POLLIN};
+
+	return fd_valid(p.fd) && poll(&p, 1, 0) > 0 ? err_set(e, ERR_CANCELLED, ECANCELED, "interrupted") : 0;
+}
+
+static int too_much(const char *name, struct err *e)
+{
+	int r = err_set(e, ERR_LIMIT, EFBIG, "reading '%s': the function's files have more bytes than a snapshot may",
+			name);
+
+	return err_hint(e, r, "without a snapshot, or with fewer and smaller files");
+}
+
+/* Of what was read these bytes more; a hole is read like any other. */
+static int count_bytes(struct snap_reading *rd, const char *name, size_t n, struct err *e)
+{
+	if (!rd)
+		return 0;
+	if (n > rd->bytes)
+		return too_much(name, e);
+	rd->bytes -= n;
+	return reading_goes_on(rd, e);
+}
+
+int digest_fd(int fd, const char *name, struct snap_reading *rd, char hex[SNAP_ID_LEN + 1], uint64_t *ret_size,
+	      struct err *e)
 {
 	static uint8_t chunk[CHUNK]; /* of a process without threads; touched when needed */
 	struct snap_digest d;
 	uint64_t at = 0;
+	struct stat st;
 
+	if (rd && fstat(fd, &st) == 0 && st.st_size > 0 && (uint64_t)st.st_size > rd->bytes)
+		return too_much(name, e);
 	digest_begin(&d);
 	for (;;) {
 		ssize_t n = pread(fd, chunk, sizeof chunk, (off_t)at);
@@ -66,6 +98,10 @@ int digest_fd(int fd, const char *name, char hex[SNAP_ID_LEN + 1], uint64_t *ret
 			return err_sys(e, errno, "reading '%s'", name);
 		if (n == 0)
 			break;
+
+		int r = count_bytes(rd, name, (size_t)n, e);
+		if (r < 0)
+			return r;
 		digest_add(&d, chunk, (size_t)n);
 		at += (uint64_t)n;
 	}

@@ -15,8 +15,11 @@ void digest_add(struct snap_digest *d, const void *data, size_t len);
 /* The length first, so that what is added next cannot be taken for a part of it. */
 void digest_add_text(struct snap_digest *d, const void *data, size_t len);
 void digest_end(struct snap_digest *d, char hex[SNAP_ID_LEN + 1]);
-/* The whole content of an open file, wherever its offset stands. */
-NODISCARD int digest_fd(int fd, const char *name, char hex[SNAP_ID_LEN + 1], uint64_t *ret_size, struct err *e);
+/* The whole content of an open file, wherever its offset stands. @rd: its bounds; NULL: none. */
+NODISCARD int digest_fd(int fd, const char *name, struct snap_reading *rd, char hex[SNAP_ID_LEN + 1],
+			uint64_t *ret_size, struct err *e);
+/* ERR_CANCELLED when who reads is to give up. */
+NODISCARD int reading_goes_on(const struct snap_reading *rd, struct err *e);
 
 /* ---- walk.c: a directory and everything below it ---- */
 
@@ -25,9 +28,9 @@ enum walk_what {
 	WALK_IDENTITIES, /* the same, but of each entry its identity instead of the content: no file is opened */
 };
 /* Links are not followed, but @path itself may be one. @ret_newest_ns: the latest change of any entry, by the wall
- * clock. */
-NODISCARD int walk_tree(const char *path, enum walk_what what, char hex[SNAP_ID_LEN + 1], uint64_t *ret_newest_ns,
-			struct err *e);
+ * clock. @rd may be NULL. */
+NODISCARD int walk_tree(const char *path, enum walk_what what, struct snap_reading *rd, char hex[SNAP_ID_LEN + 1],
+			uint64_t *ret_newest_ns, struct err *e);
 
 /* ---- manifest.c: manifest.json ---- */
 

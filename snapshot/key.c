@@ -50,12 +50,13 @@ static int open_part(const struct snap_part *p, struct stat *st, struct err *e)
 }
 
 /* The identity of a file or tree as text, and when it last changed. */
-static int identify(const struct snap_part *p, char out[static IDENTITY_SIZE], uint64_t *ret_changed_ns, struct err *e)
+static int identify(const struct snap_part *p, struct snap_reading *rd, char out[static IDENTITY_SIZE],
+		    uint64_t *ret_changed_ns, struct err *e)
 {
 	struct stat st;
 
 	if (p->kind == SNAP_TREE) {
-		int r = walk_tree(p->text, WALK_IDENTITIES, out, ret_changed_ns, e);
+		int r = walk_tree(p->text, WALK_IDENTITIES, rd, out, ret_changed_ns, e);
 
 		return r < 0 ? err_ctx(e, r, "%s", p->name) : 0;
 	}
@@ -92,19 +93,20 @@ static const char *text_value(struct arena *a, const char *text, size_t len)
 	return arena_printf(a, "sha256-text:%s", hex);
 }
 
-static int read_part(const struct snap_part *p, char hex[static SNAP_ID_LEN + 1], struct err *e)
+static int read_part(const struct snap_part *p, struct snap_reading *rd, char hex[static SNAP_ID_LEN + 1],
+		     struct err *e)
 {
 	uint64_t ignored;
 	struct stat st;
 	int r;
 
 	if (p->kind == SNAP_TREE) {
-		r = walk_tree(p->text, WALK_CONTENTS, hex, &ignored, e);
+		r = walk_tree(p->text, WALK_CONTENTS, rd, hex, &ignored, e);
 		return r < 0 ? err_ctx(e, r, "%s", p->name) : 0;
 	}
 
 	AUTO_FD int fd = open_part(p, &st, e);
-	return fd < 0 ? fd : digest_fd(fd, p->text ? p->text : p->name, hex, &ignored, e);
+	return fd < 0 ? fd : digest_fd(fd, p->text ? p->text : p->name, rd, hex, &ignored, e);
 }
 
 static int changed(const struct snap_part *p, struct err *e)
@@ -125,11 +127,11 @@ static int fix_part(struct snap_key *k, size_t i, struct err *e)
 		k->fixed[i].value = text_value(&k->arena, p->text, p->len);
 		return k->fixed[i].value ? 0 : err_oom(e);
 	}
-	r = identify(p, before, &changed_ns, e);
+	r = identify(p, k->reading, before, &changed_ns, e);
 	if (r == 0)
-		r = read_part(p, hex, e);
+		r = read_part(p, k->reading, hex, e);
 	if (r == 0)
-		r = identify(p, after, &changed_ns, e);
+		r = identify(p, k->reading, after, &changed_ns, e);
 	if (r < 0)
 		return r;
 	if (strcmp(before, after) != 0)
@@ -202,7 +204,7 @@ int key_index(const struct snap_key *k, char hex[static SNAP_ID_LEN + 1], struct
 			continue;
 		}
 
-		int r = identify(p, identity, &ignored, e);
+		int r = identify(p, k->reading, identity, &ignored, e);
 		if (r < 0)
 			return r;
 		digest_add_text(&d, identity, strlen(identity));
@@ -220,7 +222,7 @@ int key_unchanged(const struct snap_key *k, struct err *e)
 		if (k->parts[i].kind == SNAP_TEXT)
 			continue;
 
-		int r = identify(&k->parts[i], identity, &ignored, e);
+		int r = identify(&k->parts[i], k->reading, identity, &ignored, e);
 		if (r < 0)
 			return r;
 		if (strcmp(identity, k->fixed[i].identity) != 0) {

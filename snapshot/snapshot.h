@@ -58,10 +58,18 @@ struct snap_part {
 	int fd;           /* SNAP_FILE: read instead of the name; borrowed, its offset is not used; below 3: by name */
 };
 
+/* For keys of somebody else's files: what reading their contents may cost, and whose rights count. */
+struct snap_reading {
+	uint64_t bytes;   /* at most so many, of all parts together; those that are left. More: ERR_LIMIT */
+	int signal_fd;    /* readable: ERR_CANCELLED. Looked at for every entry and every 256 KiB; FD_NONE: none */
+	bool public_only; /* what a tree does not let others read or enter counts by its identity, unread */
+};
+
 /* Parts in a fixed order, zero-initialised to start. Filled by whoever knows the cell; see snap_key_add_host() for what
  * every key has. */
 struct snap_key {
 	const char *target, *function; /* borrowed: whose last snapshot explains a miss; not in the id; may be NULL */
+	struct snap_reading *reading;  /* borrowed; NULL: without bounds */
 	struct snap_part parts[SNAP_MAX_PARTS];
 	size_t n;
 	struct arena arena; /* for texts that the key makes itself */

@@ -9,6 +9,7 @@ enum { LEVELS = 64, ENTRIES_MAX = 1 << 20 };
 
 struct walk {
 	enum walk_what what;
+	struct snap_reading *rd;
 	struct snap_digest d;
 	uint64_t newest_ns, n;
 	struct err *e;
@@ -26,6 +27,20 @@ static size_t go_down(struct walk *w, const char *name)
 	return len;
 }
 
+/* We may read everything, and who asks for the snapshot perhaps not; a cell's user can't read it either. */
+static bool is_private(const struct walk *w, const struct stat *st)
+{
+	return w->rd && w->rd->public_only && !(st->st_mode & (S_ISDIR(st->st_mode) ? S_IXOTH : S_IROTH));
+}
+
+static void add_identity(struct walk *w, const struct stat *st)
+{
+	char identity[IDENTITY_SIZE];
+
+	identity_put(st, identity);
+	digest_add_text(&w->d, identity, strlen(identity));
+}
+
 static int add_file(struct walk *w, int dir, const char *name, const struct stat *seen)
 {
 	/* What became a fifo meanwhile must not hold us; open(2), O_NONBLOCK. */
@@ -39,7 +54,11 @@ static int add_file(struct walk *w, int dir, const char *name, const struct stat
 		return err_sys(w->e, errno, "reading '%s'", w->path);
 	if (!S_ISREG(st.st_mode) || st.st_ino != seen->st_ino || st.st_dev != seen->st_dev)
 		return err_set(w->e, ERR_BUSY, EBUSY, "reading '%s': it was replaced meanwhile", w->path);
-	r = digest_fd(fd, w->path, hex, &size, w->e);
+	if (is_private(w, &st)) {
+		add_identity(w, &st);
+		return 0;
+	}
+	r = digest_fd(fd, w->path, w->rd, hex, &size, w->e);
 	if (r == 0)
 		digest_add_text(&w->d, hex, SNAP_ID_LEN);
 	return r;
@@ -83,13 +102,20 @@ static void add_head(struct walk *w, const struct stat *st)
 static int add_entry(struct walk *w, int dir, const char *name, unsigned levels)
 {
 	struct stat st;
+	int r = reading_goes_on(w->rd, w->e);
 
+	if (r < 0)
+		return r;
 	if (++w->n > ENTRIES_MAX)
 		return err_set(w->e, ERR_LIMIT, E2BIG, "reading '%s': more than %d entries", w->path, ENTRIES_MAX);
 	if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
 		return err_sys(w->e, errno, "reading '%s'", w->path);
 	digest_add_text(&w->d, name, strlen(name));
 	add_head(w, &st);
+	if (S_ISDIR(st.st_mode) && is_private(w, &st)) {
+		add_identity(w, &st);
+		return 0;
+	}
 	if (S_ISDIR(st.st_mode))
 		return add_dir(w, dir, name, levels);
 	if (w->what == WALK_IDENTITIES)
@@ -130,10 +156,11 @@ static int walk_dir(struct walk *w, int dir, unsigned levels)
 	return r;
 }
 
-int walk_tree(const char *path, enum walk_what what, char hex[SNAP_ID_LEN + 1], uint64_t *ret_newest_ns, struct err *e)
+int walk_tree(const char *path, enum walk_what what, struct snap_reading *rd, char hex[SNAP_ID_LEN + 1],
+	      uint64_t *ret_newest_ns, struct err *e)
 {
 	AUTO_FD int dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	struct walk w = {.what = what, .e = e};
+	struct walk w = {.what = what, .rd = rd, .e = e};
 	struct stat st;
 	int r;
 

@@ -188,8 +188,7 @@ void add_function(struct wire_obj *o, const struct function *f)
 
 void add_cell(struct wire_obj *o, const struct unit *u)
 {
-	struct cg_usage usage;
-	struct err ignored = {0};
+	const struct cg_usage *usage = &u->usage;
 
 	wire_obj_string(o, "id", u->id);
 	wire_obj_string(o, "function", u->f->name);
@@ -208,12 +207,12 @@ void add_cell(struct wire_obj *o, const struct unit *u)
 	wire_obj_key(o, "cgroup");
 	buf_puts(o->b, "\"");
 	buf_printf(o->b, "%s/%s\"", u->cell.cg.parent, u->cell.cg.name);
-	if (cg_usage(&u->cell.cg, &usage, &ignored) < 0)
+	if (!u->has_usage)
 		return;
-	wire_obj_int(o, "usedMb", (int64_t)(usage.memory_bytes >> 20));
-	wire_obj_int(o, "maxMemoryMb", (int64_t)(usage.memory_peak_bytes >> 20));
-	wire_obj_int(o, "cpuUs", (int64_t)usage.cpu_us);
-	wire_obj_int(o, "processes", usage.pids);
+	wire_obj_int(o, "usedMb", (int64_t)(usage->memory_bytes >> 20));
+	wire_obj_int(o, "maxMemoryMb", (int64_t)(usage->memory_peak_bytes >> 20));
+	wire_obj_int(o, "cpuUs", (int64_t)usage->cpu_us);
+	wire_obj_int(o, "processes", usage->pids);
 }
 
 void add_event(struct wire_obj *o, const struct entry *e)
@@ -424,6 +423,10 @@ static void answer_refusal(const struct invocation *v, const struct waiter *w)
 
 	if (is(v, "NotFound")) {
 		answer_not_found(w->call, "invocation", v->id);
+		return;
+	}
+	if (is(v, "Undeployed")) { /* before it ran: "invocation" would say that it has */
+		answer_not_found(w->call, "function", v->function);
 		return;
 	}
 	if (is(v, "SystemFailure")) {

@@ -3,6 +3,7 @@
 #include "base/base64.h"
 #include "base/fd.h"
 #include "daemon/deploy.h"
+#include "daemon/usage.h"
 
 #include <fcntl.h>
 #include <stdio.h>
@@ -276,11 +277,12 @@ struct unit *named_unit(struct daemon *d, const struct call *c)
 	return u && may_see(d, c, u->f->owner) && u->state != UNIT_ENDING && u->state != UNIT_LEAVING ? u : NULL;
 }
 
-static void inspect(struct call *c, const struct unit *u)
+static void inspect(struct call *c, struct unit *u)
 {
 	struct buf b = {0};
 	struct wire_obj o, cell;
 
+	usage_read(u);
 	wire_obj_begin(&o, &b);
 	wire_obj_key(&o, "cell");
 	wire_obj_begin(&cell, &b);

@@ -26,7 +26,7 @@ enum {
 	INVOCATION_BYTES = 130, /* chosen by clients: 1 to 128 of [A-Za-z0-9_.:-]; and a mark */
 	LEASE_BYTES = 33,
 	UNIT_ID_BYTES = 16,
-	RESULTS_KEPT = 1024, /* of invocations whose clients chose the id */
+	RESULTS_KEPT = 1024, /* of invocations whose clients chose the id, of all users */
 	RESULT_KEPT_S = 60,
 	LOG_TAIL = 4096, /* Lambda's, of an answer with logs */
 };
@@ -63,7 +63,7 @@ struct invocation;
 /* What one uid has taken of the budgets. */
 struct account {
 	uid_t uid;
-	uint32_t cells, queued, n_ending;
+	uint32_t cells, queued, n_ending, n_kept;
 	uint64_t memory_bytes;
 	uint64_t published_ns;                 /* when it last had its turn */
 	uint64_t claimed_cells, claimed_bytes; /* while what is reserved is added up */

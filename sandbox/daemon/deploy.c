@@ -43,7 +43,9 @@ static void lose(const struct deployment *p, const struct err *why)
 {
 	struct err e = {0};
 
-	daemon_event(p->d, EV_UNDEPLOYED, p->f, NULL, NULL, err_kind_name(why->kind), why->msg);
+	/* Of a client's that left nothing has gone, nor where another one of the name is. */
+	if (p->reload && !function_find(p->d, p->f->owner, p->f->name))
+		daemon_event(p->d, EV_UNDEPLOYED, p->f, NULL, NULL, err_kind_name(why->kind), why->msg);
 	if (p->reload && why->code == ESTALE && store_drop(&p->d->store, p->row, &e) < 0)
 		daemon_complain(&e);
 }
@@ -422,7 +424,7 @@ void deploy_forget(struct function *f, const char *why)
 	(void)err_set(&e, ERR_NOT_FOUND, 0, "the function was %s", why);
 	daemon_event(d, EV_UNDEPLOYED, f, NULL, NULL, NULL, why);
 	function_forget(f);
-	invocation_refuse_all(f, "NotFound", &e);
+	invocation_refuse_all(f, "Undeployed", &e);
 	snapshot_forget(f, &e);
 	for (struct unit *u = d->units, *next; u; u = next) {
 		next = u->next;

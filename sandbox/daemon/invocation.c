@@ -123,6 +123,15 @@ struct invocation *invocation_new(struct daemon *d, struct function *f, uid_t ow
 	return v;
 }
 
+static void count_kept(const struct invocation *v, int more)
+{
+	struct account *a = account_of(v->d, v->owner);
+
+	v->d->n_kept += (uint32_t)more;
+	if (a)
+		a->n_kept += (uint32_t)more;
+}
+
 static void free_invocation(void *arg)
 {
 	struct invocation *v = arg;
@@ -138,7 +147,8 @@ static void free_invocation(void *arg)
 		while (*at != v)
 			at = &(*at)->same;
 		*at = v->same;
-		v->d->n_kept -= v->state == INVOCATION_OVER;
+		if (v->state == INVOCATION_OVER)
+			count_kept(v, -1);
 	}
 	buf_done(&v->event_text);
 	if (v->event_map)
@@ -171,15 +181,20 @@ bool invocation_attach(struct invocation *v, struct call *c, bool answer_fd, boo
 
 /* ---- The end ---- */
 
-/* The oldest of those that are kept goes when there are too many. */
+/* When too many are kept, the oldest goes of who has most: nobody's results go because others make many. */
 static void bound_kept(struct daemon *d)
 {
+	const struct account *most = d->accounts;
 	struct invocation *oldest = NULL;
 
 	if (d->n_kept <= RESULTS_KEPT)
 		return;
+	for (const struct account *a = most; a; a = a->next)
+		if (a->n_kept > most->n_kept)
+			most = a;
 	for (struct invocation *v = d->invocations; v; v = v->next)
-		if (v->chosen && v->state == INVOCATION_OVER && (!oldest || v->end_ns < oldest->end_ns))
+		if (v->chosen && v->state == INVOCATION_OVER && v->owner == most->uid &&
+		    (!oldest || v->end_ns < oldest->end_ns))
 			oldest = v;
 	if (oldest)
 		free_invocation(oldest);
@@ -207,7 +222,7 @@ static void be_over(struct invocation *v)
 		free_invocation(v);
 		return;
 	}
-	d->n_kept++;
+	count_kept(v, 1);
 	if (v->refusal[0] && v->begin_ns == 0) { /* it never ran: the same id may be tried again */
 		free_invocation(v);
 		return;

@@ -269,6 +269,7 @@ static void on_client_gone(void *arg, struct call *c)
 	case M_EXEC:
 		exec_client_gone(d, c);
 		break;
+	case M_LIST:
 	case M_STATS:
 	case M_LOGS:
 	case M_SUBSCRIBE:
@@ -512,7 +513,8 @@ static void stop(struct daemon *d)
 		server_stop_accepting(d->server);
 	drain.due = drained;
 	drain.arg = d;
-	if (d->busy_cpus <= 0 || loop_arm(&d->loop, &drain, clock_mono_ns() + DRAIN_MS * NS_PER_MS) < 0)
+	if ((d->busy_cpus <= 0 && d->n_queued == 0) ||
+	    loop_arm(&d->loop, &drain, clock_mono_ns() + DRAIN_MS * NS_PER_MS) < 0)
 		loop_stop(&d->loop);
 }
 

@@ -11,7 +11,7 @@
 #include <sys/stat.h>
 
 enum {
-	VERSION = 1,
+	VERSION = 2,
 	SETS = ONCE_ENTRIES / ONCE_WAYS,
 	MAX_ID = 4096, /* ids are checked long before; what is longer is an error of ours */
 };
@@ -20,7 +20,7 @@ enum {
  * from a counter, so that a clock that jumps cannot make the newest the oldest. */
 struct slot {
 	uint64_t hash[2];
-	uint64_t begun_s;
+	uint32_t begun_s, uid;
 	_Atomic uint64_t stamp;
 };
 
@@ -261,23 +261,51 @@ static struct slot *find(const struct once *o, uid_t uid, const char *id)
 	return NULL;
 }
 
-/* An empty place; else the oldest of those that ended, or must have; else the oldest. */
+static unsigned places_of(const struct slot *set, uint32_t uid)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < ONCE_WAYS; i++)
+		n += set[i].uid == uid;
+	return n;
+}
+
+enum rank { LONG_AGO, ENDED, RUNS };
+
+static enum rank rank_of(const struct slot *s, uint64_t now_s)
+{
+	if (now_s >= (uint64_t)s->begun_s + ONCE_BEGUN_S)
+		return LONG_AGO;
+	return STATE(stamp_of(s)) == ONCE_DONE ? ENDED : RUNS;
+}
+
+/* Does @a give way before @b? Of those that ended one does whose user has most of the set, so that nobody's go because
+ * others make many; else the oldest. */
+static bool goes_before(const struct slot *set, const struct slot *a, const struct slot *b, uint64_t now_s)
+{
+	const enum rank rank = rank_of(a, now_s), other = rank_of(b, now_s);
+
+	if (rank != other)
+		return rank < other;
+	if (rank == ENDED) {
+		const unsigned n = places_of(set, a->uid), m = places_of(set, b->uid);
+
+		if (n != m)
+			return n > m;
+	}
+	return ORDER(stamp_of(a)) < ORDER(stamp_of(b));
+}
+
+/* An empty place, else the first to give way. */
 static struct slot *victim(struct slot *set, uint64_t now_s)
 {
 	struct slot *best = &set[0];
-	uint64_t best_rank = UINT64_MAX;
 
 	for (size_t i = 0; i < ONCE_WAYS; i++) {
-		uint64_t stamp = stamp_of(&set[i]), rank = ORDER(stamp);
-
-		if (stamp == 0)
+		if (stamp_of(&set[i]) == 0)
 			return &set[i];
-		if (STATE(stamp) == ONCE_BEGUN && now_s < set[i].begun_s + ONCE_BEGUN_S)
-			rank |= UINT64_C(1) << 62; /* behind all others; an order has 62 bits and starts from 0 */
-		if (rank < best_rank) {
-			best_rank = rank;
+		if (goes_before(set, &set[i], best, now_s))
 			best = &set[i];
-		}
 	}
 	return best;
 }
@@ -303,7 +331,8 @@ enum once_state once_begin(struct once *o, uid_t uid, const char *id, uint64_t n
 	atomic_store_explicit(&s->stamp, 0, memory_order_relaxed);
 	atomic_signal_fence(memory_order_seq_cst);
 	memcpy(s->hash, hash, sizeof hash);
-	s->begun_s = now_s;
+	s->begun_s = (uint32_t)now_s;
+	s->uid = uid;
 	atomic_signal_fence(memory_order_seq_cst);
 	atomic_store_explicit(&s->stamp, ++o->map->head.order << 2 | ONCE_BEGUN, memory_order_relaxed);
 	atomic_signal_fence(memory_order_seq_cst); /* and before anything that the caller does next */

@@ -2,9 +2,9 @@
  * the process (meant for tmpfs: /run/fsbox), mapped and shared with nobody.
  *
  * An invocation is kept as SipHash-2-4 with 128 bits over uid and id, under a key drawn when the file is made, so nobody
- * can choose ids that collide. ONCE_ENTRIES are kept in sets of ONCE_WAYS; where a set is full, the oldest of the done
- * ones goes, and when none is done, the oldest. So the guarantee lasts for roughly the last ONCE_ENTRIES invocations: with
- * 1,000 a second, a minute.
+ * can choose ids that collide. ONCE_ENTRIES are kept in sets of ONCE_WAYS. Where a set is full, the oldest goes of those
+ * from over an hour ago; else, of the done ones, the oldest of the uid that has most of the set; else the oldest. So the
+ * guarantee lasts for roughly the last ONCE_ENTRIES invocations: with 1,000 a second, a minute.
  *
  * Each entry is complete in one store of its last word, so a kill between any two instructions leaves it there or not.
  * After a crash of the machine the table is gone with the tmpfs, as are the cells.
@@ -19,7 +19,7 @@
 enum {
 	ONCE_ENTRIES = 65536,
 	ONCE_WAYS = 16,
-	ONCE_BEGUN_S = 3600, /* one that began so long ago gives way as if it were done: no call lasts so long */
+	ONCE_BEGUN_S = 3600, /* one that began so long ago gives way before others: no call lasts so long */
 };
 
 enum once_state {

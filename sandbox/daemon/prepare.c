@@ -162,24 +162,50 @@ int prepare_seal_filter(const struct filter *filter, struct err *e)
 	return take_fd(&fd);
 }
 
+/* The number of the mount on which it was opened: proc(5), /proc/PID/fdinfo. */
+static int mount_of(int fd, uint64_t *ret)
+{
+	static const char key[] = "mnt_id:";
+	char name[40], text[512];
+	char *at;
+	ssize_t n;
+
+	(void)snprintf(name, sizeof name, "/proc/self/fdinfo/%d", fd);
+	n = fd_read_file_at(AT_FDCWD, name, text, sizeof text);
+	at = n > 0 ? strstr(text, key) : NULL;
+	if (!at)
+		return n < 0 ? (int)n : -EPROTO;
+	at += sizeof key - 1;
+	at += strspn(at, " \t");
+	at[strcspn(at, "\n")] = '\0';
+	return parse_u64(at, 0, UINT64_MAX, ret) ? 0 : -EPROTO;
+}
+
+int prepare_is_mounted_here(int fd)
+{
+	AUTO_FREE char *mounts = NULL;
+	AUTO_FD int info = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
+	uint64_t number = 0;
+	char line[32];
+	size_t len;
+	int r = info < 0 ? -errno : fd_read_all(info, MAX_MOUNTINFO, &mounts, &len);
+
+	if (r == 0)
+		r = mount_of(fd, &number);
+	if (r < 0)
+		return r;
+	(void)snprintf(line, sizeof line, "\n%llu ", (unsigned long long)number);
+	return str_starts(mounts, line + 1) || strstr(mounts, line);
+}
+
 /* What is not on one of our mounts cannot be bound into a cell (mount(2), EINVAL): told now, not at the first call. */
 static int check_mount(int fd, const char *what, struct err *e)
 {
-	AUTO_FREE char *mounts = NULL;
-	AUTO_FD int info = FD_NONE;
-	struct statx st;
-	char line[32];
-	size_t len;
-	int r;
+	int r = prepare_is_mounted_here(fd);
 
-	if (statx(fd, "", AT_EMPTY_PATH, STATX_MNT_ID, &st) < 0 || !(st.stx_mask & STATX_MNT_ID))
-		return 0; /* a kernel before 5.8 */
-	info = open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC);
-	r = info < 0 ? -errno : fd_read_all(info, MAX_MOUNTINFO, &mounts, &len);
 	if (r < 0)
-		return err_sys(e, -r, "reading the mounts");
-	(void)snprintf(line, sizeof line, "\n%llu ", (unsigned long long)st.stx_mnt_id);
-	if (str_starts(mounts, line + 1) || strstr(mounts, line))
+		return err_sys(e, r, "reading the mounts");
+	if (r > 0)
 		return 0;
 	r = err_set(e, ERR_SPEC, EXDEV, "%s was opened in another mount namespace than the daemon's", what);
 	r = err_where(e, r, "spec: $.%s", what);

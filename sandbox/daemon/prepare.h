@@ -41,5 +41,9 @@ struct prepared {
 /* A descriptor of a sealed copy. */
 NODISCARD int prepare_seal_filter(const struct filter *filter, struct err *e);
 
+/* Was it opened on a mount of this process's namespace? Elsewhere its name says nothing of where it lies here. 1, 0,
+ * -errno. */
+NODISCARD int prepare_is_mounted_here(int fd);
+
 /* Never returns. @to: SEQPACKET. Closes every descriptor that it does not need first. */
 _Noreturn void prepare_main(struct prepare_job *job, int to);

@@ -100,6 +100,8 @@ static bool read_output(void)
 		.stream = LOG_STDERR,
 	};
 
+	if (n == 0)
+		errno = 0; /* the end, whatever failed before */
 	if (n <= 0)
 		return n < 0 && errno == EINTR;
 	(void)journal_add(&output.d->logs, &entry);

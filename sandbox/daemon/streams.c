@@ -1,8 +1,13 @@
 #include "daemon/streams.h"
+#include "daemon/usage.h"
 
 #include <stdio.h>
 
-enum { STATS_MS = 1000, PER_TURN = 256 };
+enum {
+	STATS_MS = 1000,
+	PER_TURN = 256,
+	STATS_PER_UID = 8, /* streams: each is all that its user has, made as often as every 100 ms */
+};
 
 /* A call that goes on. */
 struct stream {
@@ -16,6 +21,7 @@ struct stream {
 	bool follow, full;
 	uint64_t every_ns;
 	struct timer timer;
+	struct usage_wait usage; /* of List and Stats */
 };
 
 static struct stream *streams;
@@ -29,6 +35,7 @@ static void end_stream(struct stream *s)
 		at = &(*at)->next;
 	*at = s->next;
 	loop_disarm(&s->d->loop, &s->timer);
+	usage_forget(&s->usage);
 	s->call->user = NULL;
 	free(s);
 }
@@ -111,22 +118,50 @@ static void functions(struct daemon *d, struct call *c)
 	list_end(&l);
 }
 
-static void list(struct daemon *d, struct call *c)
+/* Is this cell one of those that the stream tells of? One that came while others were read has been read by nobody. */
+static bool is_told(void *arg, const struct unit *u)
 {
-	const char *name = wire_get_string(c->params, "function");
-	struct list l = {.call = c, .key = "cell"};
+	const struct stream *s = arg;
 
-	for (const struct unit *u = d->units; u && !l.broken; u = u->next) {
+	return u->id[0] && may_see(s->d, s->call, u->f->owner) &&
+	       (!s->function[0] || strcmp(u->f->name, s->function) == 0);
+}
+
+static void list_ready(void *arg)
+{
+	struct stream *s = arg;
+	struct list l = {.call = s->call, .key = "cell"};
+
+	for (struct unit *u = s->d->units; u && !l.broken; u = u->next) {
 		struct wire_obj o, inner;
 
-		if (!u->id[0] || !may_see(d, c, u->f->owner) || (name && strcmp(u->f->name, name) != 0))
+		if (!is_told(s, u))
 			continue;
+		if (u->usage_ns == 0)
+			usage_read(u);
 		list_begin(&l, &o, &inner);
 		add_cell(&inner, u);
 		wire_obj_end(&inner);
 		wire_obj_end(&o);
 	}
+	end_stream(s);
 	list_end(&l);
+}
+
+static void await_usage(struct stream *s, void (*ready)(void *arg))
+{
+	s->usage.wanted = is_told;
+	s->usage.ready = ready;
+	s->usage.arg = s;
+	usage_await(s->d, &s->usage);
+}
+
+static void list(struct daemon *d, struct call *c)
+{
+	struct stream *s = begin_stream(d, c);
+
+	if (s)
+		await_usage(s, list_ready);
 }
 
 /* ---- Events and logs ---- */
@@ -308,8 +343,9 @@ static void add_stats_of(struct wire_obj *o, const struct function *f)
 	wire_obj_end(&in);
 }
 
-static void make_stats(struct daemon *d, const struct call *c, const char *name, struct buf *b)
+static void make_stats(struct stream *st, struct buf *b)
 {
+	struct daemon *d = st->d;
 	struct wire_obj o, s;
 	bool any = false;
 
@@ -321,7 +357,8 @@ static void make_stats(struct daemon *d, const struct call *c, const char *name,
 	wire_obj_key(&s, "functions");
 	buf_puts(b, "[");
 	for (const struct function *f = d->functions; f; f = f->next) {
-		if (f->forgotten || !may_see(d, c, f->owner) || (name && name[0] && strcmp(f->name, name) != 0))
+		if (f->forgotten || !may_see(d, st->call, f->owner) ||
+		    (st->function[0] && strcmp(f->name, st->function) != 0))
 			continue;
 		buf_puts(b, any ? "," : "");
 		add_stats_of(&s, f);
@@ -329,11 +366,13 @@ static void make_stats(struct daemon *d, const struct call *c, const char *name,
 	}
 	buf_puts(b, "],\"cells\":[");
 	any = false;
-	for (const struct unit *u = d->units; u; u = u->next) {
+	for (struct unit *u = d->units; u; u = u->next) {
 		struct wire_obj in;
 
-		if (!u->id[0] || !may_see(d, c, u->f->owner) || (name && name[0] && strcmp(u->f->name, name) != 0))
+		if (!is_told(st, u))
 			continue;
+		if (u->usage_ns == 0)
+			usage_read(u);
 		buf_puts(b, any ? "," : "");
 		wire_obj_begin(&in, b);
 		add_cell(&in, u);
@@ -345,36 +384,57 @@ static void make_stats(struct daemon *d, const struct call *c, const char *name,
 	wire_obj_end(&o);
 }
 
-static void on_stats_time(void *arg)
+static void on_stats_time(void *arg);
+
+static void stats_ready(void *arg)
 {
 	struct stream *s = arg;
+	struct call *c = s->call;
+	const uint64_t every_ns = s->every_ns;
 	struct buf b = {0};
-	bool sent;
 
-	make_stats(s->d, s->call, s->function, &b);
-	sent = call_continue(s->call, &b, NULL, 0); /* one that is not taken is left out: the next is newer */
+	make_stats(s, &b);
+	if (every_ns > 0) {
+		s->timer.due = on_stats_time;
+		s->timer.arg = s;
+		(void)!call_continue(c, &b, NULL, 0); /* one that is not taken is left out: the next is newer */
+		(void)!loop_arm(&s->d->loop, &s->timer, clock_mono_ns() + every_ns);
+	} else {
+		end_stream(s);
+		call_reply(c, &b, NULL, 0);
+	}
 	buf_done(&b);
-	(void)sent;
-	(void)!loop_arm(&s->d->loop, &s->timer, clock_mono_ns() + s->every_ns);
+}
+
+static void on_stats_time(void *arg)
+{
+	await_usage(arg, stats_ready);
+}
+
+static bool has_many_stats(uid_t uid)
+{
+	int n = 0;
+
+	for (const struct stream *s = streams; s; s = s->next)
+		n += s->every_ns > 0 && s->filter.owner == uid;
+	return n >= STATS_PER_UID;
 }
 
 static void stats(struct daemon *d, struct call *c)
 {
 	struct stream *s;
-	struct buf b = {0};
+	struct err e = {0};
 
-	if (!c->more) {
-		make_stats(d, c, wire_get_string(c->params, "function"), &b);
-		call_reply(c, &b, NULL, 0);
-		buf_done(&b);
+	if (c->more && has_many_stats(call_peer(c)->uid)) {
+		(void)err_set(&e, ERR_CAPACITY, EUSERS, "streams of figures of this user");
+		answer_err(c, &e);
 		return;
 	}
 	s = begin_stream(d, c);
 	if (!s)
 		return;
-	s->every_ns = (uint64_t)wire_get_int(c->params, "everyMs", STATS_MS) * NS_PER_MS;
-	s->timer.due = on_stats_time;
-	s->timer.arg = s;
+	if (c->more)
+		s->every_ns = (uint64_t)wire_get_int(c->params, "everyMs", STATS_MS) * NS_PER_MS;
 	on_stats_time(s);
 }
 

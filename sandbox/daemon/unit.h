@@ -52,6 +52,9 @@ struct unit {
 	uint64_t memory_bytes;
 	double share; /* of CPUs, what its memory buys */
 	uint64_t calls;
+	struct cg_usage usage; /* as it was read at usage_ns; usage.h */
+	uint64_t usage_ns;
+	bool has_usage;
 	struct invocation *invocation; /* that runs here */
 };
 

@@ -172,7 +172,7 @@ void unit_on_time(void *arg)
 			u->d->on_room(u->d, u->f);
 			break;
 		}
-		if (u->f->n_units <= u->f->provisioned) {
+		if (u->f->n_idle + u->f->n_busy <= u->f->provisioned) {
 			unit_rest(u);
 			break;
 		}

@@ -10,8 +10,19 @@
 #include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 
-enum { EXIT_FAILED = 1, EXIT_USAGE = 2, SOCKET = 3, WAIT_MS = 10000 };
+enum {
+	EXIT_FAILED = 1,
+	EXIT_USAGE = 2,
+	SOCKET = 3,
+	WAIT_MS = 10000,
+	/* Bounds for all users together: docs/daemon.md, "Snapshots". */
+	READ_MB = 4096,   /* of a function's files */
+	STORE_MB = 16384, /* that the store may keep */
+	STORE_DAYS = 14,  /* since the last use; as fsbox snapshot gc */
+	DAY_S = 24 * 3600,
+};
 
 struct options {
 	const char *runtime, *cgroup_parent;
@@ -26,8 +37,10 @@ struct job {
 	struct filter after_init;
 	struct snap_engine engine;
 	struct snap_store store;
+	struct snap_reading reading;
 	struct snap_key key;
 	struct snap snap;
+	bool made;
 	int signal_fd, log;
 	uint64_t number;
 };
@@ -90,11 +103,14 @@ static int receive(struct job *j, struct spawn_datagram *d, enum spawn_word word
 static int take_publish(struct job *j, struct spawn_datagram *d, struct err *e)
 {
 	int r = receive(j, d, SPAWN_PUBLISH, e);
+	struct stat st;
 
 	if (r < 0)
 		return r;
 	j->number = d->number.number;
 	j->log = take_fd(&d->fds[0]);
+	if (fstat(j->log, &st) < 0 || !S_ISFIFO(st.st_mode))
+		return err_set(e, ERR_SPEC, EINVAL, "what came for a function's output is no pipe");
 	if (fcntl(j->log, F_SETFL, O_NONBLOCK) < 0)
 		return err_sys(e, errno, "the pipe for a function's output");
 	return d->n_fds > 1 ? cell_filter_take(d->fds[1], &j->after_init, e) : 0;
@@ -119,7 +135,19 @@ static int find_or_make(struct job *j, struct publisher *p, struct err *e)
 		return 0;
 	if (r < 0 && damaged.kind != ERR_SNAPSHOT_MISMATCH) /* which is replaced */
 		return err_adopt(e, &damaged);
-	return publish(p, &j->snap, e);
+	r = publish(p, &j->snap, e);
+	j->made = r == 0;
+	return r;
+}
+
+/* Nobody tidies up after users who deploy again and again. What is in use stays. */
+static void bound_store(const struct job *j)
+{
+	struct err e = {0};
+
+	if (j->made &&
+	    snap_gc(&j->store, (uint64_t)STORE_DAYS * DAY_S * NS_PER_S, (uint64_t)STORE_MB << 20, NULL, NULL, &e) < 0)
+		(void)fprintf(stderr, "fsbox-publish: removing old snapshots: %s\n", e.msg);
 }
 
 static int work(struct job *j, struct publisher *p, struct err *e)
@@ -136,6 +164,9 @@ static int work(struct job *j, struct publisher *p, struct err *e)
 	if (r < 0)
 		return r;
 	publish_use_engine(&f->host, &j->engine);
+	j->reading =
+		(struct snap_reading){.bytes = (uint64_t)READ_MB << 20, .signal_fd = j->signal_fd, .public_only = true};
+	j->key.reading = &j->reading;
 	r = publish_key(&j->key, &j->engine, &f->host, &f->spec, &f->filter, &j->after_init, e);
 	if (r < 0)
 		return r;
@@ -264,6 +295,7 @@ int main(int argc, char **argv)
 	}
 	snap_init(&j.snap);
 	(void)!run(&j, &d, &p, &e);
+	bound_store(&j);
 	r = answer(&j, &p, &e);
 	snap_close(&j.snap);
 	snap_key_done(&j.key);

@@ -221,6 +221,12 @@ static void sweep_due(void *arg)
 		s->sweeps++;
 }
 
+void spawn_sweep(struct spawn *s)
+{
+	s->sweeps = 0;
+	sweep_due(s);
+}
+
 /* ---- The beginning ---- */
 
 static int open_signals(struct spawn *s, struct err *e)
@@ -274,6 +280,7 @@ static int open_host(struct spawn *s, struct err *e)
 
 static int run(struct spawn *s, struct err *e)
 {
+	struct err none = {0};
 	int r;
 
 	raise_files(s);
@@ -288,13 +295,14 @@ static int run(struct spawn *s, struct err *e)
 		return r;
 	r = listen_open(s, e);
 	if (r == 0) {
-		sweep_due(s);
+		spawn_sweep(s);
 		daemon_start(s);
 		r = loop_run(&s->loop, e);
 	}
 	nets_stop(s);
 	daemon_done(s);
 	functions_done(s);
+	(void)cell_host_sweep(&s->host, &none); /* of a fsbox-publish that was killed */
 	listen_close(s);
 	cell_host_close(&s->host);
 	return r;

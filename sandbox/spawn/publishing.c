@@ -136,7 +136,8 @@ static _Noreturn void become_publisher(const struct spawn *s, int socket, pid_t 
 		_exit(1);
 	spawn_default_signals();
 	(void)setpgid(0, 0);
-	if (prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0) < 0 || getppid() != parent)
+	/* Its cells have the same from it, and a draft is removed by who makes the next. */
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0 || getppid() != parent)
 		_exit(1);
 	(void)execv(s->opt.publisher, args);
 	say("starting fsbox-publish: %s", strerrordesc_np(errno));
@@ -164,6 +165,8 @@ static void take_image(struct publishing *p, struct spawn_datagram *d)
 	if (told.err.kind != ERR_NONE)
 		told.id[0] = '\0';
 	p->answered = true;
+	/* It has only to end now; the next one waits for that. */
+	(void)!loop_arm(&p->s->loop, &p->timer, clock_mono_ns() + PUBLISH_END_MS * NS_PER_MS);
 	tell(p->s, &told, NULL, 0);
 }
 
@@ -188,9 +191,19 @@ static void publishing_done(struct publishing *p)
 {
 	loop_remove(&p->s->loop, &p->answer);
 	loop_remove(&p->s->loop, &p->exit);
+	loop_disarm(&p->s->loop, &p->timer);
 	fd_closep(&p->socket);
 	fd_closep(&p->pidfd);
 	p->number = 0;
+}
+
+static void say_why(const struct publishing *p, const siginfo_t *how, struct err *e)
+{
+	if (p->late)
+		(void)err_set(e, ERR_SYSTEM, ETIMEDOUT, "the snapshot was not done after %d s", PUBLISH_MS / 1000);
+	else
+		(void)err_set(e, ERR_SYSTEM, EIO, "fsbox-publish was ended by %s %d",
+			      how->si_code == CLD_EXITED ? "itself with status" : "signal", how->si_status);
 }
 
 static void child_gone(void *arg, uint32_t events)
@@ -208,12 +221,12 @@ static void child_gone(void *arg, uint32_t events)
 		answer_ready(p, 0); /* its last word may be there, unread */
 	const bool answered = p->answered;
 
+	say_why(p, &how, &e);
 	publishing_done(p);
-	if (!answered) {
-		(void)err_set(&e, ERR_SYSTEM, EIO, "fsbox-publish was ended by %s %d",
-			      how.si_code == CLD_EXITED ? "itself with status" : "signal", how.si_status);
+	if (!answered)
 		tell_failed(s, number, &e);
-	}
+	if (how.si_code != CLD_EXITED)
+		spawn_sweep(s);
 	spawn_check_stopped(s);
 }
 
@@ -226,6 +239,23 @@ static int send_function(const struct publishing *p, const struct function *f, c
 	if (r == 0)
 		r = spawn_send(p->socket, f->def.wire, f->def.fds, f->def.n_fds);
 	return r < 0 ? err_sys(e, r, "handing a function to fsbox-publish") : 0;
+}
+
+/* First in good order, then not: what it reads, and runs, is a client's. */
+static void end_publishing(struct publishing *p)
+{
+	(void)!sys_pidfd_kill(p->pidfd, p->told_to_end ? SIGKILL : SIGTERM);
+	if (!p->told_to_end && loop_arm(&p->s->loop, &p->timer, clock_mono_ns() + PUBLISH_END_MS * NS_PER_MS) < 0)
+		(void)!sys_pidfd_kill(p->pidfd, SIGKILL);
+	p->told_to_end = true;
+}
+
+static void time_is_up(void *arg)
+{
+	struct publishing *p = arg;
+
+	p->late = p->late || !p->told_to_end;
+	end_publishing(p);
 }
 
 static int start(struct publishing *p, const struct function *f, const struct spawn_datagram *d, struct err *e)
@@ -251,6 +281,9 @@ static int start(struct publishing *p, const struct function *f, const struct sp
 	r = loop_add(&p->s->loop, &p->exit, p->pidfd, EPOLLIN, child_gone, p, e);
 	if (r == 0)
 		r = loop_add(&p->s->loop, &p->answer, p->socket, EPOLLIN, answer_ready, p, e);
+	p->timer = (struct timer){.due = time_is_up, .arg = p};
+	if (r == 0 && loop_arm(&p->s->loop, &p->timer, clock_mono_ns() + PUBLISH_MS * NS_PER_MS) < 0)
+		r = err_oom(e);
 	return r == 0 ? send_function(p, f, d, e) : r;
 }
 
@@ -294,6 +327,6 @@ void publish_ask(struct spawn *s, const struct spawn_datagram *d)
 
 void publish_stop(struct spawn *s)
 {
-	if (s->publishing.number)
-		(void)!sys_pidfd_kill(s->publishing.pidfd, SIGTERM);
+	if (s->publishing.number && !s->publishing.told_to_end)
+		end_publishing(&s->publishing);
 }

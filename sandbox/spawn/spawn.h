@@ -24,6 +24,8 @@ enum {
 	FDS_OF_OURS = 96,
 	NETS_MAX = 8, /* network namespaces that are kept ready, of each kind */
 	SEND_BUFFER = 1 << 20,
+	PUBLISH_MS = 300000,   /* that a snapshot may take from beginning to end */
+	PUBLISH_END_MS = 5000, /* for fsbox-publish after SIGTERM */
 };
 
 struct spawn_options {
@@ -109,7 +111,8 @@ struct publishing {
 	uint64_t number; /* 0: none is under way */
 	int socket, pidfd;
 	struct watch answer, exit;
-	bool answered;
+	struct timer timer;
+	bool answered, late, told_to_end;
 };
 
 /* ---- EXEC ---- */
@@ -210,6 +213,8 @@ void say_err(const char *doing, const struct err *e);
 /* main.c: ends everything in good order; when that is under way, sees whether it is done. */
 void spawn_stop(struct spawn *s);
 void spawn_check_stopped(struct spawn *s);
+/* main.c: soon, and a few times more: somebody was killed who has left something. */
+void spawn_sweep(struct spawn *s);
 
 /* listen.c */
 NODISCARD int listen_open(struct spawn *s, struct err *e);

@@ -348,6 +348,19 @@ until(lambda: not [x for x in c.cells() if x["function"] == "remaining"], "and i
 eq(body(c.invoke(lease=l["lease"])), "1", "a lease outlives its function")
 eq(c.call("Release", lease=l["lease"]), {"existed": True})
 until(lambda: c.cells() == [], "nothing is left")
+c.deploy("remaining", timeout=20, maxCells=1)
+a.send("Invoke", function="remaining", event={"text": "800"})
+until(lambda: c.functions()[0]["busy"] == 1, "it runs")
+b = Client()
+b.send("Invoke", function="remaining", invocation="waits")
+until(lambda: c.functions()[0]["queued"] == 1, "another one waits")
+c.call("Undeploy", name="remaining")
+try:
+    b.result()
+    raise AssertionError("it has run")
+except Error as e:
+    eq((e.name.rpartition(".")[2], e.parameters), ("NotFound", {"what": "function", "id": "remaining"}))
+eq(a.result()["status"], "success")
 END
 	daemon_stop
 }

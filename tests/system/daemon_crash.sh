@@ -216,6 +216,21 @@ END
 	daemon_stop
 }
 
+test_sigterm_lets_a_call_have_the_cell_that_starts_for_it() {
+	daemon_start
+	steps <<'END'
+c.deploy("init_slow", env=["FSBOX_TEST_MS=1500"])
+a = Client()
+a.send("Invoke", function="init_slow")
+until(lambda: [x for x in c.cells() if x["state"] in ("starting", "init")], "its cell starts")
+time.sleep(0.3)
+os.kill(pid_of("fsbox-spawn"), signal.SIGTERM)
+eq(a.result()["status"], "success")
+END
+	wait_for 100 daemon_gone || fail "it does not end"
+	check_world
+}
+
 test_a_call_in_the_time_in_which_functions_are_brought_back_is_busy() {
 	daemon_start
 	steps <<'END'

@@ -151,9 +151,31 @@ END
 	daemon_stop
 }
 
+test_results_are_kept_whatever_others_do() {
+	can_reach
+	daemon_start
+	steps <<END
+$USERS
+def one(b):
+    b.deploy("counter")
+    eq(body(b.invoke("counter", invocation="mine")), "1")
+def many(a):
+    a.deploy("counter")
+    for i in range(1100):
+        a.invoke("counter", invocation="n%d" % i)
+    eq(body(a.invoke("counter", invocation="n1099")), "1100")
+    eq(a.fails("NotFound", "Invoke", function="counter", invocation="n0")["what"], "invocation")
+as_user(B, one)
+as_user(A, many)
+as_user(B, lambda b: eq(body(b.invoke("counter", invocation="mine")), "1"))
+END
+	daemon_stop
+}
+
 test_the_policys_rules_hold() {
 	can_reach
-	mkdir "$TAP_DIR/allowed"
+	mkdir "$TAP_DIR/allowed" "$T/mine"
+	python3 -c 'import sys, zipfile; [zipfile.ZipFile(z, "w").writestr("bin/x", z) for z in sys.argv[1:]]' "$TAP_DIR/allowed/layer.zip" "$T/mine/layer.zip"
 	cp "$FUNCTIONS/echo.so" "$FUNCTIONS/remaining.so" "$TAP_DIR/allowed/"
 	ln -s "$FUNCTIONS/echo.so" "$TAP_DIR/allowed/out.so"
 	cat >"$TAP_DIR/rules.json" <<-END
@@ -182,6 +204,10 @@ def as_a(a):
     eq({k: d["limits"][k] for k in ("maxCells", "maxQueued", "memoryMb", "admin")}, {"maxCells": 2, "maxQueued": 1, "memoryMb": 300, "admin": False})
     denied(lambda: a.deploy("f", "echo", policy="strict", net="none"))
     denied(lambda: deploy(a, "f", "out"))
+    fd = os.open(D + "/layer.zip", os.O_RDONLY)
+    more = {"target": D + "/echo.so", "policy": "strict", "net": "none", "layer": ["/l.zip"]}
+    a.call("Deploy", [fd], name="zip", spec=more, layerFds=[0])
+    denied(lambda: a.call("Deploy", [elsewhere], name="f", spec=more, layerFds=[0]))
     denied(lambda: deploy(a, "f", "echo", policy="default"))
     denied(lambda: deploy(a, "f", "echo", policy="none"))
     denied(lambda: deploy(a, "f", "echo", net="loopback"))
@@ -206,6 +232,17 @@ def as_a(a):
         a.call("Cancel", invocation="i%d" % i)
     until(lambda: a.cells() == [], "they are gone")
     eq(body(a.invoke("echo", "x")), "x")
+# The same name in a mount namespace of another's is another file.
+import ctypes
+libc = ctypes.CDLL(None, use_errno=True)
+ours = os.open("/proc/self/ns/mnt", os.O_RDONLY)
+eq(libc.unshare(0x20000), 0, "unshare(CLONE_NEWNS)")
+eq(libc.mount(None, b"/", None, 0x44000, None), 0, "private")
+eq(libc.mount((T + "/mine").encode(), D.encode(), None, 4096, None), 0, "bind")
+theirs = os.open("/proc/self/ns/mnt", os.O_RDONLY)  # its mounts stay
+elsewhere = os.open(D + "/layer.zip", os.O_RDONLY)
+eq(libc.setns(ours, 0), 0, "back")
+eq(os.readlink("/proc/self/fd/%d" % elsewhere), D + "/layer.zip", "as the daemon sees it")
 as_user(A, as_a)
 def as_group(b):
     b.call("Describe")

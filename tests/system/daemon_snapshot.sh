@@ -244,4 +244,70 @@ END
 	daemon_stop
 	check_store
 }
+
+test_nobodys_files_hold_up_the_snapshots_of_others() {
+	start
+	mkdir -m 755 "$T/layer"
+	truncate -s 3T "$T/layer/hole"
+	chmod 644 "$T/layer/hole"
+	steps <<'END'
+c.deploy("big", "counter", layer=[T + "/layer"])
+e = c.fails("InvalidSpec", "Snapshot", function="big")
+true("/hole" in e["reason"] and "more bytes" in e["reason"], e)
+until(lambda: not pid_of("fsbox-publish"), "it has ended")
+c.deploy("slow", "init_sleep")
+c.deploy("counter")
+other, third = Client(), Client()
+other.send("Snapshot", function="slow")
+pid = until(lambda: pid_of("fsbox-publish"), "it is being made")
+os.kill(pid, signal.SIGSTOP)  # as one that hears of nothing
+third.send("Snapshot", function="counter")
+c.call("Undeploy", name="slow")
+true(third.result()["created"], "the next one is made")
+END
+	daemon_stop
+	check_store
+}
+
+test_fsbox_publish_does_not_outlive_fsbox_spawn() {
+	start
+	steps "$DAEMON" <<'END'
+c.deploy("slow", "init_sleep")
+c.send("Snapshot", function="slow")
+pid = until(lambda: pid_of("fsbox-publish"), "it is being made")
+os.kill(pid, signal.SIGSTOP)
+os.kill(int(sys.argv[1]), signal.SIGKILL)
+def gone():
+    try:
+        with open("/proc/%d/stat" % pid) as f:
+            return f.read().rpartition(")")[2].split()[0] == "Z"
+    except OSError:
+        return True
+until(gone, "it has ended")
+END
+	wait "$DAEMON" || :
+	start
+	daemon_stop 'fsbox-spawn is gone'
+	snapshot_status 0 gc # its draft
+	check_store
+}
+
+test_old_snapshots_go_when_one_is_made() {
+	start
+	steps "$store" <<'END'
+store = sys.argv[1]
+def make(name, **more):
+    c.deploy(name, "counter", **more)
+    return c.call("Snapshot", function=name)["snapshot"]
+used, old = make("used"), make("old", env=["OLD=1"])
+c.call("Undeploy", name="old")
+for s in (used, old):
+    long_ago = time.time() - 15 * 24 * 3600
+    os.utime(store + "/" + s + "/stamp", (long_ago, long_ago))
+new = make("new", env=["NEW=1"])
+eq({n for n in os.listdir(store) if len(n) == 64}, {used, new})
+END
+	daemon_stop
+	check_store
+}
 run_tests

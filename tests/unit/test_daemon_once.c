@@ -210,6 +210,27 @@ TEST(what_runs_outlives_what_is_done)
 	teardown();
 }
 
+TEST(nobodys_go_because_others_make_many)
+{
+	AUTO(once_close) struct once o;
+
+	setup();
+	REQUIRE(open_it(&o));
+	for (unsigned i = 0; i < 1000; i++) {
+		CHECK_EQ(once_begin(&o, 7, name_of(i), 100), ONCE_NEW);
+		once_done(&o, 7, name_of(i));
+	}
+	for (unsigned i = 0; i < 4 * ONCE_ENTRIES; i++) {
+		(void)once_begin(&o, 1, name_of(i), 101);
+		once_done(&o, 1, name_of(i));
+	}
+	for (unsigned i = 0; i < 1000; i++)
+		if (!CHECK_EQ(once_look(&o, 7, name_of(i)), ONCE_DONE))
+			return;
+	CHECK_EQ(once_look(&o, 1, name_of(4 * ONCE_ENTRIES - 1)), ONCE_DONE);
+	teardown();
+}
+
 TEST(the_order_goes_on_when_it_is_opened_again)
 {
 	AUTO(once_close) struct once o;

@@ -67,7 +67,7 @@ TEST(a_files_digest_ignores_its_offset_and_counts_its_bytes)
 		digest_add(&d, chunk, sizeof chunk - 1);
 	}
 	digest_end(&d, one);
-	CHECK_OK(digest_fd(fd, "big", two, &size, &e), &e);
+	CHECK_OK(digest_fd(fd, "big", NULL, two, &size, &e), &e);
 	CHECK_STREQ(one, two);
 	CHECK_EQ(size, 200 * 4095);
 	CHECK_EQ(lseek(fd, 0, SEEK_CUR), 200 * 4095);
@@ -81,7 +81,7 @@ static void digest_layer(char hex[SNAP_ID_LEN + 1])
 	struct err e = {0};
 	uint64_t newest;
 
-	CHECK_OK(walk_tree(s.layer, WALK_CONTENTS, hex, &newest, &e), &e);
+	CHECK_OK(walk_tree(s.layer, WALK_CONTENTS, NULL, hex, &newest, &e), &e);
 }
 
 static void check_differs(char last[SNAP_ID_LEN + 1], const char *what)
@@ -173,12 +173,82 @@ TEST(a_tree_too_deep_or_unreadable_is_an_error_with_its_path)
 		fd_closep(&dir);
 		dir = take_fd(&down);
 	}
-	CHECK_LT(walk_tree(s.layer, WALK_CONTENTS, hex, &newest, &e), 0);
+	CHECK_LT(walk_tree(s.layer, WALK_CONTENTS, NULL, hex, &newest, &e), 0);
 	CHECK_EQ(e.kind, ERR_LIMIT);
 	CHECK_CONTAINS(e.msg, "/d/d/d");
 	e = (struct err){0};
-	CHECK_LT(walk_tree(s.code, WALK_CONTENTS, hex, &newest, &e), 0);
+	CHECK_LT(walk_tree(s.code, WALK_CONTENTS, NULL, hex, &newest, &e), 0);
 	CHECK_CONTAINS(e.msg, s.code);
+	shots_teardown(&s);
+}
+
+/* ---- What others may cost ---- */
+
+static int read_layer(struct snap_reading *rd, char hex[SNAP_ID_LEN + 1], struct err *e)
+{
+	uint64_t newest;
+
+	*e = (struct err){0};
+	return walk_tree(s.layer, WALK_CONTENTS, rd, hex, &newest, e);
+}
+
+TEST(reading_is_bounded_over_all_files_and_stops_when_told)
+{
+	struct snap_reading rd = {.bytes = 300, .signal_fd = FD_NONE};
+	char hex[SNAP_ID_LEN + 1], text[101] = "";
+	struct err e;
+	int pipe_fds[2];
+
+	shots_setup(&s, shots_memory());
+	memset(text, 'x', sizeof text - 1);
+	shots_write(&s, "layer/data", text);
+	shots_write(&s, "layer/more", text);
+	CHECK_OK(read_layer(&rd, hex, &e), &e);
+	CHECK_EQ(rd.bytes, 100);
+	CHECK_LT(read_layer(&rd, hex, &e), 0);
+	CHECK_EQ(e.kind, ERR_LIMIT);
+	CHECK_CONTAINS(e.msg, "layer/more");
+	rd.bytes = UINT64_C(1) << 32; /* a hole of more is refused before it is read */
+	CHECK(truncate(below("layer/more"), (off_t)1 << 40) == 0);
+	CHECK_LT(read_layer(&rd, hex, &e), 0);
+	CHECK_EQ(e.kind, ERR_LIMIT);
+	CHECK(rd.bytes > (UINT64_C(1) << 32) - 101);
+	CHECK(unlink(below("layer/more")) == 0);
+	CHECK(pipe(pipe_fds) == 0);
+	rd.signal_fd = pipe_fds[0];
+	CHECK_OK(read_layer(&rd, hex, &e), &e);
+	CHECK_EQ(write(pipe_fds[1], "", 1), 1);
+	CHECK_LT(read_layer(&rd, hex, &e), 0);
+	CHECK_EQ(e.kind, ERR_CANCELLED);
+	(void)close(pipe_fds[0]);
+	(void)close(pipe_fds[1]);
+	shots_teardown(&s);
+}
+
+TEST(what_others_may_not_read_counts_by_its_identity)
+{
+	struct snap_reading rd = {.bytes = 100, .signal_fd = FD_NONE, .public_only = true};
+	char whole[SNAP_ID_LEN + 1], one[SNAP_ID_LEN + 1], two[SNAP_ID_LEN + 1];
+	struct err e;
+
+	shots_setup(&s, shots_memory());
+	CHECK(chmod(below("layer/data"), 0644) == 0);
+	CHECK_OK(read_layer(NULL, whole, &e), &e);
+	CHECK_OK(read_layer(&rd, one, &e), &e);
+	CHECK_STREQ(whole, one);
+	CHECK_LT(rd.bytes, 100);
+	CHECK(chmod(below("layer/data"), 0640) == 0 && mkdir(below("layer/sub"), 0755) == 0);
+	shots_write(&s, "layer/sub/x", "1");
+	CHECK(chmod(below("layer/sub"), 0750) == 0);
+	rd.bytes = 0;
+	CHECK_OK(read_layer(&rd, one, &e), &e);
+	CHECK(truncate(below("layer/data"), 1000) == 0);
+	CHECK_OK(read_layer(&rd, two, &e), &e);
+	CHECK_STRNE(one, two);
+	CHECK_EQ(rd.bytes, 0);
+	shots_write(&s, "layer/sub/x", "another one");
+	CHECK_OK(read_layer(&rd, one, &e), &e);
+	CHECK_STREQ(one, two);
 	shots_teardown(&s);
 }
 
