@@ -14,7 +14,8 @@ static bool evict_for(const struct function *f, bool own, bool also_its)
 	for (struct unit *u = f->d->units; u; u = u->next) {
 		const uint32_t ready = u->f->n_idle + u->f->n_busy; /* those that start or end serve nobody */
 
-		if (!unit_is_free(u) || (u->f == f && !also_its) || ready <= u->f->provisioned || ready <= u->f->reserved)
+		if (!unit_is_free(u) || (u->f == f && !also_its) || ready <= u->f->provisioned ||
+		    ready <= u->f->reserved)
 			continue;
 		if (u->f->owner != f->owner && (own || u->f->account->memory_bytes <= f->account->memory_bytes))
 			continue;
