@@ -9,6 +9,7 @@
 
 #include "base/err.h"
 #include "base/fd.h"
+#include "cgroup/group.h"
 
 #include <sys/types.h>
 

@@ -27,6 +27,21 @@ bool cg_h_used(const struct cg_host *host, unsigned h);
 /* True when an earlier index stands for the same directory (v1 controllers mounted together). */
 bool cg_h_shared(const struct cg_host *host, unsigned h);
 
+/* The hierarchies that @mountinfo shows, each once, into @g->trees. */
+void cg_trees_parse(const char *mountinfo, struct cg_group *g);
+NODISCARD int cg_read_proc(const char *path, char **ret, struct err *e);
+
+/* group_limits.c: says through @put what to write for @r. Pure; @v2 tells for a controller whether it is one of cgroup2:
+ * -1 when the host has none of it. */
+struct cg_writer {
+	int (*put)(void *arg, const char *controller, const char *file, const char *text, bool optional, struct err *e);
+	int (*version)(void *arg, const char *controller);
+	void *arg;
+};
+NODISCARD int cg_limits_plan(const struct cg_writer *w, const struct ct_resources *r, struct err *e);
+/* group_devices.c */
+NODISCARD int cg_group_devices(const struct cg_group *g, const struct ct_resources *r, struct err *e);
+
 /* path.c */
 /* The parts one after the other; false, and "", when they do not fit. */
 bool cg_concat(char *ret, size_t size, const char *const *parts, size_t n);

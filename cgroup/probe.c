@@ -147,6 +147,55 @@ static bool mount_line_parse(struct span line, struct mount_line *ret)
 	return cut(&line, ' ', &ret->type) && cut(&line, ' ', &skip) && cut(&line, ' ', &ret->super);
 }
 
+/* Words of the super block that name no controller. */
+static bool is_controller(struct span word)
+{
+	return !span_is(word, "rw") && !span_is(word, "ro") && !span_is(word, "xattr") && !span_is(word, "noprefix") &&
+	       !span_is(word, "clone_children") && !span_is(word, "cpuset_v2_mode") &&
+	       !(word.len > 14 && memcmp(word.p, "release_agent=", 14) == 0);
+}
+
+static void name_controllers(struct span list, char *ret, size_t size)
+{
+	struct span word;
+	size_t at = 0;
+
+	while (cut(&list, ',', &word)) {
+		if (!is_controller(word) || word.len + 2 > size - at)
+			continue;
+		if (at > 0)
+			ret[at++] = ',';
+		memcpy(ret + at, word.p, word.len);
+		at += word.len;
+	}
+	ret[at] = '\0';
+}
+
+/* The first mount of each hierarchy; later ones of the same are binds of it. */
+static void add_tree(const struct mount_line *m, struct cg_group *g)
+{
+	struct cg_tree t = {.v2 = span_is(m->type, "cgroup2"), .dir = FD_NONE};
+
+	if (g->n == CG_MAX_TREES || !cg_unescape(m->point.p, m->point.len, t.root, sizeof t.root))
+		return;
+	if (!t.v2)
+		name_controllers(m->super, t.controllers, sizeof t.controllers);
+	for (unsigned i = 0; i < g->n; i++)
+		if (g->trees[i].v2 == t.v2 && (t.v2 || strcmp(g->trees[i].controllers, t.controllers) == 0))
+			return;
+	g->trees[g->n++] = t;
+}
+
+void cg_trees_parse(const char *mountinfo, struct cg_group *g)
+{
+	struct span rest = {.p = mountinfo, .len = strlen(mountinfo)}, line;
+	struct mount_line m;
+
+	while (cut(&rest, '\n', &line))
+		if (mount_line_parse(line, &m) && (span_is(m.type, "cgroup2") || span_is(m.type, "cgroup")))
+			add_tree(&m, g);
+}
+
 /* A mount of the whole hierarchy is better than one of a part, a writable one better than a read-only one; of equals
  * the first wins, but a later mount on the same point covers the earlier one. */
 static void consider(const struct mount_line *m, char *root, size_t size, struct place *place)
@@ -313,7 +362,7 @@ void cg_host_from_texts(const char *mountinfo, const char *self_cgroup, struct c
 	}
 }
 
-static int read_proc(const char *path, char **ret, struct err *e)
+int cg_read_proc(const char *path, char **ret, struct err *e)
 {
 	AUTO_FD int fd = open(path, O_RDONLY | O_CLOEXEC);
 	size_t len;
@@ -330,10 +379,10 @@ int cg_host_probe(struct cg_host *ret, struct err *e)
 {
 	AUTO_FREE char *mounts = NULL;
 	AUTO_FREE char *self = NULL;
-	int r = read_proc("/proc/self/mountinfo", &mounts, e);
+	int r = cg_read_proc("/proc/self/mountinfo", &mounts, e);
 
 	if (r == 0)
-		r = read_proc("/proc/self/cgroup", &self, e);
+		r = cg_read_proc("/proc/self/cgroup", &self, e);
 	if (r == 0)
 		cg_host_from_texts(mounts, self, ret);
 	return r;

@@ -186,6 +186,7 @@ build_suites() { # SUITE...: their programs, each once
 		*" $suite "*) ;;
 		*)
 			suites_built="$suites_built $suite"
+			[ "$suite" != system ] || build asan build/asan/fsboxd
 			case $suite in
 			all | functions) build "" "$suite" ;;
 			*) build "$(variant_of "$suite")" "programs-$suite" ;;
@@ -234,11 +235,12 @@ for item in $suites; do
 		name=${item#tests/}
 		name=${name%.c}
 		name=${name%.sh}
+		[ "$name" != system/daemon_sanitized ] || build asan build/asan/fsboxd
 		variant=$(variant_of "${name%%/*}")
 		targets="$(build_dir "$variant")/tests/$name"
 		[ ! -f "tests/$name.sh" ] || targets=
 		case $name in
-		system/*) targets="$targets all functions build/tools/gencli build/tools/genprotocol" ;;
+		system/*) targets="$targets all functions build/tools/gencli build/tools/genprotocol build/tests/shim/faults.so build/tests/shim/syscalls.so" ;;
 		fault/* | escape/*) targets="$targets all functions" ;;
 		unit/*) targets="$targets runtime functions" ;;
 		esac

@@ -20,6 +20,12 @@ $(B)/tools/genprotocol: $(call obj,tools/genprotocol.c tools/regions.c sandbox/d
 	@echo "  LD      $@"
 	$(Q)mkdir -p $(@D) && $(CC) -pie $(LD_ALL) -o $@ $^ $(LIB_LDLIBS)
 
+# What tests preload into fsboxd.
+$(B)/tests/shim/%.so: tests/lib/shim/%.c $(B)/.flags
+	@echo "  SO      $@"
+	$(Q)mkdir -p $(@D) && $(CC) $(CPP_ALL) $(filter-out $(SAN),$(C_ALL)) $(if $(DEV),-Werror) -fPIC -shared -o $@ $< -ldl
+programs-system: $(B)/tests/shim/faults.so $(B)/tests/shim/syscalls.so
+
 SOAK_CYCLES  ?= 10000
 SOAK_SECONDS ?= 600
 soak:  ## fsboxd for a quarter of an hour: SOAK_CYCLES (10000) of deploy, invoke, undeploy, then SOAK_SECONDS (600) of everything at once

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Installs the Debian packages that fsbox needs. Works on a machine that has only a shell, apt and this file.
 #
-#   sh tools/deps.sh [GROUP...]       GROUP: build (default), runtimes, test, clients, guest, bench, fresh, demo, criu
+#   sh tools/deps.sh [GROUP...]       GROUP: build (default), runtimes, test, clients, engines, guest, bench, fresh, demo, criu
 #   sh tools/deps.sh --list GROUP...  prints the names of the packages
 #   sh tools/deps.sh --missing GROUP... prints those that dpkg does not know as installed
 #   sh tools/deps.sh --check-libs LIB...  for the Makefile: are these there for pkg-config? Names the package if not
@@ -55,9 +55,9 @@ list() {
 			;;
 		test)
 			# binutils: nm, readelf · util-linux to iproute2, e2fsprogs, jq, python3: what the system tests look with · nodejs: what they run ·
-			# python3-numpy: generators of functions · llvm: names in the fuzzers' stack traces · uuid-dev: a library of test functions · uidmap: newuidmap for the runs as an ordinary user · man-db, groff-base: the manual's own check
+			# python3-numpy: generators of functions · llvm: names in the fuzzers' stack traces · uuid-dev: a library of test functions · valgrind: fsboxd in it · uidmap: newuidmap for the runs as an ordinary user · man-db, groff-base: the manual's own check
 			echo g++ clang llvm clang-format clang-tidy cppcheck shellcheck codespell
-			echo binutils util-linux bsdutils procps iproute2 uidmap e2fsprogs jq nodejs python3-minimal python3-numpy man-db groff-base libcap2-bin keyutils redis-tools uuid-dev python3-numpy
+			echo binutils util-linux bsdutils procps iproute2 uidmap e2fsprogs jq nodejs python3-minimal python3-numpy man-db groff-base libcap2-bin keyutils redis-tools uuid-dev valgrind
 			v=$(clang_version)
 			echo "libclang-rt-${v:-14}-dev"
 			;;
@@ -79,6 +79,10 @@ list() {
 		guest)
 			echo qemu-system-x86 busybox-static debian-archive-keyring zstd xz-utils kmod util-linux
 			;;
+		engines)
+			# what tests/system/oci_podman.sh and oci_containerd.sh drive fsbox-oci with
+			echo podman conmon containerd
+			;;
 		fresh)
 			echo mmdebstrap
 			;;
@@ -91,7 +95,7 @@ list() {
 			echo debian-archive-keyring
 			;;
 		*)
-			say "deps.sh: no group '$group'; there are: build runtimes test clients guest bench fresh demo criu"
+			say "deps.sh: no group '$group'; there are: build runtimes test clients engines guest bench fresh demo criu"
 			exit 2
 			;;
 		esac

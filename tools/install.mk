@@ -6,6 +6,7 @@ UNITS := $(wildcard contrib/systemd/system/* contrib/systemd/user/*)
 install: all  ## install below DESTDIR and PREFIX (/usr/local)
 	install -d $(D)/bin $(D)/libexec/fsbox $(D)/include $(D)/lib/pkgconfig $(D)/share/fsbox/policies
 	$(if $(CLI_SRC),install -m 755 $(B)/fsbox $(D)/bin/fsbox)
+	[ ! -f $(B)/fsbox-oci ] || install -m 755 $(B)/fsbox-oci $(D)/bin/fsbox-oci
 	for p in fsbox-spawn fsbox-publish fsboxd; do [ ! -f $(B)/$$p ] || install -m 755 $(B)/$$p $(D)/libexec/fsbox/; done
 	for p in init enter native assist.so api unpack probe.so; do [ ! -f $(B)/runtime/$$p ] || install -m 755 $(B)/runtime/$$p $(D)/libexec/fsbox/; done
 	for r in python node; do rm -rf $(D)/libexec/fsbox/$$r; [ ! -d $(B)/runtime/$$r ] || \
@@ -26,7 +27,7 @@ install: all  ## install below DESTDIR and PREFIX (/usr/local)
 	'Version: %s\nCflags: -I$${includedir}\n' '$(PREFIX)' '$(VERSION)' \
 		>$(D)/lib/pkgconfig/fsbox.pc && chmod 644 $(D)/lib/pkgconfig/fsbox.pc
 uninstall:  ## remove what install put there
-	rm -rf $(D)/bin/fsbox $(D)/libexec/fsbox $(D)/include/fsbox.h $(D)/lib/pkgconfig/fsbox.pc $(D)/share/fsbox \
+	rm -rf $(D)/bin/fsbox $(D)/bin/fsbox-oci $(D)/libexec/fsbox $(D)/include/fsbox.h $(D)/lib/pkgconfig/fsbox.pc $(D)/share/fsbox \
 		$(foreach m,$(notdir $(MAN)),$(D)/share/man/man$(subst .,,$(suffix $(m)))/$(m)) \
 		$(patsubst contrib/%,$(D)/lib/%,$(UNITS)) $(D)/lib/sysusers.d/fsbox.conf $(D)/share/doc/fsbox \
 		$(D)/share/bash-completion/completions/fsbox $(D)/share/zsh/site-functions/_fsbox

@@ -2,7 +2,7 @@
 # shellcheck shell=bash
 
 # gencli: begin bash
-_fsbox_commands='run snapshot check help serve deploy invoke undeploy functions ps inspect logs events stats top pause resume kill rm exec'
+_fsbox_commands='run snapshot check help serve deploy invoke scale undeploy functions ps inspect logs events stats top pause resume kill rm exec'
 
 _fsbox_options() { # COMMAND
 	case $1 in
@@ -13,6 +13,7 @@ _fsbox_options() { # COMMAND
 	serve) echo --help --socket --user --group --state --policy-file --keep --max-cells --memory --max-queued --cpu-overcommit --no-freeze --no-limits --cgroup-parent ;;
 	deploy) echo --help --json --socket --provisioned --reserved --max-cells --replace --snapshot --env-file --spec --mem -m --timeout -t --env -e --layer --tmp --tmp-dir --rootfs --runtime --handler --name --net --policy --pids --cgroup-parent --no-init-boost --secret --keep-seeds --no-limits ;;
 	invoke) echo --help --json --socket --event --invocation --deadline --logs --stream --trace-id ;;
+	scale) echo --help --json --socket --provisioned --reserved --max-cells ;;
 	undeploy) echo --help --json --socket ;;
 	functions) echo --help --json --socket ;;
 	ps) echo --help --json --socket ;;
@@ -107,6 +108,10 @@ _fsbox_value() { # COMMAND OPTION: the kind of its value, then fixed words
 	"invoke --invocation") echo word ;;
 	"invoke --deadline") echo word ;;
 	"invoke --trace-id") echo word ;;
+	"scale --socket") echo file ;;
+	"scale --provisioned") echo word ;;
+	"scale --reserved") echo word ;;
+	"scale --max-cells") echo word ;;
 	"undeploy --socket") echo file ;;
 	"functions --socket") echo file ;;
 	"ps --socket") echo file ;;

@@ -194,6 +194,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
     do_GET = do_POST = do_PUT = do_DELETE = do_PATCH = do_HEAD = do_OPTIONS = handle_any
 
     def route(self, words, url):
+        if "Origin" in self.headers and not self.server.auth and words[:1] == ["system"]:
+            raise Refused(403, "pages of browsers need a name and a password here (--auth)")
         what = (self.command, *words[:2])
         if words[:1] == ["function"] and len(words) == 2:
             self.invoke(words[1])

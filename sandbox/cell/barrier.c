@@ -181,3 +181,47 @@ int barrier_late(struct err *e)
 {
 	return err_set(e, ERR_SYSTEM, ETIMEDOUT, "the child did not execute within %d s", CELL_ARRIVAL_MS / 1000);
 }
+
+int barrier_announce(int fd, enum barrier_word word)
+{
+	const struct barrier_msg m = {.word = word};
+
+	return send(fd, &m, BARRIER_MSG_SIZE(0), MSG_NOSIGNAL) < 0 ? -errno : 0;
+}
+
+int barrier_expect(int fd, enum barrier_word want, struct err *e)
+{
+	for (;;) {
+		struct pollfd p = {.fd = fd, .events = POLLIN};
+		struct barrier_msg from = {0};
+		int r = take(fd, &from, NULL, e);
+
+		if (r == -EAGAIN && e->kind == ERR_NONE) {
+			if (poll(&p, 1, -1) < 0 && errno != EINTR)
+				return err_sys(e, errno, "waiting for the child");
+			continue;
+		}
+		if (r == 0)
+			return err_set(e, ERR_SYSTEM, ECHILD, "the child died before it was ready");
+		if (r > 0 && from.word != want)
+			return err_set(e, ERR_BUG, EPROTO, "a barrier message out of place");
+		return r < 0 ? r : 0;
+	}
+}
+
+int barrier_tell(int fd, uint32_t value, struct err *e)
+{
+	return send(fd, &value, sizeof value, MSG_NOSIGNAL) == (ssize_t)sizeof value
+		       ? 0
+		       : err_sys(e, errno, "telling the child to go on");
+}
+
+int barrier_hear(int fd, uint32_t *ret_value)
+{
+	ssize_t n;
+
+	do
+		n = recv(fd, ret_value, sizeof *ret_value, 0);
+	while (n < 0 && errno == EINTR);
+	return n < 0 ? -errno : n == (ssize_t)sizeof *ret_value && *ret_value != 0 ? 0 : -EPIPE;
+}

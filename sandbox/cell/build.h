@@ -55,6 +55,11 @@ struct cell_host {
 	unsigned char *born; /* shared with children, one byte a slot: set by the first instruction of a cell's child */
 	const char
 		*target_path; /* where the code is, when that is not what the spec's target names; or NULL. Borrowed */
+	/* A network namespace that nobody was in yet, with lo as is said; it is the caller's then. FD_NONE: there is none
+	 * now; NULL: there never is. own_net: the one that this process is in. For privileged hosts only. */
+	int (*take_net)(void *arg, bool lo_up);
+	void *take_net_arg;
+	int own_net;
 	struct cell_trace *trace;         /* NULL unless wanted */
 	const struct snap_engine *engine; /* borrowed; NULL: no snapshots */
 	/* What CRIU knows of this kernel, from an earlier worker or dump of this boot; empty: it has to look. */
@@ -91,6 +96,7 @@ struct cell {
 	struct cgroup cg;
 	bool has_cg;
 	struct net_request lo, lo_down;
+	int net; /* a namespace that is ready; FD_NONE: the child makes its own */
 	struct root_quota quota;
 	int skeleton;                /* holds the skeleton in place */
 	int mounts[PLAN_MAX_MOUNTS]; /* made before clone3, in the plan's order; FD_NONE: made by the child */

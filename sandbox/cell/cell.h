@@ -10,11 +10,14 @@
  *   function.h a function as fsbox-spawn gets it
  *   publish.h  snapshots: making one, and the first word to its clones
  *
+ *   container.h  beside these: OCI containers, built by stages of their own over the same mechanisms
+ *
  * Each layer uses only those above it in this list. Nothing in this folder prints. */
 #pragma once
 
 #include "cell/build.h"
 #include "cell/code.h"
+#include "cell/container.h"
 #include "cell/enter.h"
 #include "cell/function.h"
 #include "cell/invoke.h"

@@ -22,7 +22,10 @@
 /* What needs no ids yet runs while the host writes limits and maps. */
 static int child_namespaces(struct child *ch, struct err *e)
 {
-	return unshare(ch->plan->ns_flags) < 0 ? err_sys(e, errno, "unshare of namespaces") : 0;
+	/* In a network namespace that was ready it is already: born there. */
+	const int flags = fd_valid(ch->cell->net) ? ch->plan->ns_flags & ~CLONE_NEWNET : ch->plan->ns_flags;
+
+	return unshare(flags) < 0 ? err_sys(e, errno, "unshare of namespaces") : 0;
 }
 
 static int child_net(struct child *ch, struct err *e)
@@ -30,7 +33,7 @@ static int child_net(struct child *ch, struct err *e)
 	const char *id = ch->plan->id;
 	int r;
 
-	if (ch->plan->lo_up) {
+	if (ch->plan->lo_up && !fd_valid(ch->cell->net)) {
 		r = net_send(&ch->cell->lo);
 		if (r < 0)
 			return err_sys(e, r, "bringing up lo");

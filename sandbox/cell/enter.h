@@ -26,6 +26,10 @@ struct cell_enter {
 	const char *cwd;
 	int stdio[3]; /* FD_NONE: the cell's /dev/null */
 	bool tty;     /* stdio[0] is a terminal, and becomes the one that controls the process */
+	/* The words of our own command line, which /proc would show to the cell as the process's: wiped in the helper. Not
+	 * what is pointed to above. NULL: none. */
+	char *own_args;
+	size_t own_args_len;
 	/* what there is */
 	int word;  /* watch it for reading until cell_enter_step() says 0 or fails */
 	int pidfd; /* of the process, ours to wait for; FD_NONE until it is born */

@@ -106,6 +106,8 @@ _Noreturn void enter_helper(struct enter_child *ch)
 	struct err e = {0};
 	pid_t pid;
 
+	if (ch->en->own_args)
+		memset(ch->en->own_args, 0, ch->en->own_args_len);
 	/* Its own group: what it has made can be found by it. */
 	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 || setpgid(0, 0) < 0 || keep_fds(ch, &e) < 0)
 		_exit(ENTER_FAILED); /* the end of the socket tells */

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <linux/securebits.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdio.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
@@ -24,6 +25,7 @@ void cell_init(struct cell *c, struct cell_host *host, const struct cell_spec *s
 		.filter = filter,
 		.slot = -1,
 		.cg = CGROUP_INIT,
+		.net = FD_NONE,
 		.skeleton = FD_NONE,
 		.barrier = FD_NONE,
 		.barrier_child = FD_NONE,
@@ -146,10 +148,21 @@ int enter_budget(struct cell *c, struct err *e)
 
 int enter_netns(struct cell *c, struct err *e)
 {
+	const struct cell_host *h = c->host;
+
+	if (h->take_net && c->role == PLAN_PLAIN && (c->plan->ns_flags & CLONE_NEWNET))
+		c->net = h->take_net(h->take_net_arg, c->plan->lo_up);
 	/* CRIU's look at a kernel that it does not know yet needs a loopback that is up. */
 	int r = c->plan->lo_up || c->role == PLAN_RESTORED ? net_plan_loopback(true, &c->lo, e) : 0;
 
 	return r == 0 && c->role == PLAN_RESTORED ? net_plan_loopback(false, &c->lo_down, e) : r;
+}
+
+int undo_netns(struct cell *c, struct err *e)
+{
+	(void)e;
+	fd_closep(&c->net);
+	return 0;
 }
 
 static int explain_mount(const struct plan_mount *m, int r, struct err *e)
@@ -327,8 +340,9 @@ static int be_ourselves(const struct cell *c, const struct as_owner *was)
 
 static pid_t clone_as_owner(struct cell *c, const struct clone_args *args, struct err *e)
 {
-	struct as_owner was;
-	int r = become_owner(c, &was);
+	const bool elsewhere = fd_valid(c->net);
+	struct as_owner was = {0};
+	int r = elsewhere && setns(c->net, CLONE_NEWNET) < 0 ? -errno : become_owner(c, &was);
 	pid_t pid = r < 0 ? r : sys_clone3(args);
 
 	if (pid == 0) {
@@ -337,9 +351,12 @@ static pid_t clone_as_owner(struct cell *c, const struct clone_args *args, struc
 		child_main(c);
 	}
 	r = be_ourselves(c, &was);
+	if (elsewhere && setns(c->host->own_net, CLONE_NEWNET) < 0 && r == 0)
+		r = -errno;
+	fd_closep(&c->net);     /* from here on it is the cell's alone */
 	if (r < 0 && pid > 0) { /* never seen; to go on with another uid would be worse than to stop */
 		c->pid = pid;
-		return err_sys(e, r, "taking back our own ids");
+		return err_sys(e, r, "taking back our own ids and network");
 	}
 	return pid < 0 ? explain_clone(pid, c, e) : pid;
 }

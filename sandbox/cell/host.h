@@ -13,6 +13,7 @@ int undo_plan(struct cell *c, struct err *e);
 int enter_cgroup(struct cell *c, struct err *e);
 int undo_cgroup(struct cell *c, struct err *e);
 int enter_netns(struct cell *c, struct err *e);
+int undo_netns(struct cell *c, struct err *e);
 int enter_rootfs(struct cell *c, struct err *e);
 int undo_rootfs(struct cell *c, struct err *e);
 int enter_pipes(struct cell *c, struct err *e);

@@ -60,6 +60,8 @@ enum barrier_word {
 	BARRIER_PARKED,          /* restored cells: everything is prepared, the worker waits for its request */
 	BARRIER_BYTES_OF_WORKER, /* bytes: what it found out about this kernel, for the next one */
 	BARRIER_EXEC,            /* exec is next */
+	BARRIER_MOUNTED,         /* containers: the root is there, not yet entered */
+	BARRIER_CREATED,         /* containers: waits for the word to execute */
 };
 struct barrier_msg { /* child to host */
 	enum barrier_word word;
@@ -75,8 +77,14 @@ NODISCARD int barrier_make(int *ret_host, int *ret_child, struct err *e);
 NODISCARD int barrier_release(int fd, const int *fds, int n, struct err *e);
 /* Child: number of descriptors that came, -errno, -EPIPE when the host is gone. */
 NODISCARD int barrier_wait(int fd, int *fds);
-void barrier_fail(int fd, const struct err *e);            /* child */
-NODISCARD int barrier_announce_exec(int fd);               /* child: exec is next */
+void barrier_fail(int fd, const struct err *e);                 /* child */
+NODISCARD int barrier_announce_exec(int fd);                    /* child: exec is next */
+NODISCARD int barrier_announce(int fd, enum barrier_word word); /* child */
+/* Host, waiting without limit: the child's next word, which is @want or a failure. */
+NODISCARD int barrier_expect(int fd, enum barrier_word want, struct err *e);
+/* Host to child, a number other than 0; -EPIPE when the host is gone. */
+NODISCARD int barrier_tell(int fd, uint32_t value, struct err *e);
+NODISCARD int barrier_hear(int fd, uint32_t *ret_value);
 NODISCARD int barrier_announce_parked(int fd, int worker); /* child; @worker: a pidfd, which stays ours */
 /* Child, with @m as the place to make the message in: *m's bytes and len are set. */
 NODISCARD int barrier_send_bytes(int fd, struct barrier_msg *m);

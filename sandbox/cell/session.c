@@ -169,6 +169,7 @@ int session_call(struct session *s, uint64_t number, const char *request_id, con
 	s->error_message.len = 0;
 	s->error_document.len = 0;
 	s->error_type[0] = '\0';
+	s->answer.failed = s->error_message.failed = s->error_document.failed = false; /* of the call before */
 	buf_add(&s->tx_prefix, &head, sizeof head);
 	buf_puts(&s->tx_prefix, request_id);
 	buf_puts(&s->tx_prefix, trace_id);
@@ -497,8 +498,25 @@ static bool read_output(struct session *s, int fd, int stream)
 	return false;
 }
 
+/* One look at all that a call's end has to be preceded by, for most calls leave nothing there. */
+static bool is_quiet(const struct session *s)
+{
+	const bool oom = s->cell->has_cg && fd_valid(s->cell->cg.oom_event);
+	struct pollfd p[] = {
+		{.fd = s->stdout_open ? s->cell->std_out : -1, .events = POLLIN},
+		{.fd = s->stderr_open ? s->cell->std_err : -1, .events = POLLIN},
+		{.fd = oom ? s->cell->cg.oom_event : -1, .events = POLLIN},
+	};
+
+	return !s->oom_seen && poll(p, ARRAY_LEN(p), 0) == 0;
+}
+
 void session_drain_output(struct session *s)
 {
+	if (s->quiet) { /* looked at when the call ended */
+		s->quiet = false;
+		return;
+	}
 	if (s->stdout_open && read_output(s, s->cell->std_out, 1))
 		s->stdout_open = false;
 	if (s->stderr_open && read_output(s, s->cell->std_err, 2))
@@ -611,13 +629,17 @@ enum session_event session_step(struct session *s, const struct pollfd p[SESSION
 	/* A read may have brought more than one frame. */
 	enum session_event ev = s->broken ? SESSION_DEADLINE : take_frames(s);
 
+	s->quiet = false;
 	if (ev == SESSION_DEADLINE && p && !s->cell->reaped)
 		ev = dispatch(s, p);
 	if (ev == SESSION_DEADLINE && s->cell->reaped)
 		ev = after_end(s);
 	/* A runtime that outlived what the kernel killed for the limit may have answered; on v2, where the whole group
 	 * dies at once, it could not have. */
-	return (ev == SESSION_DONE || ev == SESSION_ERROR) && oom_killed(s) ? SESSION_OOM : ev;
+	if (ev != SESSION_DONE && ev != SESSION_ERROR)
+		return ev;
+	s->quiet = is_quiet(s);
+	return !s->quiet && oom_killed(s) ? SESSION_OOM : ev;
 }
 
 enum session_event session_wait(struct session *s, uint64_t deadline_ns)

@@ -68,6 +68,7 @@ struct session {
 	enum session_question asked;
 	struct buf rx;
 	bool channel_open, stdout_open, stderr_open, broken;
+	bool quiet;    /* since the last step, which brought the end of a call: nothing was left to be read beside it */
 	bool oom_seen; /* v1 said that the limit was hit; whether something died for it, the counter says later */
 	unsigned char tail[CHAN_FAULT_BYTES + CHAN_EXIT_BYTES];
 	size_t tail_len;

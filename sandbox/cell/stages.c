@@ -29,7 +29,7 @@ const struct host_stage host_stages[] = {
 	{ "slot",     enter_slot,     undo_slot     },  /* a range of outside ids, a record for whoever cleans up after us */
 	{ "plan",     enter_plan,     undo_plan     },  /* every path, id and byte */
 	{ "cgroup",   enter_cgroup,   undo_cgroup   },  /* the group that clone3 needs */
-	{ "netns",    enter_netns,    NULL          },  /* the request that the child will send */
+	{ "netns",    enter_netns,    undo_netns    },  /* one that is ready, or the request that the child will send */
 	{ "rootfs",   enter_rootfs,   undo_rootfs   },  /* skeleton, detached mounts */
 	{ "pipes",    enter_pipes,    undo_pipes    },
 	{ "spawn",    enter_spawn,    undo_spawn    },  /* clone3 into the cgroup; undo kills and reaps */

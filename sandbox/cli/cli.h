@@ -21,7 +21,7 @@ struct command {
 
 extern const struct command cmd_run, cmd_check, cmd_snapshot, cmd_help;
 extern const struct command cmd_deploy, cmd_events, cmd_exec, cmd_functions, cmd_inspect, cmd_invoke, cmd_kill,
-	cmd_logs, cmd_pause, cmd_ps, cmd_resume, cmd_rm, cmd_serve, cmd_stats, cmd_top, cmd_undeploy;
+	cmd_logs, cmd_pause, cmd_ps, cmd_resume, cmd_rm, cmd_scale, cmd_serve, cmd_stats, cmd_top, cmd_undeploy;
 extern const struct command *const commands[]; /* NULL-terminated */
 
 /* "fsbox: message" and the hint, on stderr. */

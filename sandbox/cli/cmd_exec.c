@@ -81,7 +81,7 @@ static int ask(struct client *c, struct exec_args *a, const char *cell, char **a
 	params_text(&params, "cwd", a->cwd);
 	params_raw(&params, "tty", a->tty ? "true" : NULL);
 	for (size_t i = 0; i < io->n_theirs; i++) {
-		char index[8];
+		char index[24];
 
 		(void)snprintf(index, sizeof index, "%zu", i);
 		params_raw(&params, io->names[i], index);

@@ -8,9 +8,9 @@
 
 /* In the order in which help lists them. */
 const struct command *const commands[] = {
-	&cmd_run,      &cmd_snapshot,  &cmd_check,  &cmd_help,    &cmd_serve, &cmd_deploy, &cmd_invoke,
-	&cmd_undeploy, &cmd_functions, &cmd_ps,     &cmd_inspect, &cmd_logs,  &cmd_events, &cmd_stats,
-	&cmd_top,      &cmd_pause,     &cmd_resume, &cmd_kill,    &cmd_rm,    &cmd_exec,   NULL,
+	&cmd_run,      &cmd_snapshot,  &cmd_check, &cmd_help,    &cmd_serve, &cmd_deploy, &cmd_invoke, &cmd_scale,
+	&cmd_undeploy, &cmd_functions, &cmd_ps,    &cmd_inspect, &cmd_logs,  &cmd_events, &cmd_stats,  &cmd_top,
+	&cmd_pause,    &cmd_resume,    &cmd_kill,  &cmd_rm,      &cmd_exec,  NULL,
 };
 
 /* Messages quote what the user gave: control bytes of it must not reach the terminal. */

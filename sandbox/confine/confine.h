@@ -6,6 +6,7 @@
 #pragma once
 
 #include "base/err.h"
+#include "spec/ids.h"
 #include "spec/policy.h"
 
 #include <linux/filter.h>
@@ -15,6 +16,7 @@
 struct filter {
 	size_t len;                /* instructions, at most BPF_MAXINSNS (4096) */
 	struct sock_filter *insns; /* heap, owned, unless borrowed */
+	unsigned flags;            /* of seccomp(2), for filter_install() */
 	bool borrowed;             /* the instructions are static: filter_done() leaves them alone */
 	bool runtime_stage;        /* to be added by the runtime after init, on top of `default` */
 };
@@ -43,10 +45,25 @@ NODISCARD int filter_install(const struct filter *f);
  * nothing, sets no_new_privs (capabilities(7)). -errno. */
 NODISCARD int caps_drop_all(void);
 
-/* A map of user_namespaces(7): one line "inside outside count". */
-struct id_map {
-	uint32_t inside, outside, count;
-};
+/* Child: the pieces of "these capabilities and no others", for containers. A set is a mask of 1 << CAP_…. -errno.
+ * caps_bound() drops all but @keep from the bounding set; caps_ambient() needs them permitted and inheritable. */
+NODISCARD int caps_bound(uint64_t keep);
+NODISCARD int caps_set(uint64_t effective, uint64_t permitted, uint64_t inheritable);
+NODISCARD int caps_ambient(uint64_t wanted);
+uint64_t caps_permitted(void);
+
+/* Parent: as ids_write(), for maps of several lines. */
+NODISCARD int ids_write_maps(pid_t pid, const struct id_map *uids, size_t n_uids, const struct id_map *gids,
+			     size_t n_gids, bool deny_setgroups, struct err *e);
+
+/* The same without privileges, by newuidmap(1) and newgidmap(1), which look into /etc/subuid and /etc/subgid. One line
+ * of one id goes without them. */
+NODISCARD int ids_write_helped(pid_t pid, const struct id_map *uids, size_t n_uids, const struct id_map *gids,
+			       size_t n_gids, struct err *e);
+
+/* Parent: a new user namespace with these maps that no process is in, as a descriptor: for mounts that map ids. */
+NODISCARD int ids_namespace(const struct id_map *uids, size_t n_uids, const struct id_map *gids, size_t n_gids,
+			    struct err *e);
 
 /* Parent: writes setgroups (deny, when @deny_setgroups), gid_map and uid_map of @pid through /proc. */
 NODISCARD int ids_write(pid_t pid, const struct id_map *uid, const struct id_map *gid, bool deny_setgroups,

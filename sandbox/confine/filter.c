@@ -26,51 +26,70 @@ static int unknown_call(const struct policy *p, const struct policy_rule *rule, 
 }
 
 /* Calls that only this architecture lacks are left out: a profile is written for several. */
-static int resolve(const struct policy *p, const struct filter_arch *arch, struct filter_call *calls, size_t *ret_n,
-		   struct err *e)
+static int resolve(const struct policy *p, const struct filter_arch *arch, struct filter_part *part, struct err *e)
 {
-	size_t n = 0;
-
 	for (size_t i = 0; i < p->n_rules; i++) {
 		const struct policy_rule *rule = &p->rules[i];
 		int nr = filter_call_number(arch, rule->name);
 
-		if (nr == CALL_NOWHERE)
+		if (nr == CALL_NOWHERE && !p->skip_unknown)
 			return unknown_call(p, rule, e);
 		if (nr < 0)
 			continue;
-		calls[n++] = (struct filter_call){
+		part->calls[part->n++] = (struct filter_call){
 			.nr = (uint32_t)nr,
 			.verdict = filter_verdict(rule->action, rule->errno_ret),
 			.rule = rule,
 		};
 	}
-	*ret_n = n;
 	return 0;
+}
+
+/* @second: another ABI under the same audit value, or NULL. */
+static int make_part(const struct policy *p, const struct filter_arch *arch, const struct filter_arch *second,
+		     struct filter_part *part, struct err *e)
+{
+	int r;
+
+	*part = (struct filter_part){.arch = arch, .both_abis = second};
+	part->calls = calloc((second ? 2 : 1) * p->n_rules + 1, sizeof *part->calls);
+	if (!part->calls)
+		return err_oom(e);
+	part->defaults.known = filter_verdict(p->default_action, p->default_errno);
+	part->defaults.newer = p->new_enosys ? SECCOMP_RET_ERRNO | ENOSYS : part->defaults.known;
+	r = resolve(p, arch, part, e);
+	return r == 0 && second ? resolve(p, second, part, e) : r;
+}
+
+/* The architecture that a machine of @arch runs beside its own, when the policy asks for it. */
+static const struct filter_arch *companion(const struct policy *p, const struct filter_arch *arch)
+{
+	if ((p->archs & POLICY_ARCH_X86) && strcmp(arch->name, "x86_64") == 0)
+		return filter_arch_find("x86");
+	if ((p->archs & POLICY_ARCH_ARM) && strcmp(arch->name, "aarch64") == 0)
+		return filter_arch_find("arm");
+	return NULL;
 }
 
 int filter_build_for(const struct policy *p, const struct filter_arch *arch, struct filter *ret_filter, struct err *e)
 {
-	AUTO_FREE struct filter_call *calls = NULL;
-	struct filter f = {.runtime_stage = p->runtime_stage};
-	struct filter_defaults defaults;
-	size_t n = 0;
+	struct filter f = {.runtime_stage = p->runtime_stage, .flags = p->flags};
+	struct filter_part parts[FILTER_MAX_PARTS] = {0};
+	const struct filter_arch *other = companion(p, arch);
+	const bool x32 = (p->archs & POLICY_ARCH_X32) && arch->other_abi > 0;
 	int r;
 
 	if (p->none) {
 		*ret_filter = f;
 		return 0;
 	}
-	calls = calloc(p->n_rules + 1, sizeof *calls);
-	if (!calls)
-		return err_oom(e);
-	r = resolve(p, arch, calls, &n, e);
-	if (r < 0)
-		return r;
-
-	defaults.known = filter_verdict(p->default_action, p->default_errno);
-	defaults.newer = p->new_enosys ? SECCOMP_RET_ERRNO | ENOSYS : defaults.known;
-	r = filter_code(arch, calls, n, &defaults, &f.insns, &f.len);
+	r = make_part(p, arch, x32 ? filter_arch_find("x32") : NULL, &parts[0], e);
+	if (r == 0 && other)
+		r = make_part(p, other, NULL, &parts[1], e);
+	if (r == 0)
+		r = filter_code(parts, other ? 2 : 1, &f.insns, &f.len);
+	free(parts[0].calls);
+	free(parts[1].calls);
 	if (r == -E2BIG) {
 		r = err_set(e, ERR_LIMIT, E2BIG, "the policy needs %zu instructions: the kernel takes %d", f.len,
 			    BPF_MAXINSNS);
@@ -78,7 +97,7 @@ int filter_build_for(const struct policy *p, const struct filter_arch *arch, str
 		return err_hint(e, r, "conditions on arguments cost most: drop or join some");
 	}
 	if (r < 0)
-		return err_oom(e);
+		return e->kind == ERR_NONE ? err_oom(e) : r;
 	*ret_filter = f;
 	return 0;
 }

@@ -45,6 +45,10 @@ uint32_t filter_verdict(enum policy_action action, uint16_t errno_ret)
 		return SECCOMP_RET_KILL_PROCESS;
 	case POLICY_LOG:
 		return SECCOMP_RET_LOG;
+	case POLICY_TRACE:
+		return SECCOMP_RET_TRACE | errno_ret;
+	case POLICY_NOTIFY:
+		return SECCOMP_RET_USER_NOTIF;
 	}
 	abort(); /* not one of the enumerators */
 }
@@ -231,24 +235,31 @@ static void add_call(struct spans *s, const struct filter_call *calls, size_t n,
 	add_span(s, span);
 }
 
-static void find_spans(const struct filter_arch *arch, const struct filter_call *calls, size_t n,
-		       const struct filter_defaults *defaults, struct spans *s)
+static void find_spans(const struct filter_part *part, struct spans *s)
 {
+	const struct filter_call *calls = part->calls;
+	const struct filter_defaults *defaults = &part->defaults;
+	const uint32_t other_abi = part->arch->other_abi;
+	const size_t n = part->n;
 	uint32_t next = 0; /* the first number that no span has */
 
 	for (size_t i = 0, group; i < n; i += group) {
 		for (group = 1; i + group < n && calls[i + group].nr == calls[i].nr;)
 			group++;
+		if (part->both_abis && next < other_abi && calls[i].nr >= other_abi) {
+			add_span(s, (struct span){.from = next, .verdict = defaults->newer});
+			next = other_abi;
+		}
 		if (calls[i].nr > next)
 			add_span(s, (struct span){.from = next, .verdict = defaults->known});
 		add_call(s, calls + i, group, defaults->known);
 		next = calls[i].nr + 1;
 	}
 	add_span(s, (struct span){.from = next, .verdict = n > 0 ? defaults->newer : defaults->known});
-	if (arch->other_abi > 0) {
+	if (other_abi > 0 && !part->both_abis) {
 		uint32_t verdict = s->at[s->n - 1].verdict;
 
-		add_span(s, (struct span){.from = arch->other_abi, .verdict = SECCOMP_RET_KILL_PROCESS});
+		add_span(s, (struct span){.from = other_abi, .verdict = SECCOMP_RET_KILL_PROCESS});
 		/* -1 is nobody's number: syscall(-1), and what a tracer writes to have a call skipped. */
 		add_span(s, (struct span){.from = UINT32_MAX, .verdict = verdict});
 	}
@@ -281,27 +292,39 @@ static size_t emit_tree(struct code *c, const struct span *s, size_t n)
 	return emit_jump(c, BPF_JGE, s[half].from, right, left);
 }
 
-int filter_code(const struct filter_arch *arch, struct filter_call *calls, size_t n,
-		const struct filter_defaults *defaults, struct sock_filter **ret_insns, size_t *ret_len)
+/* A label for the calls of one architecture. */
+static int emit_part(struct code *c, const struct filter_part *part, size_t *ret_root)
 {
-	AUTO_FREE struct span *room = calloc(2 * n + 4, sizeof *room); /* a gap before each number, and the tail */
+	/* A gap before each number, the tail, and what lies between two ABIs. */
+	AUTO_FREE struct span *room = calloc(2 * part->n + 6, sizeof *room);
 	struct spans spans = {.at = room};
-	struct code c = {0};
-	size_t root, kill;
 
 	if (!room)
 		return -ENOMEM;
-	if (n > 0)
-		qsort(calls, n, sizeof *calls, compare_calls);
-	find_spans(arch, calls, n, defaults, &spans);
+	if (part->n > 0)
+		qsort(part->calls, part->n, sizeof *part->calls, compare_calls);
+	find_spans(part, &spans);
+	*ret_root = emit_load(c, offsetof(struct seccomp_data, nr), emit_tree(c, spans.at, spans.n));
+	return 0;
+}
 
-	root = emit_tree(&c, spans.at, spans.n);
-	root = emit_load(&c, offsetof(struct seccomp_data, nr), root);
-	kill = returning(&c, SECCOMP_RET_KILL_PROCESS);
-	(void)emit_load(&c, offsetof(struct seccomp_data, arch), emit_jump(&c, BPF_JEQ, arch->audit, root, kill));
+int filter_code(const struct filter_part *parts, size_t n_parts, struct sock_filter **ret_insns, size_t *ret_len)
+{
+	struct code c = {0};
+	size_t roots[FILTER_MAX_PARTS], next;
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < n_parts; i++)
+		r = emit_part(&c, &parts[i], &roots[i]);
+	if (r == 0) {
+		next = returning(&c, SECCOMP_RET_KILL_PROCESS);
+		for (size_t i = n_parts; i-- > 0;)
+			next = emit_jump(&c, BPF_JEQ, parts[i].arch->audit, roots[i], next);
+		(void)emit_load(&c, offsetof(struct seccomp_data, arch), next);
+	}
 
 	AUTO_FREE struct sock_filter *insns = c.rev;
-	if (c.failed)
+	if (c.failed || r < 0)
 		return -ENOMEM;
 	*ret_len = c.n;
 	if (c.n > BPF_MAXINSNS)

@@ -20,5 +20,5 @@ int filter_install(const struct filter *f)
 
 	if (f->len == 0)
 		return 0;
-	return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &prog) < 0 ? -errno : 0;
+	return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, f->flags, &prog) < 0 ? -errno : 0;
 }

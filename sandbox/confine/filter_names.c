@@ -9,6 +9,10 @@
 static const struct filter_arch archs[] = {
 	{.name = "x86_64", .audit = AUDIT_ARCH_X86_64, .token = SCMP_ARCH_X86_64, .other_abi = 0x40000000},
 	{.name = "aarch64", .audit = AUDIT_ARCH_AARCH64, .token = SCMP_ARCH_AARCH64},
+	/* What the two can run beside their own. */
+	{.name = "x86", .audit = AUDIT_ARCH_I386, .token = SCMP_ARCH_X86},
+	{.name = "x32", .audit = AUDIT_ARCH_X86_64, .token = SCMP_ARCH_X32},
+	{.name = "arm", .audit = AUDIT_ARCH_ARM, .token = SCMP_ARCH_ARM},
 };
 
 /* Calls that are younger than libseccomp 2.5.4. Since number 424 a call has one number on all architectures. */

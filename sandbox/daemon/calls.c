@@ -191,8 +191,11 @@ void method_invoke(struct daemon *d, struct call *c)
 	v->wanted = u != NULL;
 	v->u = u;
 	if (wrong) {
+		if (v->event_text.failed && err_oom(&e) < 0)
+			answer_err(c, &e);
+		else
+			call_invalid(c, wrong);
 		drop(v);
-		call_invalid(c, wrong);
 		return;
 	}
 	if (!invocation_attach(v, c, wire_get_bool(c->params, "answerFd"), wire_get_bool(c->params, "logs"),
@@ -294,7 +297,7 @@ static void inspect(struct call *c, struct unit *u)
 struct update {
 	struct update *next;
 	struct call *call;
-	uint64_t cell, memory_bytes;
+	uint64_t cell, memory_bytes, was;
 };
 static struct update *updates;
 
@@ -302,6 +305,7 @@ static void update(struct daemon *d, struct call *c, struct unit *u)
 {
 	const uint64_t memory = (uint64_t)wire_get_int(c->params, "memoryMb", 0) << 20;
 	struct update *p = calloc(1, sizeof *p), **at = &updates;
+	enum shortage short_of = SHORT_OF_NOTHING;
 	struct spawn_limits m;
 	struct err e = {0};
 
@@ -309,21 +313,23 @@ static void update(struct daemon *d, struct call *c, struct unit *u)
 	m.cell = u->number;
 	m.memory_bytes = memory;
 	m.pids = (uint32_t)wire_get_int(c->params, "pids", 0);
-	if (!p)
-		(void)err_oom(&e);
-	else if (memory > u->memory_bytes && d->memory_bytes + memory - u->memory_bytes > d->config.memory_bytes)
-		(void)err_set(&e, ERR_CAPACITY, 0, "memory");
-	else if (memory > u->memory_bytes &&
-		 u->f->account->memory_bytes + memory - u->memory_bytes > function_rights(u->f)->memory_bytes)
+	if (memory > u->memory_bytes)
+		short_of = function_may_take(u->f, 0, memory - u->memory_bytes);
+	/* What the host has not got nobody may have, whatever the policy says. */
+	if (short_of == SHORT_OF_OWN_MEMORY && d->memory_bytes + memory - u->memory_bytes <= d->config.memory_bytes)
 		(void)err_set(&e, ERR_DENIED, 0, "more than the daemon's policy gives this user");
-	else if (!link_send(d->link, &m, NULL, 0))
+	else if (short_of != SHORT_OF_NOTHING)
+		(void)err_set(&e, ERR_CAPACITY, 0, "%s", shortage_name(SHORT_OF_MEMORY));
+	else if (!p || !link_send(d->link, &m, NULL, 0))
 		(void)err_oom(&e);
 	if (!p || e.kind != ERR_NONE) {
 		free(p);
 		answer_err(c, &e);
 		return;
 	}
-	*p = (struct update){.call = c, .cell = u->number, .memory_bytes = memory};
+	*p = (struct update){.call = c, .cell = u->number, .memory_bytes = memory, .was = u->memory_bytes};
+	if (memory > u->memory_bytes) /* counted when it is asked for: another one may be before this is done */
+		unit_resize(u, memory);
 	while (*at)
 		at = &(*at)->next;
 	*at = p;
@@ -344,8 +350,8 @@ void cell_done(struct daemon *d, const struct spawn_done *m)
 	*at = p->next;
 	if (m->err.kind != ERR_NONE)
 		(void)err_adopt(&e, &m->err);
-	if (m->err.kind == ERR_NONE && u && p->memory_bytes > 0)
-		unit_resize(u, p->memory_bytes);
+	if (u && p->memory_bytes > 0)
+		unit_resize(u, m->err.kind == ERR_NONE ? p->memory_bytes : p->was);
 	if (p->call && m->err.kind == ERR_NONE)
 		answer_done(p->call);
 	else if (p->call)

@@ -254,15 +254,17 @@ size_t conn_backlog(const struct conn *c)
 	return c->queued_bytes;
 }
 
-bool conn_hold(struct conn *c, size_t bytes, unsigned quarters)
+void conn_hold(struct conn *c, size_t bytes)
 {
-	const bool more = bytes > c->held;
-
-	if (c->closing)
-		return true;
+	if (c->closing) /* it will be given back */
+		return;
 	c->held = bytes;
 	(void)server_count(c);
-	return !more || c->user->bytes <= c->s->config.max_bytes_per_uid / 4 * quarters;
+}
+
+bool conn_fits(const struct conn *c, unsigned quarters)
+{
+	return c->user->bytes <= c->s->config.max_bytes_per_uid / 4 * quarters;
 }
 
 void conn_finish(struct conn *c)

@@ -65,6 +65,8 @@ struct account {
 	uid_t uid;
 	uint32_t cells, queued, n_ending, n_kept;
 	uint64_t memory_bytes;
+	uint64_t published_ns;                 /* when it last had its turn */
+	uint64_t claimed_cells, claimed_bytes; /* while what is reserved is added up */
 	double busy_cpus;
 	struct account *next;
 };
@@ -85,7 +87,7 @@ struct daemon {
 	char runtime_dir[512];
 	uint32_t reloaded; /* number in the store */
 	uint32_t n_cpus;
-	uint64_t started_ms;
+	uint64_t started_ns; /* CLOCK_MONOTONIC */
 
 	struct function *functions;
 	struct unit *units;

@@ -149,6 +149,8 @@ static int read_call(struct deployment *p, const struct peer *peer, struct err *
 		r = deploy_read_spec(p->f, e);
 	if (r == 0)
 		r = deploy_check_spec(p->d, p->f, function_rights(p->f), e);
+	if (r == 0)
+		r = function_may_reserve(p->f, p->f->reserved, function_find(p->d, p->f->owner, p->f->name), e);
 	return r == 0 ? deploy_list_files(p, params, e) : r;
 }
 
@@ -181,13 +183,6 @@ void method_deploy(struct daemon *d, struct call *c)
 
 /* ---- Known to fsbox-spawn ---- */
 
-double deploy_share(const struct daemon *d, uint64_t memory_bytes)
-{
-	const struct cg_cpu cpu = cg_cpu_of_memory(memory_bytes, d->n_cpus);
-
-	return (double)cpu.quota_us / (double)cpu.period_us;
-}
-
 static int define(struct deployment *p, struct err *e)
 {
 	struct function *f = p->f;
@@ -197,7 +192,7 @@ static int define(struct deployment *p, struct err *e)
 	(void)snprintf(note.name, sizeof note.name, "%s", f->name);
 	(void)snprintf(note.digest, sizeof note.digest, "%s", f->digest);
 	f->number = m->function = ++p->d->last_function;
-	f->share = deploy_share(p->d, f->spec.memory_bytes);
+	f->share = function_share(p->d, f->spec.memory_bytes);
 	m->note_len = sizeof note;
 	memcpy(m->note, &note, sizeof note);
 	if (!link_send(p->d->link, m, p->datagram->fds, p->datagram->n_fds))
@@ -397,6 +392,7 @@ void method_scale(struct daemon *d, struct call *c)
 	struct function *f = function_find(d, call_peer(c)->uid, name);
 	struct buf b = {0};
 	struct wire_obj o;
+	struct err e = {0};
 
 	if (!f) {
 		deploy_answer_unknown(d, c, name);
@@ -405,6 +401,13 @@ void method_scale(struct daemon *d, struct call *c)
 	const uint32_t provisioned = (uint32_t)wire_get_int(c->params, "provisioned", f->provisioned);
 	const uint32_t reserved = (uint32_t)wire_get_int(c->params, "reserved", f->reserved);
 	const uint32_t max_cells = (uint32_t)wire_get_int(c->params, "maxCells", f->max_cells);
+	if (reserved > f->reserved && function_may_reserve(f, reserved, NULL, &e) < 0) {
+		if (e.kind == ERR_DENIED)
+			answer_denied(c, e.msg, call_rights(d, c)->rule);
+		else
+			answer_err(c, &e);
+		return;
+	}
 	if (provisioned != f->provisioned || reserved != f->reserved || max_cells != f->max_cells)
 		renumber(f, provisioned, reserved, max_cells);
 	wire_obj_begin(&o, &b);

@@ -35,7 +35,7 @@ static struct function *from_row(struct daemon *d, const struct stored *row)
 		function_free(f);
 		return NULL;
 	}
-	f->share = deploy_share(d, f->spec.memory_bytes);
+	f->share = function_share(d, f->spec.memory_bytes);
 	return f;
 }
 

@@ -52,6 +52,5 @@ NODISCARD int deploy_check_spec(const struct daemon *d, const struct function *f
 				struct err *e);
 /* Files, in the order in which they are opened. @params: NULL without a call. */
 NODISCARD int deploy_list_files(struct deployment *p, const struct json *params, struct err *e);
-double deploy_share(const struct daemon *d, uint64_t memory_bytes);
 /* One from the store is through: the next. */
 void deploy_next_stored(struct daemon *d);

@@ -8,6 +8,7 @@
 static struct buf *scratch(struct server *s)
 {
 	s->scratch.len = 0;
+	s->scratch.failed = false;
 	return &s->scratch;
 }
 
@@ -302,6 +303,10 @@ static void refuse_message(struct conn *c, const struct request *q)
 {
 	const char *member = q->e.where;
 
+	if (q->e.code == ENOMEM) { /* ours and not the client's: who finds the connection broken may call again */
+		conn_break(c);
+		return;
+	}
 	c->s->counts.bad_messages++;
 	if (!q->w.oneway)
 		refuse(c, WIRE_INVALID_PARAMETER, "parameter", member, strlen(member));
@@ -322,13 +327,13 @@ static bool open_call(struct conn *c, struct request *q, const int *fds, size_t 
 		.oneway = q->w.oneway,
 		.upgrade = q->w.upgrade,
 		.gone = c->dead,
-		.n_fds = n_fds,
 	};
 	if (n_fds > 0) {
 		call->fds = reallocarray(NULL, n_fds, sizeof *fds);
 		if (!call->fds)
 			return false;
 		memcpy(call->fds, fds, n_fds * sizeof *fds);
+		call->n_fds = n_fds;
 	}
 	c->doc = take_ptr(&q->w.doc);
 	c->open = true;

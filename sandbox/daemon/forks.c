@@ -7,11 +7,12 @@
 #include <sys/random.h>
 
 enum { LEASE_MS = 60000 };
+#define UNTIL_ANSWERED (3600 * NS_PER_S) /* a lease begins with the answer */
 
 struct fork {
 	struct call *call;
 	struct function *f;
-	uint64_t began_ns;
+	uint64_t began_ns, lease_ns;
 	uint32_t n, n_ready;
 	bool failed;
 	struct unit *units[];
@@ -36,6 +37,10 @@ static void answer(const struct fork *k)
 	for (uint32_t i = 0; i < k->n; i++) {
 		struct wire_obj clone;
 
+		char token[LEASE_BYTES];
+
+		str_copy(token, sizeof token, k->units[i]->lease);
+		unit_lease(k->units[i], token, k->lease_ns);
 		buf_puts(&b, i > 0 ? "," : "");
 		wire_obj_begin(&clone, &b);
 		wire_obj_string(&clone, "cell", k->units[i]->id);
@@ -77,8 +82,16 @@ void fork_ready(struct unit *u)
 {
 	struct fork *k = u->fork;
 
+	struct err e = {0};
+
 	if (++k->n_ready < k->n)
 		return;
+	for (uint32_t i = 0; i < k->n; i++)
+		if (k->units[i]->state != UNIT_IDLE) { /* it was ready, and has ended since */
+			(void)err_set(&e, ERR_SYSTEM, 0, "a clone has ended before all were ready");
+			give_up(k, k->units[i], &e);
+			return;
+		}
 	answer(k);
 	forget(k);
 }
@@ -91,26 +104,14 @@ void fork_failed(struct unit *u, const struct err *why)
 /* Is there room for all of them? */
 static int check_room(const struct function *f, uint32_t n, struct err *e)
 {
-	const struct daemon *d = f->d;
-	const struct rights *r = function_rights(f);
-	const enum shortage s = function_may_start(f);
-	const uint64_t bytes = n * f->spec.memory_bytes;
+	const bool full = (f->max_cells > 0 && f->n_units + n > f->max_cells) ||
+			  (f->reserved > 0 && f->n_units + n > f->reserved);
+	const enum shortage s = full ? SHORT_OF_OWN_CELLS : function_may_take(f, n, n * f->spec.memory_bytes);
 
-	if (s != SHORT_OF_NOTHING)
-		return err_set(e, ERR_CAPACITY, 0, "%s", shortage_name(s));
-	if (f->account->cells + n > r->max_cells || (f->max_cells > 0 && f->n_units + n > f->max_cells) ||
-	    (f->reserved > 0 && f->n_units + n > f->reserved))
-		return err_set(e, ERR_CAPACITY, 0, "%s", shortage_name(SHORT_OF_OWN_CELLS));
-	if (f->account->memory_bytes + bytes > r->memory_bytes)
-		return err_set(e, ERR_CAPACITY, 0, "%s", shortage_name(SHORT_OF_OWN_MEMORY));
-	if (d->n_units + n > d->config.max_cells)
-		return err_set(e, ERR_CAPACITY, 0, "%s", shortage_name(SHORT_OF_CELLS));
-	return d->memory_bytes + bytes > d->config.memory_bytes
-		       ? err_set(e, ERR_CAPACITY, 0, "%s", shortage_name(SHORT_OF_MEMORY))
-		       : 0;
+	return s == SHORT_OF_NOTHING ? 0 : err_set(e, ERR_CAPACITY, 0, "%s", shortage_name(s));
 }
 
-static int start_all(struct fork *k, uint64_t lease_ns, struct err *e)
+static int start_all(struct fork *k, struct err *e)
 {
 	for (uint32_t i = 0; i < k->n; i++) {
 		unsigned char raw[16];
@@ -122,7 +123,7 @@ static int start_all(struct fork *k, uint64_t lease_ns, struct err *e)
 			(void)snprintf(token + 2 * b, 3, "%02x", raw[b]);
 		if (unit_start(k->f, &k->units[i], e) < 0)
 			return -1;
-		unit_lease(k->units[i], token, lease_ns);
+		unit_lease(k->units[i], token, UNTIL_ANSWERED);
 		k->units[i]->fork = k;
 	}
 	return 0;
@@ -154,8 +155,9 @@ void method_fork(struct daemon *d, struct call *c)
 		return;
 	}
 	*k = (struct fork){.call = c, .f = f, .n = n, .began_ns = clock_mono_ns()};
+	k->lease_ns = (uint64_t)wire_get_int(c->params, "leaseMs", LEASE_MS) * NS_PER_MS;
 	c->user = k;
-	if (start_all(k, (uint64_t)wire_get_int(c->params, "leaseMs", LEASE_MS) * NS_PER_MS, &e) < 0)
+	if (start_all(k, &e) < 0)
 		give_up(k, NULL, &e);
 }
 

@@ -174,9 +174,8 @@ static const char *on_frame(struct frames *f, const struct frame *m)
 		return on_call(f, m);
 	if (m->stream > f->last_id)
 		return "a frame of a stream that was not opened";
-	TAILQ_FOREACH(s, &f->streams, link)
-	if (s->id == m->stream)
-		break;
+	for (s = TAILQ_FIRST(&f->streams); s && s->id != m->stream;)
+		s = TAILQ_NEXT(s, link);
 	if (!s) /* it ended while this was on its way */
 		return NULL;
 	if (m->type == FRAME_DATA)
@@ -268,6 +267,7 @@ static void frames_closed(void *arg)
 	struct frames *f = arg;
 
 	drop_streams(f);
+	frames_unlist(f);
 	loop_forget(&f->d->loop, &f->later);
 	frame_rx_done(&f->rx);
 	free(f);
@@ -304,6 +304,7 @@ void frames_begin(struct daemon *d, struct call *c)
 	}
 	*f = (struct frames){.d = d, .conn = c->conn, .max_streams = streams_of(call_rights(d, c))};
 	TAILQ_INIT(&f->streams);
+	frames_list(f);
 	buf_puts(&b, "{\"kind\":\"frames\",\"invocation\":\"\"}");
 	call_upgrade(c, &b, &ops, f);
 	b.len = 0;

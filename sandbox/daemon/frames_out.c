@@ -7,6 +7,7 @@ enum {
 	QUEUE_BYTES = 65536,  /* small frames that wait for a client who does not read; with more it is closed */
 	/* One byte more than an event may have: who sends it is told so, and does not wait for credit for ever. */
 	MAX_GRANT = SPEC_MAX_PAYLOAD + 1,
+	SLOW_NS = 1000000000, /* an answer of which nobody took anything for so long makes room for others */
 };
 
 /* ---- Sending ---- */
@@ -44,16 +45,56 @@ void frames_put_error(struct buf *b, const char *error, const struct buf *params
 
 /* ---- What is held ---- */
 
+static void put_slow(struct stream *s);
+
+static struct all_frames all = TAILQ_HEAD_INITIALIZER(all);
+
+void frames_list(struct frames *f)
+{
+	TAILQ_INSERT_TAIL(&all, f, link);
+}
+
+void frames_unlist(struct frames *f)
+{
+	TAILQ_REMOVE(&all, f, link);
+}
+
+/* Of this user's answers the one that has waited longest for its reader, if that is long enough. */
+static struct stream *slowest(const struct frames *of)
+{
+	const uint64_t before = clock_mono_ns() - SLOW_NS;
+	const uid_t uid = conn_peer(of->conn)->uid;
+	struct stream *found = NULL;
+
+	for (struct frames *f = TAILQ_FIRST(&all); f; f = TAILQ_NEXT(f, link)) {
+		if (conn_peer(f->conn)->uid != uid)
+			continue;
+		for (struct stream *s = TAILQ_FIRST(&f->streams); s; s = TAILQ_NEXT(s, link))
+			if (s->state == OVER && s->answer.len > 0 && s->moved_ns < (found ? found->moved_ns : before))
+				found = s;
+	}
+	return found;
+}
+
 bool frames_hold(struct frames *f, size_t more, enum hold of)
 {
 	f->held += more;
-	return conn_hold(f->conn, f->held, of);
+	conn_hold(f->conn, f->held);
+	while (!conn_fits(f->conn, of)) {
+		struct stream *s = slowest(f);
+
+		if (!s)
+			return false;
+		put_slow(s);
+		stream_flow(s);
+	}
+	return true;
 }
 
 void frames_let_go(struct frames *f, size_t less)
 {
 	f->held -= less;
-	(void)conn_hold(f->conn, f->held, HOLD_ANSWERS);
+	conn_hold(f->conn, f->held);
 }
 
 static void grant(struct stream *s)
@@ -72,10 +113,10 @@ void stream_grant_next(struct frames *f)
 	while (f->n_large < FRAMES_LARGE && !f->over) {
 		struct stream *first = NULL, *s;
 
-		TAILQ_FOREACH(s, &f->streams, link)
-		if (s->state == COMING && !s->large && s->event.len > FRAMES_LARGE_EVENT &&
-		    (!first || s->id < first->id))
-			first = s;
+		for (s = TAILQ_FIRST(&f->streams); s; s = TAILQ_NEXT(s, link))
+			if (s->state == COMING && !s->large && s->event.len > FRAMES_LARGE_EVENT &&
+			    (!first || s->id < first->id))
+				first = s;
 		if (!first)
 			return;
 		grant(first);
@@ -154,6 +195,7 @@ static void send_some(struct stream *s)
 		return;
 	send_frame(s->f, FRAME_DATA, s->id, s->answer.data + s->sent, n);
 	s->sent += n;
+	s->moved_ns = clock_mono_ns();
 	count_sent(s, n);
 }
 
@@ -174,7 +216,8 @@ static void put_slow(struct stream *s)
 	stream_forget_answer(s);
 	s->last_type = FRAME_ERROR;
 	frames_put_error(&s->last, "org.fsbox.Sandbox.SlowConsumer", &params);
-	(void)frames_hold(s->f, s->last.len, HOLD_ANSWERS);
+	s->f->held += s->last.len; /* whether that is much or not: it is less than before */
+	conn_hold(s->f->conn, s->f->held);
 	buf_done(&params);
 	if (s->last.failed)
 		conn_break(s->f->conn);
@@ -308,6 +351,7 @@ static void sink_rest(struct call *c, struct buf *body, size_t from, bool take)
 {
 	struct stream *s = stream_of(c);
 
+	s->moved_ns = clock_mono_ns();
 	if (take) {
 		s->answer = *body;
 		*body = (struct buf){0};

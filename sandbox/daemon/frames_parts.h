@@ -27,7 +27,8 @@ struct stream {
 	uint64_t credit;   /* for the answer, that is left */
 	struct buf answer; /* once the call is over; up to `sent` it is out */
 	size_t sent;
-	uint64_t total; /* bytes that the client was sent */
+	size_t total;      /* bytes that the client was sent */
+	uint64_t moved_ns; /* when some of them last were; CLOCK_MONOTONIC */
 	enum frame_type last_type;
 	bool slow;       /* the answer cannot be held until it is sent */
 	struct buf last; /* the last frame's body */
@@ -36,6 +37,7 @@ struct stream {
 TAILQ_HEAD(streams, stream);
 
 struct frames {
+	TAILQ_ENTRY(frames) link;
 	struct daemon *d;
 	struct conn *conn;
 	struct frame_rx rx;
@@ -50,10 +52,15 @@ struct frames {
 	struct later later;
 };
 
+TAILQ_HEAD(all_frames, frames);
+
 /* Whatever ends a stream may free it. */
 
 extern const struct call_sink frames_sink;
 
+/* Among those of all clients. */
+void frames_list(struct frames *f);
+void frames_unlist(struct frames *f);
 /* One that is not asked for by a turn to send. */
 void frames_send(struct frames *f, enum frame_type type, uint32_t stream, const void *body, size_t len);
 /* {"error": …, "parameters": …} */
@@ -63,6 +70,7 @@ void frames_pump(void *arg);
 /* Counts what is held for this connection. False: more than its user may have held, in quarters of that: answers that
  * nobody reads leave room for his events, and both for messages. */
 enum hold { HOLD_ANSWERS = 2, HOLD_EVENTS = 3 };
+/* Before that, the answers of that user are given up that nobody has read for a while. */
 bool frames_hold(struct frames *f, size_t more, enum hold of);
 void frames_let_go(struct frames *f, size_t less);
 

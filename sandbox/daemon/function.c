@@ -115,15 +115,36 @@ const struct rights *function_rights(const struct function *f)
 	return peers_find(&f->d->peers, f->owner, f->gid, f->groups, f->n_groups);
 }
 
-/* What others may still claim because it was reserved for them. */
+static uint64_t least(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static uint64_t left(uint64_t of, uint64_t taken)
+{
+	return of > taken ? of - taken : 0;
+}
+
+/* What others may still claim because it was reserved for them: nobody more than his rights give him, as they are now. */
 static void reserved_by_others(const struct function *f, uint64_t *cells, uint64_t *memory)
 {
 	*cells = *memory = 0;
+	for (struct account *a = f->d->accounts; a; a = a->next)
+		a->claimed_cells = a->claimed_bytes = 0;
 	for (const struct function *o = f->d->functions; o; o = o->next) {
+		const struct rights *r;
+		struct account *a = o->account;
+		uint64_t n, bytes;
+
 		if (o == f || o->forgotten || o->n_units >= o->reserved)
 			continue;
-		*cells += o->reserved - o->n_units;
-		*memory += (o->reserved - o->n_units) * o->spec.memory_bytes;
+		r = function_rights(o);
+		n = least(o->reserved - o->n_units, left(r->max_cells, a->cells + a->claimed_cells));
+		bytes = least(n * o->spec.memory_bytes, left(r->memory_bytes, a->memory_bytes + a->claimed_bytes));
+		a->claimed_cells += n;
+		a->claimed_bytes += bytes;
+		*cells += n;
+		*memory += bytes;
 	}
 }
 
@@ -132,26 +153,64 @@ bool function_is_full(const struct function *f)
 	return (f->max_cells > 0 && f->n_units >= f->max_cells) || (f->reserved > 0 && f->n_units >= f->reserved);
 }
 
-enum shortage function_may_start(const struct function *f)
+enum shortage function_may_take(const struct function *f, uint64_t cells, uint64_t bytes)
 {
 	const struct daemon *d = f->d;
 	const struct rights *r = function_rights(f);
-	uint64_t cells, memory;
+	uint64_t others, others_bytes;
 
-	if (function_is_full(f) || f->account->cells >= r->max_cells)
+	if (f->account->cells + cells > r->max_cells)
 		return SHORT_OF_OWN_CELLS;
-	if (f->account->memory_bytes + f->spec.memory_bytes > r->memory_bytes)
+	if (f->account->memory_bytes + bytes > r->memory_bytes)
 		return SHORT_OF_OWN_MEMORY;
 	/* What is reserved for this one nobody else could take. */
-	if (f->n_units < f->reserved)
-		cells = memory = 0;
+	if (cells > 0 && f->n_units + cells <= f->reserved)
+		others = others_bytes = 0;
 	else
-		reserved_by_others(f, &cells, &memory);
-	if (d->n_units + cells >= d->config.max_cells)
+		reserved_by_others(f, &others, &others_bytes);
+	if (cells > 0 && d->n_units + others + cells > d->config.max_cells)
 		return SHORT_OF_CELLS;
-	if (d->memory_bytes + memory + f->spec.memory_bytes > d->config.memory_bytes)
-		return SHORT_OF_MEMORY;
-	return SHORT_OF_NOTHING;
+	return d->memory_bytes + others_bytes + bytes > d->config.memory_bytes ? SHORT_OF_MEMORY : SHORT_OF_NOTHING;
+}
+
+enum shortage function_may_start(const struct function *f)
+{
+	return function_is_full(f) ? SHORT_OF_OWN_CELLS : function_may_take(f, 1, f->spec.memory_bytes);
+}
+
+int function_may_reserve(const struct function *f, uint32_t cells, const struct function *instead, struct err *e)
+{
+	const struct daemon *d = f->d;
+	const struct rights *r = function_rights(f);
+	uint64_t own = cells, own_bytes = cells * f->spec.memory_bytes, all = own, all_bytes = own_bytes;
+
+	if (cells == 0)
+		return 0;
+	for (const struct function *o = d->functions; o; o = o->next) {
+		if (o == f || o == instead || o->forgotten)
+			continue;
+		all += o->reserved;
+		all_bytes += o->reserved * o->spec.memory_bytes;
+		own += o->owner == f->owner ? o->reserved : 0;
+		own_bytes += o->owner == f->owner ? o->reserved * o->spec.memory_bytes : 0;
+	}
+	if (own > r->max_cells || own_bytes > r->memory_bytes)
+		return err_where(e,
+				 err_set(e, ERR_DENIED, 0,
+					 "more would be reserved than the daemon's policy gives this user"),
+				 "reserved");
+	if (all > d->config.max_cells / 4 * 3 || all_bytes > d->config.memory_bytes / 4 * 3)
+		return err_set(e, ERR_CAPACITY, 0, "%s",
+			       shortage_name(all_bytes > d->config.memory_bytes / 4 * 3 ? SHORT_OF_MEMORY
+											: SHORT_OF_CELLS));
+	return 0;
+}
+
+double function_share(const struct daemon *d, uint64_t memory_bytes)
+{
+	const struct cg_cpu cpu = cg_cpu_of_memory(memory_bytes, d->n_cpus);
+
+	return (double)cpu.quota_us / (double)cpu.period_us;
 }
 
 /* A share that is promised has to be there: cells that run at the same time may not want more than the host has. */

@@ -37,6 +37,7 @@ struct function {
 		enum snapshot_state state;
 		uint32_t features; /* enum snap_feature */
 		uint64_t page_bytes;
+		uint64_t not_before_ns, pause_ns; /* after a restore that failed */
 		char id[SNAP_ID_LEN + 1];
 	} snapshot;
 
@@ -80,8 +81,15 @@ enum shortage {
 const char *shortage_name(enum shortage s); /* "cells", "memory", … as CapacityExhausted.resource */
 /* By its own numbers, whatever room there is. */
 bool function_is_full(const struct function *f);
-/* Budgets, what others have reserved, the owner's rights. */
+/* Budgets, what others have reserved, the owner's rights: for one more cell; for so many cells and bytes more. */
 enum shortage function_may_start(const struct function *f);
+enum shortage function_may_take(const struct function *f, uint64_t cells, uint64_t bytes);
+/* May it have so many cells that nobody else gets? No owner reserves more than what he may have, and all of them together
+ * no more than three quarters of the host. @instead, which may be NULL, goes. ERR_DENIED, ERR_CAPACITY. */
+NODISCARD int function_may_reserve(const struct function *f, uint32_t cells, const struct function *instead,
+				   struct err *e);
+/* CPUs that a busy cell of this size may use. */
+double function_share(const struct daemon *d, uint64_t memory_bytes);
 /* May one more of its cells be busy? */
 enum shortage function_may_run(const struct function *f);
 /* Would one more cell find the CPU to run? */

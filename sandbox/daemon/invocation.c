@@ -451,6 +451,7 @@ void invocation_cancel(struct invocation *v)
 	v->cancelled = true;
 	(void)err_set(&e, ERR_CANCELLED, ECANCELED, "cancelled");
 	if (v->state == INVOCATION_RUNNING && u) {
+		u->invocation = NULL; /* it has its outcome here */
 		unit_end(u, "its call was cancelled");
 		daemon_event(v->d, EV_CALLED, v->f, u, v->id, "cancelled", NULL);
 	}
@@ -498,6 +499,8 @@ void invocation_refuse_all(struct function *f, const char *refusal, const struct
 static void unit_ready(struct unit *u)
 {
 	u->f->init_failures = 0;
+	if (u->restored)
+		snapshot_proved(u->f);
 	if (u->fork)
 		fork_ready(u);
 	u->d->on_room(u->d, u->f);
@@ -623,18 +626,25 @@ void invocation_flow(struct invocation *v)
 		unit_wrote(v->u);
 }
 
-static void unit_gone(struct unit *u)
+static void unit_dropped(struct unit *u)
 {
 	struct invocation *v = u->invocation;
 	struct err e = {0};
 
 	u->invocation = NULL;
 	(void)err_set(&e, ERR_SYSTEM, 0, "the cell was ended");
+	invocation_refuse(v, "SystemFailure", &e);
+}
+
+static void unit_gone(struct unit *u)
+{
+	struct err e = {0};
+
+	(void)err_set(&e, ERR_SYSTEM, 0, "the cell was ended");
 	if (u->fork)
 		fork_failed(u, &e);
-	if (v) {
-		invocation_refuse(v, "SystemFailure", &e);
-	}
+	if (u->invocation)
+		unit_dropped(u);
 }
 
 const struct unit_ops invocation_unit_ops = {
@@ -644,5 +654,6 @@ const struct unit_ops invocation_unit_ops = {
 	.answered = unit_answered,
 	.output = unit_output,
 	.wrote = unit_wrote,
+	.dropped = unit_dropped,
 	.ended = unit_gone,
 };

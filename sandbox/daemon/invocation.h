@@ -91,5 +91,7 @@ void invocation_dispatch(struct daemon *d, struct function *f);
 void invocation_move(struct invocation *v, struct function *to);
 /* Before a function goes: its queue is refused. */
 void invocation_refuse_all(struct function *f, const char *refusal, const struct err *why);
+/* Room for @f of its owner's own: true when some comes, because a cell of his ends. */
+bool schedule_evict(const struct function *f);
 /* Keeps provisioned cells at their number. */
 void invocation_provision(struct function *f);

@@ -574,7 +574,7 @@ int main(int argc, char **argv)
 	(void)mallopt(M_MMAP_THRESHOLD, 4 << 20);
 	(void)mallopt(M_TRIM_THRESHOLD, 32 << 20);
 	d->config = (struct config){.keep_ns = 600 * NS_PER_S, .max_queued = 4096, .overcommit = 1};
-	d->started_ms = (uint64_t)wall_ms();
+	d->started_ns = clock_mono_ns();
 	d->on_event = d->on_log = streams_wake;
 	d->on_room = on_room;
 	unit_ops = &invocation_unit_ops;

@@ -6,15 +6,16 @@
 enum { PROVISION_RETRY_S = 5 };
 
 /* An idle cell that makes room: of the same owner first, then, unless it is @own room that lacks, of one who has more than
- * the asker. */
-static bool evict_for(const struct function *f, bool own)
+ * the asker. @also_its: one of @f, too. */
+static bool evict_for(const struct function *f, bool own, bool also_its)
 {
 	struct unit *worst = NULL;
 
 	for (struct unit *u = f->d->units; u; u = u->next) {
 		const uint32_t ready = u->f->n_idle + u->f->n_busy; /* those that start or end serve nobody */
 
-		if (!unit_is_free(u) || u->f == f || ready <= u->f->provisioned || ready <= u->f->reserved)
+		if (!unit_is_free(u) || (u->f == f && !also_its) || ready <= u->f->provisioned ||
+		    ready <= u->f->reserved)
 			continue;
 		if (u->f->owner != f->owner && (own || u->f->account->memory_bytes <= f->account->memory_bytes))
 			continue;
@@ -24,6 +25,11 @@ static bool evict_for(const struct function *f, bool own)
 	if (worst)
 		unit_leave(worst, "its room was needed");
 	return worst != NULL;
+}
+
+bool schedule_evict(const struct function *f)
+{
+	return f->account->n_ending > 0 || evict_for(f, true, true);
 }
 
 enum prospect { NO_CELL, CELL_LATER, CELL_STARTS };
@@ -36,10 +42,10 @@ static bool room_comes(const struct function *f, enum shortage s)
 	case SHORT_OF_OWN_MEMORY:
 		if (function_is_full(f))
 			return f->n_ending > 0;
-		return f->account->n_ending > 0 || evict_for(f, true);
+		return f->account->n_ending > 0 || evict_for(f, true, false);
 	case SHORT_OF_CELLS:
 	case SHORT_OF_MEMORY:
-		return f->d->n_ending > 0 || evict_for(f, false);
+		return f->d->n_ending > 0 || evict_for(f, false, false);
 	case SHORT_OF_NOTHING:
 	case SHORT_OF_CPU:
 		break;

@@ -45,7 +45,7 @@ struct call_sink {
 	void (*reply)(struct call *c, const struct buf *params);
 	void (*error)(struct call *c, const char *error, const struct buf *params);
 	void (*drop_params)(struct call *c);
-	/* A part of the answer's body. How much of it was taken: the rest is to be offered again. */
+	/* A part of the body. How much of it was taken: the rest is to be offered again. */
 	size_t (*data)(struct call *c, const char *data, size_t len);
 	/* Before reply(): the whole body, of which the first @from bytes were taken by data(). @take: it may be taken
 	 * away. */
@@ -128,9 +128,9 @@ void conn_send(struct conn *c, const struct out_text parts[static OUT_TEXTS]);
 /* Is nothing queued, so that what is sent is taken, at least its beginning? */
 bool conn_is_clear(const struct conn *c);
 size_t conn_backlog(const struct conn *c);
-/* So many bytes are held for it; they count as its user's. False when they are more than before and the user's are
- * more than so many quarters of what he may have (the rest is for other things): then it is to hold less. */
-bool conn_hold(struct conn *c, size_t bytes, unsigned quarters);
+/* So many bytes are held for it; they count as its user's. Are these within so many quarters of what he may have? */
+void conn_hold(struct conn *c, size_t bytes);
+bool conn_fits(const struct conn *c, unsigned quarters);
 /* Reads nothing more, and closes when what is queued is sent. closed() is told later. */
 void conn_finish(struct conn *c);
 /* Closes without that; closed() is told later. */

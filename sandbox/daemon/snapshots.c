@@ -7,13 +7,20 @@
 #include <fcntl.h>
 #include <stdio.h>
 
-enum { RETRY_MS = 1000, LINE_MAX_BYTES = 4096 };
+enum {
+	RETRY_MS = 1000,
+	WAIT_S = 60, /* of a call, for room */
+	PAUSE_MIN_S = 10,
+	PAUSE_MAX_S = 3600,
+	LINE_MAX_BYTES = 4096,
+};
 
 /* One that waits for a snapshot. */
 struct wish {
 	struct wish *next;
 	struct call *call;
 	struct function *f;
+	uint64_t until_ns;
 };
 static struct wish *wishes;
 
@@ -178,43 +185,67 @@ static void try_later(struct daemon *d)
 	(void)!loop_arm(&d->loop, &d->publish_again, clock_mono_ns() + RETRY_MS * NS_PER_MS);
 }
 
-static struct function *next_wanted(const struct daemon *d)
+/* Whose turn it is: the one with room, of the owner who had his turn longest ago. @ret_waits: there are some without. */
+static struct function *next_wanted(const struct daemon *d, bool *ret_waits)
 {
-	struct function *f = d->functions;
+	const uint64_t now = clock_mono_ns();
+	struct function *best = NULL;
 
-	while (f && (f->snapshot.state != SNAPSHOT_WANTED || f->forgotten || !f->defined))
-		f = f->next;
-	return f;
+	*ret_waits = false;
+	for (struct function *f = d->functions; f; f = f->next) {
+		if (f->snapshot.state != SNAPSHOT_WANTED || f->forgotten || !f->defined)
+			continue;
+		/* A bound of its own is for cells that take calls. */
+		if (now < f->snapshot.not_before_ns ||
+		    (function_may_take(f, 0, f->spec.memory_bytes) != SHORT_OF_NOTHING && !schedule_evict(f)))
+			*ret_waits = true;
+		else if (function_may_take(f, 0, f->spec.memory_bytes) != SHORT_OF_NOTHING)
+			*ret_waits = true; /* what makes room takes a moment to end */
+		else if (!best || f->account->published_ns < best->account->published_ns)
+			best = f;
+	}
+	return best;
 }
 
-/* Only budgets: a bound of its own is for cells that take calls. */
-static bool has_room(const struct function *f)
+/* Nobody waits for ever for room. */
+static void refuse_late(void)
 {
-	const struct rights *r = function_rights(f);
+	const uint64_t now = clock_mono_ns();
+	struct err e = {0};
 
-	return f->account->memory_bytes + f->spec.memory_bytes <= r->memory_bytes &&
-	       f->d->memory_bytes + f->spec.memory_bytes <= f->d->config.memory_bytes;
+	(void)err_set(&e, ERR_CAPACITY, 0, "%s", shortage_name(SHORT_OF_MEMORY));
+	for (struct wish **at = &wishes, *w; (w = *at);) {
+		if (w->f->snapshot.state != SNAPSHOT_WANTED || now < w->until_ns) {
+			at = &w->next;
+			continue;
+		}
+		*at = w->next;
+		w->call->user = NULL;
+		answer_err(w->call, &e);
+		free(w);
+	}
 }
 
 void snapshot_next(struct daemon *d)
 {
 	struct function *f;
+	bool waits = false;
 
-	while (!d->publishing && (f = next_wanted(d))) {
+	while (!d->publishing && (f = next_wanted(d, &waits))) {
 		struct err e = {0};
 
-		if (!has_room(f)) {
-			try_later(d);
-			return;
-		}
 		if (ask(f, &e) < 0) {
 			fail(f, &e);
 			continue;
 		}
 		f->snapshot.state = SNAPSHOT_MAKING;
+		f->account->published_ns = clock_mono_ns();
 		d->publishing = f;
 		take_room(f, false);
 	}
+	refuse_late();
+	if (waits)
+		try_later(d);
 }
 
 void snapshot_want(struct function *f)
@@ -233,10 +264,21 @@ void snapshot_forget(struct function *f, const struct err *why)
 
 void snapshot_give_up(struct function *f, const struct err *why)
 {
+	const uint64_t pause = f->snapshot.pause_ns == 0 ? PAUSE_MIN_S * NS_PER_S : f->snapshot.pause_ns * 2;
+
 	if (f->snapshot.state != SNAPSHOT_READY)
 		return;
-	f->snapshot.state = SNAPSHOT_NONE;
+	/* It may have been of the moment. The same one is found again then, if it is whole. */
+	f->snapshot.state = SNAPSHOT_WANTED;
+	f->snapshot.pause_ns = pause < PAUSE_MAX_S * NS_PER_S ? pause : PAUSE_MAX_S * NS_PER_S;
+	f->snapshot.not_before_ns = clock_mono_ns() + f->snapshot.pause_ns;
 	daemon_event(f->d, EV_SNAPSHOT, f, NULL, NULL, "error", why->msg);
+	try_later(f->d);
+}
+
+void snapshot_proved(struct function *f)
+{
+	f->snapshot.pause_ns = 0;
 }
 
 /* Is it fit for the function's cells? */
@@ -287,6 +329,8 @@ void snapshot_published(struct daemon *d, const struct spawn_published *m)
 		function_release(f);
 	} else if (check(f, m, &e) < 0) {
 		fail(f, &e);
+	} else if (f->snapshot.wish == WISH_NO) {
+		f->snapshot.state = SNAPSHOT_NONE; /* it was taken back meanwhile */
 	} else {
 		f->snapshot.state = SNAPSHOT_READY;
 		f->snapshot.features = m->features;
@@ -332,7 +376,8 @@ void method_snapshot(struct daemon *d, struct call *c)
 		answer_err(c, &e);
 		return;
 	}
-	*w = (struct wish){.next = wishes, .call = c, .f = f};
+	*w = (struct wish){.next = wishes, .call = c, .f = f, .until_ns = clock_mono_ns() + WAIT_S * NS_PER_S};
+	f->snapshot.not_before_ns = 0; /* somebody asks for it */
 	wishes = w;
 	c->user = w;
 	call_drop_params(c);

@@ -17,8 +17,11 @@ void snapshot_want(struct function *f);
 void snapshot_forget(struct function *f, const struct err *why);
 /* Room has become free, or a snapshot is ready: the next one. */
 void snapshot_next(struct daemon *d);
-/* A restore failed for a reason that is not the function's: cold starts from now on. */
+/* A restore failed, or hangs, for a reason that is not the function's: cold starts from now on, and a new try after ten
+ * seconds, twenty, …, an hour. */
 void snapshot_give_up(struct function *f, const struct err *why);
+/* One has gone well. */
+void snapshot_proved(struct function *f);
 /* From the link. */
 void snapshot_published(struct daemon *d, const struct spawn_published *m);
 

@@ -353,7 +353,7 @@ static void make_stats(struct stream *st, struct buf *b)
 	wire_obj_key(&o, "stats");
 	wire_obj_begin(&s, b);
 	wire_obj_int(&s, "timeMs", wall_ms());
-	wire_obj_int(&s, "uptimeMs", wall_ms() - (int64_t)d->started_ms);
+	wire_obj_int(&s, "uptimeMs", (int64_t)((clock_mono_ns() - d->started_ns) / NS_PER_MS));
 	wire_obj_key(&s, "functions");
 	buf_puts(b, "[");
 	for (const struct function *f = d->functions; f; f = f->next) {

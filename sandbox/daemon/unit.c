@@ -88,7 +88,7 @@ static void list_busy(struct unit *u)
 	u->busy_at = f->busy ? f->busy_end : &f->busy;
 	*u->busy_at = u;
 	f->busy_end = &u->busy_next;
-	add_busy(f, f->share);
+	add_busy(f, u->share);
 }
 
 static void unlist_busy(struct unit *u)
@@ -101,7 +101,7 @@ static void unlist_busy(struct unit *u)
 	else
 		f->busy_end = u->busy_at;
 	u->busy_at = NULL;
-	add_busy(f, -f->share);
+	add_busy(f, -u->share);
 }
 
 /* The counts of a function follow from the states of its units. */
@@ -160,6 +160,7 @@ struct unit *unit_new(struct function *f, uint64_t number)
 		.asked_ns = clock_mono_ns(),
 		.created_ms = wall_ms(),
 		.memory_bytes = f->spec.memory_bytes,
+		.share = f->share,
 	};
 	cell_init(&u->cell, NULL, &f->spec, NULL);
 	for (int i = 0; i < SESSION_FDS; i++)
@@ -231,6 +232,9 @@ int unit_start(struct function *f, struct unit **ret, struct err *e)
 		return err_set(e, ERR_CAPACITY, ENOMEM, "there is no room for another cell");
 	note.slot = (uint32_t)u->slot;
 	u->restored = f->snapshot.state == SNAPSHOT_READY;
+	u->timer = (struct timer){.due = unit_on_time, .arg = u};
+	if (u->restored && loop_arm(&d->loop, &u->timer, clock_mono_ns() + RESTORE_PATIENCE_MS * NS_PER_MS) < 0)
+		u->restored = false;
 	if (!link_make(d->link, u->number, f->number, u->restored, &note, sizeof note)) {
 		unit_free(u);
 		return err_oom(e);
@@ -314,6 +318,11 @@ void unit_resize(struct unit *u, uint64_t memory_bytes)
 	u->d->memory_bytes += memory_bytes - u->memory_bytes; /* unsigned: a smaller one wraps to the right sum */
 	u->f->account->memory_bytes += memory_bytes - u->memory_bytes;
 	u->memory_bytes = memory_bytes;
+	if (u->state == UNIT_BUSY)
+		add_busy(u->f, -u->share);
+	u->share = function_share(u->d, memory_bytes);
+	if (u->state == UNIT_BUSY)
+		add_busy(u->f, u->share);
 }
 
 void unit_rest(struct unit *u)
@@ -415,7 +424,8 @@ void unit_end(struct unit *u, const char *why)
 	daemon_event(u->d, EV_ENDED, u->f, u, NULL, NULL, why);
 	unit_set_state(u, UNIT_ENDING);
 	unit_stop_talking(u);
-	u->invocation = NULL;
+	if (u->invocation)
+		unit_ops->dropped(u);
 	unit_mark_busy(u, false);
 	/* A cell that is being built is ended as well: FAILED, then ENDED. */
 	(void)!link_number(u->d->link, SPAWN_END, u->number);

@@ -50,6 +50,7 @@ struct unit {
 	uint64_t call_begin_ns, call_deadline_ns;
 	int64_t created_ms;
 	uint64_t memory_bytes;
+	double share; /* of CPUs, what its memory buys */
 	uint64_t calls;
 	struct cg_usage usage; /* as it was read at usage_ns; usage.h */
 	uint64_t usage_ns;
@@ -63,8 +64,9 @@ struct unit_ops {
 	void (*init_failed)(struct unit *u, struct outcome *out); /* or hooks of a restore; it is being ended */
 	void (*answered)(struct unit *u, struct outcome *out);    /* the call is over; the unit may be ended already */
 	void (*output)(struct unit *u, int stream, const char *data, size_t len);
-	void (*wrote)(struct unit *u); /* session.answer has grown in a call that goes on */
-	void (*ended)(struct unit *u); /* nothing of it is left; it is freed afterwards */
+	void (*wrote)(struct unit *u);   /* session.answer has grown in a call that goes on */
+	void (*dropped)(struct unit *u); /* its call will have no outcome */
+	void (*ended)(struct unit *u);   /* nothing of it is left; it is freed afterwards */
 };
 extern const struct unit_ops *unit_ops;
 
@@ -86,7 +88,7 @@ void unit_leave(struct unit *u, const char *why);
 void unit_lease(struct unit *u, const char *token, uint64_t ns);
 /* cgroup.freeze by hand: an idle unit takes no call until it is resumed. ERR_UNSUPPORTED, ERR_BUSY. */
 NODISCARD int unit_pause(struct unit *u, bool paused, struct err *e);
-/* Its limit is another one now. */
+/* Its limit is another one now, in the budgets. */
 void unit_resize(struct unit *u, uint64_t memory_bytes);
 /* A command begins in it: it is thawed, takes no calls, does not end for being idle. ERR_BUSY, ERR_NOT_FOUND. */
 NODISCARD int unit_begin_exec(struct unit *u, struct err *e);

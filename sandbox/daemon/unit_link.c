@@ -134,6 +134,8 @@ void unit_adopt(struct daemon *d, const struct spawn_cell *m, int *fds, size_t n
 	u->adopted = true;
 	u->restored = note.flags & NOTE_RESTORED;
 	take_fds(u, m, fds, n_fds);
+	if (m->memory_bytes > 0)
+		unit_resize(u, m->memory_bytes);
 	/* In the middle of an init or a call, whose client heard the connection break: nobody waits for it any more. */
 	if (!(note.flags & NOTE_READY) || n_fds == 0 || d->busy[u->slot] == u->number || m->exited || f->forgotten) {
 		unit_end(u, "its daemon ended");

@@ -38,6 +38,10 @@ void unit_leave_if_forgotten(struct unit *u);
 
 /* ---- unit_talk.c ---- */
 
+enum { RESTORE_PATIENCE_MS = 10000 }; /* that takes a hundredth of a second, and CRIU may hang */
+/* Its timer. */
+void unit_on_time(void *arg);
+
 /* @init_is_over: with @ready_flags, what its runtime said at the end of that (enum chan_ready_flag). */
 NODISCARD int unit_begin_talking(struct unit *u, bool init_is_over, uint32_t ready_flags, struct err *e);
 void unit_stop_talking(struct unit *u);

@@ -152,7 +152,7 @@ static void on_ready(void *arg, uint32_t events)
 	unit_step(w->u, p);
 }
 
-static void on_time(void *arg)
+void unit_on_time(void *arg)
 {
 	struct unit *u = arg;
 
@@ -181,7 +181,16 @@ static void on_time(void *arg)
 	case UNIT_LEAVING:
 		unit_end_with(u, "its shutdown took too long");
 		break;
-	case UNIT_MAKING:
+	case UNIT_MAKING: { /* only of restores */
+		struct err e = {0};
+
+		(void)err_set(&e, ERR_DEADLINE, ETIMEDOUT, "a restore did not end within %d s",
+			      RESTORE_PATIENCE_MS / 1000);
+		unit_ops->failed(u, &e);
+		unit_end(u, e.msg);
+		u->d->on_room(u->d, u->f);
+		break;
+	}
 	case UNIT_ENDING:
 		break;
 	}
@@ -206,7 +215,7 @@ int unit_begin_talking(struct unit *u, bool init_is_over, uint32_t ready_flags, 
 	else
 		session_init(&u->session, &u->cell, &u->sink, FD_NONE);
 	u->talking = true;
-	u->timer.due = on_time;
+	u->timer.due = unit_on_time;
 	u->timer.arg = u;
 	for (size_t i = 0; i < ARRAY_LEN(watched) && r == 0; i++)
 		if (fd_valid(watched[i].fd))

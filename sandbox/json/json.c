@@ -174,6 +174,31 @@ int json_err(struct err *e, const struct json_doc *doc, const struct json_path *
 
 /* ---- Documents ---- */
 
+/* jansson's scanner leaves out the characters of a string for which it gets no memory, and says nothing: "Sandbox" becomes
+ * "Sandox". So we look ourselves. */
+static bool lacked;
+
+static void *noting_malloc(size_t size)
+{
+	void *p = malloc(size);
+
+	lacked = lacked || !p;
+	return p;
+}
+
+static json_t *load(const char *text, size_t len, json_error_t *je)
+{
+	json_t *root;
+
+	json_set_alloc_funcs(noting_malloc, free);
+	lacked = false;
+	root = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, je);
+	if (!lacked)
+		return root;
+	json_decref(root);
+	return NULL;
+}
+
 int json_parse(const char *file, const char *text, size_t len, size_t max_bytes, struct json_doc **ret_doc,
 	       struct err *e)
 {
@@ -201,9 +226,9 @@ int json_parse(const char *file, const char *text, size_t len, size_t max_bytes,
 	if (!doc)
 		return err_oom(e);
 	memcpy(doc->file, file, strlen(file) + 1);
-	doc->root = json_loadb(text, len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &je);
+	doc->root = load(text, len, &je);
 	if (!doc->root)
-		return syntax_error(e, file, &je);
+		return lacked ? err_oom(e) : syntax_error(e, file, &je);
 	*ret_doc = take_ptr(&doc);
 	return 0;
 }

@@ -5,6 +5,7 @@
  * all on prepared data. Mounts made here never appear in the host's mount namespace. */
 #pragma once
 
+#include "rootfs/inside.h"
 #include "spec/plan.h"
 
 /* Parent: makes @plan's skeleton in the state directory unless it is there, complete (it appears by one rename).

@@ -215,6 +215,8 @@ static int begin(struct running *x, struct kept *k, const struct spawn_datagram 
 	if (r < 0)
 		return r;
 	take_texts(x, &d->exec, k->f);
+	x->en.own_args = x->s->args;
+	x->en.own_args_len = x->s->args_len;
 	(void)snprintf(name, sizeof name, "exec-%llx-%llx", (unsigned long long)(x->s->restarts & 0xffff),
 		       (unsigned long long)(x->number & 0xffffffff));
 	r = cell_enter_begin(&k->cell, name, &x->en, e);

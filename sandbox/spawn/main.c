@@ -274,6 +274,7 @@ static int open_host(struct spawn *s, struct err *e)
 	if (s->opt.max_cells > 0 && s->opt.max_cells < s->max_cells)
 		s->max_cells = (unsigned)s->opt.max_cells;
 	s->started_ns = clock_mono_ns();
+	nets_open(s);
 	return getrandom(&s->run, sizeof s->run, 0) == (ssize_t)sizeof s->run ? 0 : err_sys(e, errno, "getrandom");
 }
 
@@ -298,6 +299,7 @@ static int run(struct spawn *s, struct err *e)
 		daemon_start(s);
 		r = loop_run(&s->loop, e);
 	}
+	nets_stop(s);
 	daemon_done(s);
 	functions_done(s);
 	(void)cell_host_sweep(&s->host, &none); /* of a fsbox-publish that was killed */
@@ -320,6 +322,8 @@ int main(int argc, char **argv)
 	/* Ignored, it would let children vanish unseen: wait(2), NOTES. */
 	(void)signal(SIGCHLD, SIG_DFL);
 	s.last = &s.first;
+	s.args = argv[0];
+	s.args_len = (size_t)(argv[argc - 1] - argv[0]) + strlen(argv[argc - 1]) + 1;
 	r = read_options(&s.opt, argc, argv, &e);
 	if (r < 0) {
 		say_err("usage", &e);

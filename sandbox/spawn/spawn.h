@@ -22,7 +22,8 @@ enum {
 	FDS_OF_CELL = 14,      /* that a running cell holds */
 	FDS_OF_BUILDING = 60,  /* and one that is being built, detached mounts included */
 	FDS_OF_EXEC = 4,       /* that a command holds */
-	FDS_OF_OURS = 64,
+	FDS_OF_OURS = 96,
+	NETS_MAX = 8, /* network namespaces that are kept ready, of each kind */
 	SEND_BUFFER = 1 << 20,
 	PUBLISH_MS = 300000,   /* that a snapshot may take from beginning to end */
 	PUBLISH_END_MS = 5000, /* for fsbox-publish after SIGTERM */
@@ -130,6 +131,18 @@ struct running { /* a command */
 	struct err err; /* why it did not run */
 };
 
+/* ---- Network namespaces made ahead ---- */
+
+struct nets {
+	struct spawn *s;
+	int socket, pidfd; /* of the process that makes them; FD_NONE: it does not run */
+	struct watch answer, exit;
+	struct timer idle;
+	int ready[2][NETS_MAX]; /* with lo down, with lo up */
+	size_t n_ready[2], asked[2];
+	bool off;
+};
+
 /* ---- The whole ---- */
 
 /* A datagram that fsboxd has not read yet, with duplicates of its descriptors. */
@@ -156,6 +169,8 @@ struct spawn {
 	int notify; /* socket to the service manager, or FD_NONE */
 	bool notified;
 	/* signals, the end */
+	char *args; /* the command line's words, as the kernel laid them out */
+	size_t args_len;
 	int signal_fd;
 	struct watch signals;
 	bool stopping;
@@ -187,6 +202,7 @@ struct spawn {
 	size_t n_wishes;
 	struct publishing publishing;
 	struct snap_engine engine;
+	struct nets nets;
 	struct running *execs;
 	size_t n_execs;
 	uint64_t last_exec; /* of the present fsboxd */
@@ -254,6 +270,12 @@ void cells_tell(struct spawn *s, const struct kept *k, enum spawn_word word);
 size_t cells_place(const struct spawn *s, uint64_t number);
 /* Is there room for this many descriptors more? */
 bool fds_left(const struct spawn *s, size_t more);
+
+/* nets.c */
+void nets_open(struct spawn *s); /* s->host is open, and no function is known yet */
+void nets_stop(struct spawn *s);
+/* struct cell_host's take_net. @arg: struct nets. */
+int nets_take(void *arg, bool lo_up);
 
 /* publishing.c */
 void publish_ask(struct spawn *s, const struct spawn_datagram *d);

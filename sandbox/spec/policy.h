@@ -18,9 +18,20 @@ enum policy_action { /* SCMP_ACT_… of the same names */
 		     POLICY_KILL_THREAD,
 		     POLICY_KILL_PROCESS,
 		     POLICY_LOG,
+		     POLICY_TRACE, /* fsbox-oci alone, as are the next and what stands in the masks */
+		     POLICY_NOTIFY,
 };
 
 enum policy_op { POLICY_NE, POLICY_LT, POLICY_LE, POLICY_EQ, POLICY_GE, POLICY_GT, POLICY_MASKED_EQ };
+
+/* Bits of policy.archs. */
+enum {
+	POLICY_ARCH_X86_64 = 1,
+	POLICY_ARCH_X86 = 2,
+	POLICY_ARCH_X32 = 4,
+	POLICY_ARCH_AARCH64 = 8,
+	POLICY_ARCH_ARM = 16,
+};
 
 struct policy_arg {
 	unsigned index; /* 0 … 5 */
@@ -43,6 +54,9 @@ struct policy {
 	const char *file; /* for messages */
 	enum policy_action default_action;
 	uint16_t default_errno;
+	bool skip_unknown;  /* names that no architecture has are left out, as OCI's engines expect */
+	unsigned archs;     /* that may make calls beside the native one, by their own numbers */
+	unsigned flags;     /* SECCOMP_FILTER_FLAG_… for the installation */
 	bool none;          /* no filter at all: the built-in `none` */
 	bool new_enosys;    /* "fsbox.newSyscalls": "ENOSYS": calls newer than the profile answer ENOSYS */
 	bool runtime_stage; /* "fsbox.stage": "runtime": added by the runtime after init (strict), on top of `default` */

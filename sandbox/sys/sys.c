@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <linux/keyctl.h>
 #include <linux/openat2.h>
+#include <sched.h>
 #include <sys/mount.h>
 #include <sys/pidfd.h>
 #include <sys/syscall.h>
@@ -77,6 +78,11 @@ int sys_fsconfig_string(int fs_fd, const char *key, const char *value)
 	return ret(fsconfig(fs_fd, FSCONFIG_SET_STRING, key, value, 0));
 }
 
+int sys_fsconfig_flag(int fs_fd, const char *key)
+{
+	return ret(fsconfig(fs_fd, FSCONFIG_SET_FLAG, key, NULL, 0));
+}
+
 int sys_fsconfig_create(int fs_fd)
 {
 	return ret(fsconfig(fs_fd, FSCONFIG_CMD_CREATE, NULL, NULL, 0));
@@ -87,9 +93,35 @@ int sys_fsmount(int fs_fd, unsigned attrs)
 	return ret(fsmount(fs_fd, FSMOUNT_CLOEXEC, attrs));
 }
 
+int sys_move_mount_onto(int mount_fd, int to_fd)
+{
+	return ret(move_mount(mount_fd, "", to_fd, "", MOVE_MOUNT_F_EMPTY_PATH | MOVE_MOUNT_T_EMPTY_PATH));
+}
+
+int sys_mount_setattr(int fd, uint64_t set, uint64_t clear, uint64_t propagation, bool recursive)
+{
+	struct mount_attr attr = {.attr_set = set, .attr_clr = clear, .propagation = propagation};
+	unsigned flags = AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0U);
+
+	return ret(mount_setattr(fd, "", flags, &attr, sizeof attr));
+}
+
+int sys_mount_idmap(int fd, int userns, bool recursive)
+{
+	struct mount_attr attr = {.attr_set = MOUNT_ATTR_IDMAP, .userns_fd = (uint64_t)userns};
+	unsigned flags = AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0U);
+
+	return ret(mount_setattr(fd, "", flags, &attr, sizeof attr));
+}
+
 int sys_pivot_root(const char *new_root, const char *put_old)
 {
 	return ret(syscall(SYS_pivot_root, new_root, put_old));
+}
+
+int sys_setns(int fd, int nstype)
+{
+	return ret(setns(fd, nstype));
 }
 
 int sys_new_session_keyring(void)
@@ -111,6 +143,13 @@ int sys_open_beneath(int dirfd, const char *path, uint64_t flags, unsigned mode)
 int sys_open_in_root(int dirfd, const char *path, uint64_t flags)
 {
 	struct open_how how = {.flags = flags | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS};
+
+	return ret(syscall(SYS_openat2, dirfd, path, &how, sizeof how));
+}
+
+int sys_openat2(int dirfd, const char *path, uint64_t flags, unsigned mode, uint64_t resolve)
+{
+	struct open_how how = {.flags = flags | O_CLOEXEC, .mode = mode, .resolve = resolve};
 
 	return ret(syscall(SYS_openat2, dirfd, path, &how, sizeof how));
 }

@@ -28,9 +28,19 @@ NODISCARD int sys_move_mount(int mount_fd, int to_dirfd, const char *to_path);
 NODISCARD int sys_mount_attr(int mount_fd, uint64_t set, uint64_t clear, bool recursive);
 NODISCARD int sys_fsopen(const char *fs);
 NODISCARD int sys_fsconfig_string(int fs_fd, const char *key, const char *value);
+NODISCARD int sys_fsconfig_flag(int fs_fd, const char *key);
 NODISCARD int sys_fsconfig_create(int fs_fd);
 NODISCARD int sys_fsmount(int fs_fd, unsigned attrs);
+/* Attaches onto what @to_fd itself is: nothing is looked up by name. */
+NODISCARD int sys_move_mount_onto(int mount_fd, int to_fd);
+/* mount_setattr(2) as it is, of the mount whose root @fd is. @propagation: MS_SHARED …, or 0. */
+NODISCARD int sys_mount_setattr(int fd, uint64_t set, uint64_t clear, uint64_t propagation, bool recursive);
+/* MOUNT_ATTR_IDMAP of the mount whose root @fd is. */
+NODISCARD int sys_mount_idmap(int fd, int userns, bool recursive);
 NODISCARD int sys_pivot_root(const char *new_root, const char *put_old);
+
+/* setns(2): @nstype 0, or CLONE_NEW… that must be what @fd is; several for a pidfd. */
+NODISCARD int sys_setns(int fd, int nstype);
 
 /* keyctl(KEYCTL_JOIN_SESSION_KEYRING, NULL): a new anonymous session keyring. -ENOSYS where the kernel has no keys. */
 NODISCARD int sys_new_session_keyring(void);
@@ -40,6 +50,9 @@ NODISCARD int sys_open_beneath(int dirfd, const char *path, uint64_t flags, unsi
 
 /* openat2(2) with RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS: @dirfd is "/", for links as well. */
 NODISCARD int sys_open_in_root(int dirfd, const char *path, uint64_t flags);
+
+/* openat2(2) with the given RESOLVE_… flags. */
+NODISCARD int sys_openat2(int dirfd, const char *path, uint64_t flags, unsigned mode, uint64_t resolve);
 
 /* As openat(2), with -errno. */
 NODISCARD int sys_openat(int dirfd, const char *path, int flags, unsigned mode);

@@ -2,12 +2,14 @@
  * starts the daemons and makes tables of it.
  *
  *     daemon latency ROUNDS CALLS CONTESTANT...   in turns, CALLS each in every round: µs
- *     daemon rate MS ROUNDS CONTESTANT...         in turns, for MS each in every round: calls/s
+ *     daemon rate MS ROUNDS CONTESTANT...         in turns, for MS each in every round: calls/s, and calls for each
+ *                                                 second of CPU time of all who take part
  *
- * A contestant is NAME=floor,CONNS,OUT,BACK or NAME=invoke,CONNS,SOCKET,FUNCTION,BYTES or NAME=memfd,CONNS,...; floor+4000,
- * invoke+4000: with a pause of 4000 us before each call, in which the cell is frozen (latency only). The floor is a
- * ping over two Unix sockets: this process, a broker, a worker that answers, with OUT bytes there and BACK bytes back. With
- * one connection the broker reads and writes in turn; with more it sleeps in epoll_wait(2), and each has a worker. */
+ * A contestant is NAME=floor,CONNS,OUT,BACK or NAME=invoke,CONNS,SOCKET,FUNCTION,BYTES or NAME=memfd,CONNS,...; behind the
+ * last two ,PID+PID... whose CPU time counts. floor+4000, invoke+4000: with a pause of 4000 us before each call, in which
+ * the cell is frozen (latency only). The floor is a ping over two Unix sockets: this process, a broker, a worker that
+ * answers, with OUT bytes there and BACK bytes back. With one connection the broker reads and writes in turn; with more it
+ * sleeps in epoll_wait(2), and each has a worker. */
 #include "tests/lib/load.h"
 
 #include <errno.h>
@@ -21,9 +23,10 @@
 #include <sys/prctl.h>
 #include <sys/random.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { MAX_CONTESTANTS = 24, MAX_CONNS = 256, MAX_SAMPLES = 4000000 };
+enum { MAX_CONTESTANTS = 24, MAX_CONNS = 256, MAX_SAMPLES = 4000000, MAX_CLOCKS = 1024 };
 
 struct contestant {
 	const char *name, *kind;
@@ -33,7 +36,9 @@ struct contestant {
 	useconds_t pause_us;
 	size_t n_conns;
 	struct load_conn *conns;
-	uint64_t calls, ns;
+	clockid_t clocks[MAX_CLOCKS]; /* of its processes */
+	size_t n_clocks;
+	uint64_t calls, ns, cpu_ns;
 	double *us;
 	size_t n_us;
 };
@@ -115,7 +120,26 @@ static void broker(const int *clients, const int *workers, size_t n, size_t out,
 	}
 }
 
-static pid_t child(void)
+static void count_cpu_of(struct contestant *c, pid_t pid)
+{
+	if (c->n_clocks == MAX_CLOCKS || clock_getcpuclockid(pid, &c->clocks[c->n_clocks]) != 0)
+		load_die("the clock of a process");
+	c->n_clocks++;
+}
+
+/* CPU time of all its processes and of this one. A process that is gone has used none. */
+static uint64_t cpu_ns(const struct contestant *c)
+{
+	struct timespec t;
+	uint64_t ns = 0;
+
+	for (size_t i = 0; i <= c->n_clocks; i++)
+		if (clock_gettime(i < c->n_clocks ? c->clocks[i] : CLOCK_PROCESS_CPUTIME_ID, &t) == 0)
+			ns += (uint64_t)t.tv_sec * 1000000000U + (uint64_t)t.tv_nsec;
+	return ns;
+}
+
+static pid_t child(struct contestant *c)
 {
 	pid_t pid = fork();
 
@@ -123,6 +147,8 @@ static pid_t child(void)
 		load_die("fork");
 	if (pid == 0) /* ends with this process in any case */
 		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	else
+		count_cpu_of(c, pid);
 	return pid;
 }
 
@@ -141,9 +167,9 @@ static void start_floor(struct contestant *c)
 		mine[i] = pair[1];
 	}
 	for (size_t i = 0; i < c->n_conns; i++)
-		if (child() == 0)
+		if (child(c) == 0)
 			worker(mine[i], c->len, c->back);
-	if (child() == 0)
+	if (child(c) == 0)
 		broker(clients, workers, c->n_conns, c->len, c->back);
 	for (size_t i = 0; i < c->n_conns; i++) {
 		(void)close(clients[i]);
@@ -223,6 +249,8 @@ static void open_contestant(char *text)
 	make_invoke(c, word[3], word[4] ? load_number(word[4]) : 2, c->kind[0] == 'm');
 	for (size_t i = 0; i < c->n_conns; i++)
 		c->conns[i].fd = load_knock(word[2]);
+	for (char *pid; word[5] && (pid = strsep(&word[5], "+"));)
+		count_cpu_of(c, (pid_t)load_number(pid));
 }
 
 /* So that each has its cell, and every page its place. */
@@ -303,7 +331,7 @@ static int latency(int argc, char **argv)
 static void rate_turn(struct contestant *c, size_t ms)
 {
 	const int epoll = epoll_create1(EPOLL_CLOEXEC);
-	const uint64_t start = load_now_ns(), end = start + ms * 1000000U;
+	const uint64_t start = load_now_ns(), end = start + ms * 1000000U, cpu = cpu_ns(c);
 	struct epoll_event some[64];
 	size_t running = c->n_conns;
 
@@ -334,6 +362,7 @@ static void rate_turn(struct contestant *c, size_t ms)
 		}
 	}
 	c->ns += load_now_ns() - start;
+	c->cpu_ns += cpu_ns(c) - cpu;
 	(void)close(epoll);
 }
 
@@ -345,8 +374,9 @@ static int rate(int argc, char **argv)
 		open_contestant(argv[i]);
 	in_turns(load_number(argv[1]), rate_turn, load_number(argv[0]));
 	for (struct contestant *c = cs; c < cs + n_cs; c++)
-		(void)printf("{\"name\":\"%s\",\"calls\":%llu,\"perSecond\":%.0f}\n", c->name,
-			     (unsigned long long)c->calls, (double)c->calls * 1e9 / (double)c->ns);
+		(void)printf("{\"name\":\"%s\",\"calls\":%llu,\"perSecond\":%.0f,\"perCpuSecond\":%.0f}\n", c->name,
+			     (unsigned long long)c->calls, (double)c->calls * 1e9 / (double)c->ns,
+			     (double)c->calls * 1e9 / (double)c->cpu_ns);
 	return 0;
 }
 

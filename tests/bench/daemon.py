@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """fsboxd under load: warm calls beside their floor, calls/s, cold starts, a thousand cells, overload. Prints Markdown.
 
-    python3 tests/bench/daemon.py BUILD ROUNDS [SECTION...]     sections: warm bodies rate many cold overload
+    python3 tests/bench/daemon.py BUILD ROUNDS [SECTION...]     sections: warm bodies rate frames many cold overload
 
 Asserts nothing: times belong to a machine. Needs root. What is measured by whom stands in daemon.c and daemon_starts.c; this
 starts the daemons, each with its own socket and state, and ends them. BENCH_CELLS (1000), BENCH_SECONDS (10) of a row of cold
@@ -24,7 +24,7 @@ import time
 BUILD, ROUNDS = os.path.abspath(sys.argv[1]), int(sys.argv[2])
 CELLS, SECONDS = int(os.environ.get("BENCH_CELLS", "1000")), int(os.environ.get("BENCH_SECONDS", "10"))
 FSBOX = os.path.join(BUILD, "fsbox")
-LOAD, STARTS = (os.path.join(BUILD, "tests/bench", p) for p in ("daemon", "daemon_starts"))
+LOAD, STARTS, FRAMES = (os.path.join(BUILD, "tests/bench", p) for p in ("daemon", "daemon_starts", "daemon_frames"))
 ECHO, BUSY, WAIT = (os.path.join(BUILD, "tests/functions", f) for f in ("echo.so", "busy.so", "stream.so"))
 OUT, BACK = 95, 288  # bytes of a call without a body, and of its answer
 ROOM = ["--memory", "100000000", "--cpu-overcommit", "100"]  # the daemon's own limits are not what is looked for
@@ -201,10 +201,15 @@ def rate_once(parent):
         d.deploy("echo", ECHO)
     rows = []
     for conns in (1, 8, 64):
+        for d in (thawed, frozen):  # so that the cells are there whose processes are named
+            load(LOAD, "rate", 10, 1, "warm=" + invoke(d, conns=conns))
+        pids = ["," + "+".join(map(str, d.pids())) for d in (thawed, frozen)]
         r = load(LOAD, "rate", 100, max(ROUNDS // 3, 3), "floor=floor,%d,%d,%d" % (conns, OUT, BACK),
-                 "thawed=" + invoke(thawed, conns=conns), "frozen=" + invoke(frozen, conns=conns))
-        floor, *both = (x["perSecond"] for x in r)
-        rows.append((conns, floor, *("%d (%d %%)" % (x, 100 * x / floor) for x in both)))
+                 "thawed=" + invoke(thawed, conns=conns) + pids[0], "frozen=" + invoke(frozen, conns=conns) + pids[1])
+        for what in ("perSecond", "perCpuSecond"):
+            floor, *both = (x[what] for x in r)
+            rows.append(("%d, %s" % (conns, "calls/s" if what == "perSecond" else "calls for a second of CPU"), floor,
+                         *("%d (%d %%)" % (x, 100 * x / floor) for x in both)))
     for d in (thawed, frozen):
         d.end()
     return rows
@@ -212,11 +217,26 @@ def rate_once(parent):
 
 def rate(parent):
     head = ("connections", "floor", "no freezing (of the floor)", "freezing")
-    print("Calls/s, each connection one call after the other, as many cells as connections; the floor has as many workers. On one "
-          "CPU:\n")
+    print("Each connection one call after the other, as many cells as connections; the floor has as many workers. The CPU time is "
+          "that of all who take part, which others on the machine disturb less. On one CPU:\n")
     table(head, one_cpu(rate_once, parent))
     print("Where the kernel puts them:\n")
     table(head, rate_once(parent))
+
+
+def frames(parent):
+    """The same calls in each form in which a body can travel: load() is of messages, memfds, frames, streams."""
+    d = Daemon(parent, *ROOM)
+    d.deploy("echo", ECHO, memory=1769)
+    rows = []
+    for size, name, at_once in ((2, "2 B", 1), (2, "2 B", 8), (2, "2 B", 64), (1024, "1 KB", 1), (65536, "64 KB", 1), (1 << 20, "1 MB", 1),
+                                (1 << 20, "1 MB", 8)):
+        found = load(FRAMES, d.path, "echo", size, at_once, 150, max(ROUNDS // 2, 4))
+        rows.append((name, at_once, *("%.0f" % r["perSecond"] for r in found), "%.2f" % (found[2]["perSecond"] / found[0]["perSecond"]),
+                     "%.2f" % (found[3]["perSecond"] / found[0]["perSecond"])))
+    print("Calls/s with a body there and back: in messages, as memfds, over frames on as many connections, as streams of one:\n")
+    table(("body", "at once", "messages", "memfd", "frames", "streams", "frames / messages", "streams / messages"), rows)
+    d.end()
 
 
 def mem_available():
@@ -311,9 +331,10 @@ def overload(parent):
 
 
 def main():
-    sections = {"warm": warm, "bodies": bodies, "rate": rate, "many": many, "cold": cold, "overload": overload}
+    sections = {"warm": warm, "bodies": bodies, "rate": rate, "frames": frames, "many": many, "cold": cold, "overload": overload}
     if os.geteuid() != 0:
         raise SystemExit("the daemon's benchmark needs root: cells with limits")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # through atexit, which ends the daemons
     print("fsboxd: %d CPUs, Linux %s, load average %.1f before\n" % (os.cpu_count(), os.uname().release, os.getloadavg()[0]))
     # On the file system of the build, as a daemon's state is on a disk.
     with tempfile.TemporaryDirectory(dir=BUILD, prefix="bench.") as parent:

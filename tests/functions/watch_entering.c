@@ -1,6 +1,7 @@
 /* What a hostile function can get of a process that enters its cell (fsbox exec): for as many milliseconds as the event
  * says it tries, at every process but its own and PID 1, what would lead out. Answers {"looks":N, "exe":[…], "fd":[…],
- * "dir":[…], "got":N}: where the links lead that it could read, and how many descriptors it could take. */
+ * "dir":[…], "words":[…], "got":N}: where the links lead that it could read, command lines, and how many descriptors
+ * it could take. */
 #include "out.h"
 
 #include <ctype.h>
@@ -36,6 +37,26 @@ static void look(struct seen *s, const char *pid, const char *what)
 		return;
 	link[n] = '\0';
 	see(s, link);
+}
+
+/* Readable for everybody, whatever the process is. */
+static void look_at_words(struct seen *s, const char *pid)
+{
+	char path[64], words[4096];
+	ssize_t n;
+	int fd;
+
+	(void)snprintf(path, sizeof path, "/proc/%s/cmdline", pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	n = fd < 0 ? 0 : read(fd, words, sizeof words - 1);
+	if (fd >= 0)
+		(void)close(fd);
+	for (ssize_t i = 0; i < n; i++)
+		words[i] = words[i] ? words[i] : ' ';
+	if (n <= 0)
+		return;
+	words[n] = '\0';
+	see(s, words);
 }
 
 /* As a debugger would. Where the policy refuses the calls there is less to try. */
@@ -79,7 +100,7 @@ static void put(struct out *o, const char *key, struct seen *s)
 int fsbox_handler(fsbox_call *call)
 {
 	const uint64_t end = time_ns(CLOCK_MONOTONIC) + (uint64_t)event_number(call, 500) * 1000000;
-	static struct seen exe, fd, dir;
+	static struct seen exe, fd, dir, words;
 	struct out o = {0};
 	long looks = 0;
 	int got = 0;
@@ -97,6 +118,7 @@ int fsbox_handler(fsbox_call *call)
 				continue;
 			looks++;
 			look(&exe, d->d_name, "exe");
+			look_at_words(&words, d->d_name);
 			look(&dir, d->d_name, "cwd");
 			look(&dir, d->d_name, "root");
 			for (int i = 0; i < 16; i++) {
@@ -114,6 +136,7 @@ int fsbox_handler(fsbox_call *call)
 	put(&o, "exe", &exe);
 	put(&o, "fd", &fd);
 	put(&o, "dir", &dir);
+	put(&o, "words", &words);
 	out_text(&o, "}");
 	return out_answer(call, &o);
 }

@@ -30,15 +30,15 @@ daemon_answers() {
 	[ -S "$FSBOX_SOCKET" ] && { "$FSBOX" ps >"$T/answer" 2>&1 || grep -qiE "denied|policy|permi" "$T/answer"; } # a policy may forbid it
 }
 
-# Another fsboxd in the place of the build's: DAEMON_FSBOXD, a program.
+# Another fsboxd in the place of the build's: DAEMON_FSBOXD, a program or a script.
 with_fsboxd() {
 	[ -n "${DAEMON_FSBOXD-}" ] || return 0
-	DAEMON_PROGRAM=$TAP_DIR/with/fsbox
+	DAEMON_PROGRAM=$T/with/fsbox
 	[ ! -e "$DAEMON_PROGRAM" ] || return 0
-	mkdir -m 755 "$TAP_DIR/with"
-	cp "$FSBOX" "${FSBOX%/*}/fsbox-spawn" "${FSBOX%/*}/fsbox-publish" "$TAP_DIR/with/"
-	ln -s "${FSBOX%/*}/runtime" "$TAP_DIR/with/runtime"
-	ln -s "$DAEMON_FSBOXD" "$TAP_DIR/with/fsboxd"
+	mkdir -m 755 "$T/with"
+	cp "$FSBOX" "${FSBOX%/*}/fsbox-spawn" "${FSBOX%/*}/fsbox-publish" "$T/with/"
+	ln -s "${FSBOX%/*}/runtime" "$T/with/runtime"
+	ln -s "$DAEMON_FSBOXD" "$T/with/fsboxd"
 }
 
 # Of the daemon that this test started: $DAEMON is fsbox-spawn.

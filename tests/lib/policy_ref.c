@@ -32,14 +32,18 @@ static int strictness(enum policy_action a)
 		return 1;
 	case POLICY_LOG:
 		return 2;
-	case POLICY_ERRNO:
+	case POLICY_TRACE:
 		return 3;
-	case POLICY_TRAP:
+	case POLICY_NOTIFY:
 		return 4;
-	case POLICY_KILL_THREAD:
+	case POLICY_ERRNO:
 		return 5;
-	case POLICY_KILL_PROCESS:
+	case POLICY_TRAP:
 		return 6;
+	case POLICY_KILL_THREAD:
+		return 7;
+	case POLICY_KILL_PROCESS:
+		return 8;
 	}
 	abort(); /* not one of the enumerators */
 }
@@ -48,10 +52,11 @@ static uint32_t value_of(enum policy_action a, uint16_t errno_ret)
 {
 	static const uint32_t values[] = {
 		[POLICY_ALLOW] = 0x7fff0000,        [POLICY_ERRNO] = 0x00050000, [POLICY_TRAP] = 0x00030000,
-		[POLICY_KILL_PROCESS] = 0x80000000, [POLICY_LOG] = 0x7ffc0000,
+		[POLICY_KILL_PROCESS] = 0x80000000, [POLICY_LOG] = 0x7ffc0000,   [POLICY_TRACE] = 0x7ff00000,
+		[POLICY_NOTIFY] = 0x7fc00000,
 	};
 
-	return values[a] | (a == POLICY_ERRNO ? errno_ret : 0);
+	return values[a] | (a == POLICY_ERRNO || a == POLICY_TRACE ? errno_ret : 0);
 }
 
 uint32_t policy_ref_verdict(const struct policy *p, const struct filter_arch *arch, const struct seccomp_data *data)

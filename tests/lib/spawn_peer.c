@@ -399,12 +399,14 @@ void spawned_done(struct spawn_peer *p)
 	if (p->d)
 		spawn_drop(p->d);
 	free(p->d);
+	p->d = NULL;
 	fd_closep(&p->pair);
 	fd_closep(&p->listener);
 	fd_closep(&p->link);
 	fd_closep(&p->control);
 	if (p->dir[0])
 		CHECK_EQ(tree_remove(tmp, p->dir + strlen("/tmp/")), 0);
+	p->dir[0] = '\0';
 }
 
 /* ---- Datagrams ---- */

@@ -49,7 +49,7 @@ bool spawned_accept(struct spawn_peer *p);
 void spawned_kill_daemon(struct spawn_peer *p);
 /* SIGTERM to fsbox-spawn; its wait status. */
 int spawned_stop(struct spawn_peer *p);
-/* Kills what is left and removes the directory. */
+/* Kills what is left and removes the directory. Idempotent. */
 void spawned_done(struct spawn_peer *p);
 
 /* The next datagram is p->d: its word; 0 at the end, -1 when none comes. */

@@ -13,10 +13,12 @@ import array
 import ctypes
 import fcntl
 import json
+import mmap
 import os
 import resource
 import select
 import socket
+import struct
 import struct
 import sys
 import time
@@ -586,3 +588,30 @@ class Bystander:
             now = self.held()
             raise AssertionError("%s: %s" % (e, [{kind: (n.get(kind, 0), now.get(kind, 0)) for kind in set(n) | set(now)
                                                   if n.get(kind, 0) != now.get(kind, 0)} for n, now in zip(self.fds, now)])) from e
+
+
+class Faults:
+    """What tests/lib/shim/faults.c does to fsboxd, through the file that both have mapped."""
+    COUNT, FROM, TO, FAILED, WALL = range(5)
+
+    def __init__(self, path):
+        with open(path, "r+b") as f:
+            self.map = mmap.mmap(f.fileno(), 40)
+
+    def get(self, field):
+        return struct.unpack_from("q", self.map, 8 * field)[0]
+
+    def set(self, field, value):
+        struct.pack_into("q", self.map, 8 * field, value)
+
+    def fail(self, after, n):
+        """Of the allocations from now on so many succeed, and the next n fail."""
+        begin = self.get(self.COUNT) + 1 + after
+        self.set(self.FAILED, 0)
+        self.set(self.TO, begin + n)
+        self.set(self.FROM, begin)
+
+    def end(self):
+        """How many have failed."""
+        self.set(self.FROM, 0)
+        return self.get(self.FAILED)

@@ -94,6 +94,20 @@ test_words_go_to_each_cell() {
 {"existed":true}'
 }
 
+test_scale_names_only_what_is_said() {
+	fake '{"Scale 3":[{"parameters":{"provisioned":1}}],"Scale":[{"parameters":{"provisioned":2,"reserved":0,"maxCells":9}}]}'
+	check_status 0 fsbox scale f --provisioned 2 --max-cells 9
+	check_eq "$(cat "$T/out")" "f: provisioned 2, reserved 0, max-cells 9"
+	check_status 0 fsbox scale --json f
+	check_eq "$(cat "$T/out")" '{"provisioned":2,"reserved":0,"maxCells":9}'
+	check_asked 1 .parameters '{"name":"f","provisioned":2,"maxCells":9}'
+	check_asked 2 .parameters '{"name":"f"}'
+	check_status 1 fsbox scale f --reserved 0
+	check_contains "$T/err" 'it lacks a number'
+	check_status 2 fsbox scale f --reserved much
+	check_status 2 fsbox scale f g
+}
+
 test_what_is_gone_already_is_said_and_no_failure() {
 	fake '{"Kill":[{"parameters":{"existed":false}}],"Undeploy":[{"parameters":{"existed":false}}]}'
 	check_status 0 fsbox kill a
@@ -230,7 +244,7 @@ test_help_lists_every_command_and_knows_each() {
 	check_status 0 fsbox help
 	cp "$T/out" "$T/help"
 	check_contains "$T/help" "the daemon and its clients:"
-	for command in serve deploy invoke undeploy functions ps inspect logs events stats top pause resume kill rm; do
+	for command in serve deploy invoke scale undeploy functions ps inspect logs events stats top pause resume kill rm; do
 		check_matches "$T/help" "^  fsbox $command  *[a-z]"
 		check_status 0 fsbox help "$command"
 		check_matches "$T/out" "^fsbox $command "

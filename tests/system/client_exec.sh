@@ -350,6 +350,8 @@ for exe in seen["exe"]:
     true(exe.startswith(inside) and "fsbox-spawn" not in exe, exe)
 for fd in seen["fd"]:
     true(fd.startswith(("pipe:", "socket:", "/usr/lib", "/lib", "/etc/ld.so.")) or fd == "/dev/null", fd)
+for words in seen["words"]:
+    true(words.strip() in ("", "true", "enter true"), "somebody's command line: " + words)
 for directory in seen["dir"]:
     true(directory in ("/", "/var/task"), directory)
 END
@@ -608,6 +610,44 @@ test_the_daemon_ends_with_a_command_running() {
 	status=0
 	wait $! || status=$?
 	check test "$status" -ne 0
+}
+
+# Where the cell's user is the user of everything on the host's side as well, and fsbox-spawn's program may be its own.
+test_in_an_ordinary_users_cells() {
+	need_root
+	user_dirs
+	as_user test -x "$FSBOX" || skip "other users cannot reach $FSBOX"
+	mkdir "$T/own"
+	cp "$FSBOX" "$FSBOX_BUILD/fsbox-spawn" "$FSBOX_BUILD/fsboxd" "$T/own/"
+	cp -r "$FSBOX_BUILD/runtime" "$T/own/runtime"
+	chown -R "$CELL_USER" "$T/own"
+	sha256sum "$T/own/fsbox-spawn" "$T/own/runtime/enter" >"$T/sums"
+	(EXEC="exec" as_user "$T/own/fsbox" serve --no-limits --state "$T/xdg/state" >"$T/daemon" 2>&1 </dev/null) &
+	DAEMON=$!
+	trap daemon_abandon EXIT
+	own() { as_user "$FSBOX" "$@"; }
+	wait_for 300 own ps >"$T/waited" 2>&1 || {
+		daemon_log
+		fail "the daemon does not answer"
+	}
+	own deploy --policy none f "$EXAMPLES/hello.so" >"$T/deployed"
+	own invoke f >"$T/invoked" 2>&1
+	CELL=$(own ps --json | sed 's/.*"id":"\([0-9a-f]*\)".*/\1/')
+	run own exec "$CELL" sh -c 'grep CapEff /proc/self/status; exit 4'
+	check_eq "$status" 4
+	check_contains "$T/out" "0000000000000000"
+	run own exec "$CELL" sh -c 'echo x >/var/runtime/enter'
+	check_contains "$T/err" "Read-only" # its own file, but not from there
+	own exec "$CELL" sh -c 'echo "#!/proc/self/exe" >/tmp/x; chmod +x /tmp/x' </dev/null
+	for command in /proc/self/exe /tmp/x; do
+		run own exec "$CELL" "$command" --help
+		check_eq "$status" 126
+		check_eq "$(cat "$T/out")" ""
+	done
+	run sha256sum -c --quiet "$T/sums"
+	check_eq "$status" 0
+	daemon_end
+	check_eq "$daemon_status" 0
 }
 
 run_tests "$@"

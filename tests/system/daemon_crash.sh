@@ -74,7 +74,7 @@ if "freeze" in c.call("Describe")["features"]:
     crash()
     c = Client()
     eq(c.cell(cell)["state"], "paused")
-    true(is_frozen(c.cell(cell)), "it is frozen")
+    until(lambda: is_frozen(c.cell(cell)), "it is frozen")
     true(c.invoke("counter")["cell"] != cell, "it takes no call")
     c.call("Resume", cell=cell)
     eq(c.cell(cell)["state"], "idle")

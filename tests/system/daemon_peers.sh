@@ -228,7 +228,7 @@ def as_a(a):
     e = a.fails("CapacityExhausted", "Invoke", function="echo")
     true("user" in e["resource"], e)
     denied(lambda: a.call("Update", cell=a.cells()[0]["id"], memoryMb=256))
-    for i in range(3):
+    for i in 2, 1, 0:  # the one that waits first: no cell starts for it
         a.call("Cancel", invocation="i%d" % i)
     until(lambda: a.cells() == [], "they are gone")
     eq(body(a.invoke("echo", "x")), "x")
@@ -337,5 +337,57 @@ true([f for f in c.functions() if f["owner"] == A and f["calls"] > 0 and f["reje
 END
 	grep '^median' "$T/said" | sed 's/^/# /'
 	daemon_stop
+}
+test_what_one_reserves_leaves_room_for_others() {
+	can_reach
+	daemon_start --memory 2000 --max-cells 40
+	steps <<END
+$USERS
+def greedy(a):
+    a.fails("Denied", "Deploy", name="f", spec={"target": F + "/echo.so", "mem": 64}, reserved=4096)
+    a.fails("Denied", "Deploy", name="f", spec={"target": F + "/echo.so", "mem": 500}, reserved=3)
+    a.deploy("f", "echo", mem=64, reserved=12)
+    a.fails("Denied", "Deploy", name="g", spec={"target": F + "/echo.so", "mem": 64}, reserved=12)
+    a.fails("Denied", "Scale", name="f", reserved=30)
+    eq(a.call("Scale", name="f", reserved=10)["reserved"], 10)
+def other(b):
+    eq(b.fails("CapacityExhausted", "Deploy", name="f", spec={"target": F + "/echo.so", "mem": 64}, reserved=15)["resource"], "memory")
+    b.deploy("f", "echo", mem=64)
+    eq(body(b.invoke("f", "hi")), "hi")
+as_user(A, greedy)
+as_user(B, other)
+END
+	daemon_stop
+}
+
+test_limits_that_grow_at_once_keep_to_the_budget() {
+	daemon_start --memory 600
+	steps <<'END'
+c.deploy("echo", mem=64)
+cells = [c.call("Acquire", function="echo")["cell"] for n in range(4)]
+clients = [Client() for cell in cells]
+for client, cell in zip(clients, cells):
+    client.send("Update", cell=cell, memoryMb=200)
+done = 0
+for client in clients:
+    try:
+        client.result()
+        done += 1
+    except Error as e:
+        true(e.name.rpartition(".")[2] in ("CapacityExhausted", "Denied"), e)
+eq(done, 2)
+def used():
+    return sum(cell["memoryMb"] for cell in c.cells())
+eq(used(), 2 * 200 + 2 * 64)
+os.kill(pid_of("fsboxd"), signal.SIGKILL)
+def again():
+    try:
+        return Client()
+    except OSError:
+        return None
+c = until(again, "a new one answers")
+eq(used(), 2 * 200 + 2 * 64, "the new one knows the limits")
+END
+	daemon_stop 'SIG|signal 9|KILL'
 }
 run_tests "$@"

@@ -187,6 +187,8 @@ eq(http_call(port, "DELETE", "/system/functions", {"functionName": "hello"})[0],
 eq(http_call(port, "DELETE", "/system/functions", {"functionName": "hello"})[0], 404)
 eq(http_call(port, "GET", "/system/function/hello")[0], 404)
 eq(http_call(port, "GET", "/elsewhere")[0], 404)
+# What a browser sends for a page of somebody else's.
+eq(http_call(port, "POST", "/system/functions", "{}", {"Origin": "http://example.org", "Content-Type": "text/plain"})[0], 403)
 eq(c.functions(), [])
 END
 	scheduler_stop

@@ -86,6 +86,51 @@ END
 	check_store
 }
 
+test_a_lease_of_a_clone_begins_with_the_answer() {
+	start
+	steps <<'END'
+c.deploy("counter")
+c.call("Snapshot", function="counter")
+for cells in (1, 8):
+    clones = c.call("Fork", function="counter", cells=cells, leaseMs=1)["clones"]
+    true(all(k["lease"] for k in clones), clones)
+    until(lambda: not any(cell["leased"] for cell in c.cells()), "the leases are over")
+# A client that goes in the middle of it, while another calls what may be free.
+for n in range(10):
+    other = Client()
+    other.send("Fork", function="counter", cells=4, leaseMs=1)
+    time.sleep(0.003 * n)
+    third = Client()
+    third.send("Invoke", function="counter", invocation="zz%d" % n)
+    other.close()
+    try:
+        eq(third.result()["status"], "success")
+    except Error as e:
+        true(e.name.rpartition(".")[2] in ("Busy", "CapacityExhausted"), e)
+    c.call("Cancel", invocation="zz%d" % n)
+END
+	daemon_stop
+	check_store
+}
+
+test_who_has_no_room_for_a_snapshot_holds_nobody_up() {
+	start --memory 700
+	steps <<'END'
+c.deploy("full", "counter", mem=300, provisioned=2)
+c.deploy("other", "counter", mem=64)
+until(lambda: len(c.cells()) == 2, "the provisioned ones are there")
+waits, goes = Client(), Client()
+waits.send("Snapshot", function="full")  # its cells are kept, and there is no room for a third one
+time.sleep(0.2)
+true(goes.call("Snapshot", function="other")["created"], "the other one is made")
+true(waits.is_quiet(), "the first one waits still")
+c.call("Scale", name="full", provisioned=1)
+true(waits.result()["created"], "an idle cell makes room")
+END
+	daemon_stop
+	check_store
+}
+
 test_clones_differ() {
 	start
 	steps <<'END'

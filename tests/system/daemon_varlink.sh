@@ -116,7 +116,7 @@ test_bindings_that_varlink_go_generates_work() {
 		>"$T/go/src/sandbox/sandbox.go"
 	rm "$T/go/src/sandbox/orgfsboxsandbox.go"
 	cp "$FSBOX_SRC/tests/clients/varlink.go" "$T/go/src/client"
-	run env GO111MODULE=off GOFLAGS= GOPATH="$T/go:$library" GOCACHE="$T/cache" CGO_ENABLED=0 HOME="$T" \
+	run env GO111MODULE=off GOFLAGS= GOPATH="$T/go:$library" GOCACHE="$T/cache" HOME="$T" \
 		go build -o "$T/client" client
 	check_eq "$status" 0
 	check_status 0 timeout 60 "$T/client" "$FSBOX_SOCKET" hello

@@ -346,17 +346,20 @@ TEST(what_is_held_is_its_users_and_has_bounds)
 	CLIENT(s, b);
 
 	upgrade(&s, a);
-	CHECK(conn_hold(s.upgraded, 190000, 2));
-	CHECK(!conn_hold(s.upgraded, 210000, 2));
-	CHECK(conn_hold(s.upgraded, 210000, 3)); /* no more than before */
-	CHECK(conn_hold(s.upgraded, 290000, 3));
-	CHECK(!conn_hold(s.upgraded, 310000, 3));
-	CHECK(conn_hold(s.upgraded, 300000, 1)); /* less is always taken */
+	conn_hold(s.upgraded, 190000);
+	CHECK(conn_fits(s.upgraded, 2));
+	conn_hold(s.upgraded, 210000);
+	CHECK(!conn_fits(s.upgraded, 2));
+	CHECK(conn_fits(s.upgraded, 3));
+	conn_hold(s.upgraded, 310000);
+	CHECK(!conn_fits(s.upgraded, 3));
 	CHECK_STREQ(peer_ask(&s, b, ECHO("others")), ECHOED("others"));
 	/* A connection that is about to be closed holds nothing that others would be closed for. */
-	CHECK(!conn_hold(s.upgraded, 500000, 3));
+	conn_hold(s.upgraded, 500000);
 	conn_break(s.upgraded);
-	CHECK(conn_hold(s.upgraded, 500000, 3));
+	CHECK(conn_fits(s.upgraded, 2));
+	conn_hold(s.upgraded, 500000);
+	CHECK(conn_fits(s.upgraded, 2));
 	peer_say(&s, b, ECHO("on"));
 	CHECK_STREQ(peer_hear(&s, b), ECHOED("on"));
 	CHECK_EQ(told.closed, 1);

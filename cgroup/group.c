@@ -1,0 +1,408 @@
+/* Groups of containers: found, made, entered, ended, removed. */
+#include "cgroup/internal.h"
+
+#include "base/clock.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/stat.h>
+
+#define FREEZE_PATIENCE_NS (10 * NS_PER_S)
+#define REMOVE_PATIENCE_NS (2 * NS_PER_S)
+
+static int tree_fail(const struct cg_group *g, const struct cg_tree *t, const char *file, int code, const char *doing,
+		     struct err *e)
+{
+	return err_sys(e, code, "%s %s%s%s%s", doing, t->root, g->path, file[0] ? "/" : "", file);
+}
+
+static bool word_in(const char *list, const char *word)
+{
+	const size_t len = strlen(word);
+
+	for (const char *p = list; *p;) {
+		size_t n = strcspn(p, ", ");
+
+		if (n == len && memcmp(p, word, len) == 0)
+			return true;
+		p += n;
+		p += strspn(p, ", ");
+	}
+	return false;
+}
+
+const struct cg_tree *cg_group_tree(const struct cg_group *g, const char *controller)
+{
+	const struct cg_tree *v2 = NULL;
+
+	for (unsigned i = 0; i < g->n; i++) {
+		if (g->trees[i].v2)
+			v2 = &g->trees[i];
+		if (controller[0] && word_in(g->trees[i].controllers, controller))
+			return &g->trees[i];
+	}
+	if (controller[0])
+		return NULL;
+	return v2 || g->n == 0 ? v2 : &g->trees[0];
+}
+
+static void read_controllers(struct cg_tree *t)
+{
+	AUTO_FD int root = cg_open_dir(t->root, "/");
+
+	if (!fd_valid(root) || cg_read_at(root, "cgroup.controllers", t->controllers, sizeof t->controllers) < 0)
+		t->controllers[0] = '\0';
+}
+
+int cg_group_find(const char *path, struct cg_group *ret, struct err *e)
+{
+	AUTO_FREE char *mounts = NULL;
+	int r = cg_read_proc("/proc/self/mountinfo", &mounts, e);
+
+	*ret = (struct cg_group){0};
+	if (r < 0)
+		return r;
+	if (path[0] != '/' || strstr(path, "/../") || strstr(path, "//") || strlen(path) >= sizeof ret->path ||
+	    (strlen(path) >= 3 && strcmp(path + strlen(path) - 3, "/..") == 0) || strpbrk(path, "\n"))
+		return err_set(e, ERR_SPEC, EINVAL, "cgroup path '%.200s' is not taken", path);
+	(void)cg_concat(ret->path, sizeof ret->path, &path, 1);
+	cg_trees_parse(mounts, ret);
+	for (unsigned i = 0; i < ret->n; i++) {
+		struct cg_tree *t = &ret->trees[i];
+
+		t->dir = cg_open_dir(t->root, path);
+		if (t->v2)
+			read_controllers(t);
+	}
+	return 0;
+}
+
+void cg_group_close(struct cg_group *g)
+{
+	for (unsigned i = 0; i < g->n; i++)
+		fd_closep(&g->trees[i].dir);
+}
+
+/* ---- Making ---- */
+
+/* A new group of cpuset has neither CPUs nor memory nodes, and takes nobody in: it gets its parent's. */
+static void inherit(int parent, int dir, const char *file)
+{
+	char text[1024];
+
+	if (cg_read_at(dir, file, text, sizeof text) > 0)
+		return;
+	if (cg_read_at(parent, file, text, sizeof text) > 0)
+		cg_try_write_at(dir, file, text, strlen(text));
+}
+
+/* What the root offers becomes available below: as far as the kernel lets us, since a limit that is then missing is an
+ * error of its own, and one that nobody wants is none. */
+static void enable(int dir)
+{
+	char have[256], word[40];
+
+	if (cg_read_at(dir, "cgroup.controllers", have, sizeof have) <= 0)
+		return;
+	for (const char *p = have; *p;) {
+		size_t n = strcspn(p, " ");
+
+		if (n < sizeof word - 1) {
+			(void)snprintf(word, sizeof word, "+%.*s", (int)n, p);
+			cg_try_write_at(dir, CG_CONTROL, word, n + 1);
+		}
+		p += n;
+		p += strspn(p, " ");
+	}
+}
+
+static int make_below(const struct cg_tree *t, int *dir, const char *name)
+{
+	int fd;
+
+	if (mkdirat(*dir, name, 0755) < 0 && errno != EEXIST)
+		return -errno;
+	fd = cg_open_child(*dir, name);
+	if (fd < 0)
+		return fd;
+	if (word_in(t->controllers, "cpuset") && !t->v2) {
+		inherit(*dir, fd, "cpuset.cpus");
+		inherit(*dir, fd, "cpuset.mems");
+	}
+	fd_closep(dir);
+	*dir = fd;
+	return 0;
+}
+
+static int make_tree(const struct cg_group *g, struct cg_tree *t)
+{
+	AUTO_FD int dir = cg_open_dir(t->root, "/");
+	char name[256];
+	int r = dir < 0 ? dir : 0;
+
+	for (const char *p = g->path; r == 0 && *p;) {
+		size_t n;
+
+		p += strspn(p, "/");
+		n = strcspn(p, "/");
+		if (n == 0)
+			break;
+		if (n >= sizeof name)
+			return -ENAMETOOLONG;
+		(void)snprintf(name, sizeof name, "%.*s", (int)n, p);
+		if (t->v2)
+			enable(dir);
+		r = make_below(t, &dir, name);
+		p += n;
+	}
+	if (r == 0)
+		t->dir = take_fd(&dir);
+	return r;
+}
+
+int cg_group_make(struct cg_group *g, bool lenient, struct err *e)
+{
+	for (unsigned i = 0; i < g->n; i++) {
+		struct cg_tree *t = &g->trees[i];
+		int r = fd_valid(t->dir) ? 0 : make_tree(g, t);
+
+		if (r < 0 && !(lenient && (r == -EACCES || r == -EPERM || r == -EROFS)))
+			return tree_fail(g, t, "", r, "creating cgroup", e);
+	}
+	return 0;
+}
+
+int cg_group_v2(const struct cg_group *g)
+{
+	const struct cg_tree *t = cg_group_tree(g, "");
+
+	return t && t->v2 ? t->dir : FD_NONE;
+}
+
+int cg_group_entries(const struct cg_group *g, bool v2_too, int fds[CG_MAX_TREES], struct err *e)
+{
+	int n = 0;
+
+	for (unsigned i = 0; i < g->n; i++) {
+		const struct cg_tree *t = &g->trees[i];
+		const char *file = t->v2 ? "cgroup.procs" : "tasks";
+
+		if (!fd_valid(t->dir) || (t->v2 && !v2_too))
+			continue;
+		fds[n] = openat(t->dir, file, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
+		if (fds[n] < 0) {
+			int r = tree_fail(g, t, file, errno, "opening", e);
+
+			while (n > 0)
+				fd_closep(&fds[--n]);
+			return r;
+		}
+		n++;
+	}
+	return n;
+}
+
+ssize_t cg_group_read(const struct cg_group *g, const char *controller, const char *file, char *buf, size_t size)
+{
+	const struct cg_tree *t = cg_group_tree(g, controller);
+
+	return t && fd_valid(t->dir) ? cg_read_at(t->dir, file, buf, size) : -ENOENT;
+}
+
+/* ---- Processes ---- */
+
+/* The tree in which a process of the group is found: v2, where there is one. */
+static int home(const struct cg_group *g)
+{
+	const struct cg_tree *t = cg_group_tree(g, "");
+
+	if (t && fd_valid(t->dir))
+		return t->dir;
+	for (unsigned i = 0; i < g->n; i++)
+		if (fd_valid(g->trees[i].dir))
+			return g->trees[i].dir;
+	return FD_NONE;
+}
+
+struct visit {
+	int (*fn)(pid_t pid, void *arg);
+	void *arg;
+	int result;
+};
+
+static int visit_group(int dir, struct visit *v)
+{
+	AUTO_FD int fd = openat(dir, "cgroup.procs", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+	AUTO_FREE char *text = NULL;
+	size_t len;
+	int r = fd < 0 ? -errno : fd_read_all(fd, 16 << 20, &text, &len);
+
+	if (r < 0)
+		return r == -ENOENT || r == -ENODEV || r == -EOPNOTSUPP ? 0 : r;
+	for (const char *p = text; *p && v->result == 0;) {
+		pid_t pid = 0;
+
+		for (; *p >= '0' && *p <= '9'; p++)
+			pid = pid * 10 + (*p - '0');
+		p += *p == '\n';
+		if (pid > 0)
+			v->result = v->fn(pid, v->arg);
+	}
+	return v->result ? -ECANCELED : 0;
+}
+
+static int visit_child(int parent, const char *name, int dirfd, void *arg)
+{
+	(void)parent;
+	(void)name;
+	return visit_group(dirfd, arg);
+}
+
+int cg_group_processes(const struct cg_group *g, int (*fn)(pid_t pid, void *arg), void *arg)
+{
+	const int dir = home(g);
+	struct visit v = {.fn = fn, .arg = arg};
+	struct cg_walk w = {.visit = visit_child, .arg = &v};
+	int r;
+
+	if (!fd_valid(dir))
+		return 0;
+	r = visit_group(dir, &v);
+	if (r == 0)
+		r = cg_walk(dir, 0, &w);
+	return v.result ? v.result : r;
+}
+
+static int signal_one(pid_t pid, void *arg)
+{
+	(void)kill(pid, *(int *)arg); /* gone already, or about to be */
+	return 0;
+}
+
+int cg_group_kill(const struct cg_group *g, int sig, struct err *e)
+{
+	const struct cg_tree *v2 = cg_group_tree(g, "");
+	int dir = home(g), r;
+
+	if (!fd_valid(dir))
+		return 0;
+	if (sig != SIGKILL) {
+		r = cg_group_processes(g, signal_one, &sig);
+		return r < 0 ? err_sys(e, r, "signalling cgroup %s", g->path) : 0;
+	}
+	r = v2 && v2->v2 && fd_valid(v2->dir) ? cg_write_at(v2->dir, "cgroup.kill", "1", 1) : -ENOENT;
+	if (r == -ENOENT || r == -EOPNOTSUPP)
+		r = cg_kill_each(dir);
+	if (r < 0 && r != -ENODEV && r != -ENOENT)
+		return err_sys(e, r, "killing cgroup %s", g->path);
+	/* Somebody may be in v1's group alone; and the frozen die only when they are thawed. */
+	return cg_group_is_frozen(g) ? cg_group_freeze(g, false, e) : 0;
+}
+
+/* ---- Freezing ---- */
+
+static int freeze_v1(const struct cg_tree *t, bool frozen)
+{
+	const uint64_t deadline = clock_mono_ns() + FREEZE_PATIENCE_NS;
+	char state[24];
+
+	for (;;) {
+		/* FREEZING may stay for ever when a process forks meanwhile: written again it goes on. */
+		int r = frozen ? cg_write_at(t->dir, "freezer.state", "FROZEN", 6)
+			       : cg_write_at(t->dir, "freezer.state", "THAWED", 6);
+
+		if (r < 0)
+			return r;
+		if (cg_read_at(t->dir, "freezer.state", state, sizeof state) < 0)
+			return -EIO;
+		if (strcmp(state, frozen ? "FROZEN" : "THAWED") == 0)
+			return 0;
+		if (clock_mono_ns() > deadline)
+			return -ETIMEDOUT;
+		cg_pause_until(clock_mono_ns() + NS_PER_MS);
+	}
+}
+
+/* v1's freezer where that is the controller, as runc does and others who look expect; else v2's. */
+int cg_group_freeze(const struct cg_group *g, bool frozen, struct err *e)
+{
+	const struct cg_tree *t = cg_group_tree(g, "freezer");
+	int r;
+
+	if (t && fd_valid(t->dir)) {
+		r = freeze_v1(t, frozen);
+	} else {
+		t = cg_group_tree(g, "");
+		if (!t || !t->v2 || !fd_valid(t->dir))
+			return err_set(e, ERR_UNSUPPORTED, EOPNOTSUPP, "this host has no freezer for cgroup %s",
+				       g->path);
+		r = cg_write_at(t->dir, "cgroup.freeze", frozen ? "1" : "0", 1);
+		if (r == 0)
+			r = cg_wait_event(t->dir, "frozen", frozen ? 1 : 0, clock_mono_ns() + FREEZE_PATIENCE_NS);
+	}
+	if (r == -ETIMEDOUT && frozen) {
+		struct err second = {0};
+
+		(void)err_sys(e, r, "freezing cgroup %s", g->path);
+		(void)!cg_group_freeze(g, false, &second); /* half frozen is a state that nobody asked for */
+		return r;
+	}
+	return r < 0 ? err_sys(e, r, "%s cgroup %s", frozen ? "freezing" : "thawing", g->path) : 0;
+}
+
+bool cg_group_is_frozen(const struct cg_group *g)
+{
+	char text[256];
+
+	if (cg_group_read(g, "freezer", "freezer.state", text, sizeof text) > 0)
+		return strcmp(text, "THAWED") != 0;
+	return cg_group_read(g, "", "cgroup.freeze", text, sizeof text) > 0 && text[0] == '1';
+}
+
+/* ---- Removing ---- */
+
+static int remove_child(int parent, const char *name, int dirfd, void *arg)
+{
+	(void)dirfd;
+	(void)arg;
+	return unlinkat(parent, name, AT_REMOVEDIR) < 0 && errno != ENOENT && errno != EBUSY ? -errno : 0;
+}
+
+static int remove_tree(const struct cg_group *g, const struct cg_tree *t, uint64_t deadline)
+{
+	char full[CG_FULL_PATH_MAX + 64];
+
+	(void)snprintf(full, sizeof full, "%s%s", t->root, g->path);
+	for (uint64_t pause = NS_PER_MS / 20;; pause = pause < 5 * NS_PER_MS ? pause * 2 : pause) {
+		struct cg_walk w = {.visit = remove_child};
+
+		if (rmdir(full) == 0 || errno == ENOENT)
+			return 0;
+		if (errno != EBUSY || clock_mono_ns() > deadline)
+			return -errno;
+		(void)!cg_walk(t->dir, 0, &w);
+		if (rmdir(full) == 0)
+			return 0;
+		cg_pause_until(clock_mono_ns() + pause);
+	}
+}
+
+int cg_group_remove(struct cg_group *g, struct err *e)
+{
+	const uint64_t deadline = clock_mono_ns() + REMOVE_PATIENCE_NS;
+	int first = 0;
+
+	if (strcmp(g->path, "/") == 0)
+		return 0;
+	for (unsigned i = 0; i < g->n; i++) {
+		struct cg_tree *t = &g->trees[i];
+		int r = fd_valid(t->dir) ? remove_tree(g, t, deadline) : 0;
+
+		if (r == 0)
+			fd_closep(&t->dir);
+		else if (first == 0)
+			first = tree_fail(g, t, "", r, "removing cgroup", e);
+	}
+	return first;
+}

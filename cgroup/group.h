@@ -1,0 +1,53 @@
+/* Any group by its path, in every hierarchy that the host has: what containers of fsbox-oci live in. Their place and their
+ * limits are the caller's; cgroup.h has the cells' own.
+ *
+ * From outside this is included by cgroup.h. Rules: runtime-spec, config-linux.md, "Control groups"; the conversion to v2's
+ * files is what runc and crun write. */
+#pragma once
+
+#include "base/err.h"
+#include "spec/resources.h"
+
+#include <sys/types.h>
+
+enum { CG_MAX_TREES = 16 };
+
+struct cg_tree {
+	char root[128];       /* mount point */
+	char controllers[96]; /* v1: "cpu,cpuacct" or "name=systemd"; v2: "memory pids …" of the root */
+	bool v2;
+	int dir; /* of the group, O_PATH; FD_NONE while there is none */
+};
+
+struct cg_group {
+	char path[400]; /* from the roots, "/a/b" */
+	struct cg_tree trees[CG_MAX_TREES];
+	unsigned n;
+};
+
+/* Looks at the host and opens the group where it exists. @path: absolute, no "..". After success cg_group_close(). */
+NODISCARD int cg_group_find(const char *path, struct cg_group *ret, struct err *e);
+void cg_group_close(struct cg_group *g);
+/* Makes it, with all parts of the path, in every hierarchy. With @lenient what may not be made is left out, for callers
+ * without rights. */
+NODISCARD int cg_group_make(struct cg_group *g, bool lenient, struct err *e);
+/* Descriptors into which a single-threaded process writes "0" to enter; returns their number. On v1 that is cheap; into
+ * cgroup2 it waits for a global lock, some milliseconds, so clone3 with the descriptor of cg_group_v2() is the better way
+ * (cg_open_tasks() has the whole story), and @v2_too the other one. */
+NODISCARD int cg_group_entries(const struct cg_group *g, bool v2_too, int fds[CG_MAX_TREES], struct err *e);
+int cg_group_v2(const struct cg_group *g); /* FD_NONE where there is none */
+/* Writes what is set in @r. With @update only what changes a living group; the group's device rules stay then. */
+NODISCARD int cg_group_limit(const struct cg_group *g, const struct ct_resources *r, bool update, struct err *e);
+/* Every process of the group and of those below gets @sig; for SIGKILL also frozen ones, and nobody escapes by fork. */
+NODISCARD int cg_group_kill(const struct cg_group *g, int sig, struct err *e);
+/* Waits, at most 10 s, until it is so. */
+NODISCARD int cg_group_freeze(const struct cg_group *g, bool frozen, struct err *e);
+bool cg_group_is_frozen(const struct cg_group *g);
+/* Calls @fn for each process. Nonzero ends and is returned. */
+int cg_group_processes(const struct cg_group *g, int (*fn)(pid_t pid, void *arg), void *arg);
+/* Removes it and what is below, everywhere; waits up to 2 s for the last process. Idempotent. */
+NODISCARD int cg_group_remove(struct cg_group *g, struct err *e);
+/* The hierarchy with @controller, or NULL. "" is v2, or where there is none any. */
+const struct cg_tree *cg_group_tree(const struct cg_group *g, const char *controller);
+/* Reads a file of the group; the length, or -errno; -ENOENT without the controller. */
+ssize_t cg_group_read(const struct cg_group *g, const char *controller, const char *file, char *buf, size_t size);

@@ -1,0 +1,504 @@
+/* The host's side of a container: what has to stand before the clone, the clone, and the talk over the barrier. */
+#include "cell/container_internal.h"
+
+#include "base/fd.h"
+#include "sys/sys.h"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sched.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+
+/* Everything that the child inherits, and that is the host's to close again. */
+struct prepared {
+	struct ct_child child;
+	struct arena arena;
+	int own_pid, own_time; /* our own namespaces for children, to come back to */
+	bool enters;           /* the child enters cgroup2 by itself */
+};
+
+static void prepared_done(struct prepared *p)
+{
+	struct ct_child *ch = &p->child;
+
+	for (int i = 0; i < CT_NS_COUNT; i++)
+		fd_closep(&ch->ns[i]);
+	for (int i = 0; i < ch->n_entries; i++)
+		fd_closep(&ch->entries[i]);
+	for (size_t i = 0; ch->sources && i < ch->spec->n_mounts; i++)
+		fd_closep(&ch->sources[i]);
+	fd_closep(&ch->root_tree);
+	fd_closep(&ch->barrier);
+	fd_closep(&p->own_pid);
+	fd_closep(&p->own_time);
+	if (ch->born)
+		(void)munmap(ch->born, 1);
+	arena_done(&p->arena);
+}
+
+/* ---- Before the clone ---- */
+
+static const int new_flags[CT_NS_COUNT] = {
+	[CT_USER] = CLONE_NEWUSER, [CT_PID] = CLONE_NEWPID,       [CT_NET] = CLONE_NEWNET,   [CT_IPC] = CLONE_NEWIPC,
+	[CT_UTS] = CLONE_NEWUTS,   [CT_CGROUP] = CLONE_NEWCGROUP, [CT_TIME] = CLONE_NEWTIME, [CT_MOUNT] = CLONE_NEWNS,
+};
+static const char *const ns_files[CT_NS_COUNT] = {
+	[CT_USER] = "user", [CT_PID] = "pid",       [CT_NET] = "net",   [CT_IPC] = "ipc",
+	[CT_UTS] = "uts",   [CT_CGROUP] = "cgroup", [CT_TIME] = "time", [CT_MOUNT] = "mnt",
+};
+
+static int open_namespaces(struct prepared *p, struct err *e)
+{
+	const struct ct_spec *s = p->child.spec;
+
+	for (int i = 0; i < CT_NS_COUNT; i++) {
+		if (!s->ns[i].wanted)
+			continue;
+		if (!s->ns[i].path) {
+			if (i != CT_USER && i != CT_PID && i != CT_TIME)
+				p->child.unshare_flags |= new_flags[i];
+			continue;
+		}
+		p->child.ns[i] = sys_openat(AT_FDCWD, s->ns[i].path, O_RDONLY, 0);
+		if (p->child.ns[i] < 0)
+			return err_sys(e, p->child.ns[i], "opening namespace '%s'", s->ns[i].path);
+	}
+	return 0;
+}
+
+/* Namespaces of the process to be joined that are not ours already: entering one's own is refused for some. */
+static int compare_namespaces(struct prepared *p, pid_t pid, struct err *e)
+{
+	for (int i = 0; i < CT_NS_COUNT; i++) {
+		char mine[64], theirs[64];
+		struct stat a, b;
+
+		(void)snprintf(mine, sizeof mine, "/proc/self/ns/%s", ns_files[i]);
+		(void)snprintf(theirs, sizeof theirs, "/proc/%d/ns/%s", pid, ns_files[i]);
+		if (stat(theirs, &b) < 0) {
+			if (errno == ENOENT && i == CT_TIME)
+				continue;
+			return err_sys(e, errno, "looking at '%s'", theirs);
+		}
+		if (stat(mine, &a) == 0 && a.st_ino == b.st_ino && a.st_dev == b.st_dev)
+			continue;
+		if (i == CT_PID || i == CT_TIME)
+			p->child.ns[i] = sys_openat(AT_FDCWD, theirs, O_RDONLY, 0);
+		else
+			p->child.setns_flags |= new_flags[i];
+		if ((i == CT_PID || i == CT_TIME) && p->child.ns[i] < 0)
+			return err_sys(e, p->child.ns[i], "opening '%s'", theirs);
+	}
+	return 0;
+}
+
+/* Sources of binds by our own rights: inside of a user namespace the way to them may be closed. What is opened here is what
+ * will be mounted, whatever happens to its name. */
+/* Files of the source show other owners below the target: those of the container's maps, or of the mount's own. */
+static int map_ids(const struct ct_spec *s, const struct ct_mount *m, int fd, struct err *e)
+{
+	const bool own = m->n_uids > 0;
+	AUTO_FD int userns = FD_NONE;
+	int r;
+
+	if (!m->idmap && !own)
+		return 0;
+	userns = own ? ids_namespace(m->uids, m->n_uids, m->gids, m->n_gids, e)
+		     : ids_namespace(s->uids, s->n_uids, s->gids, s->n_gids, e);
+	if (userns < 0)
+		return userns;
+	r = sys_mount_idmap(fd, userns, m->idmap_recursive);
+	return r < 0 ? err_sys(e, r, "mapping the ids of '%s'", m->target) : 0;
+}
+
+static int open_sources(struct prepared *p, struct err *e)
+{
+	const struct ct_spec *s = p->child.spec;
+	const struct ct_mount root = {.source = s->rootfs, .bind = true, .recursive = true};
+	int r;
+
+	p->child.sources = arena_alloc(&p->arena, (s->n_mounts + 1) * sizeof *p->child.sources);
+	if (!p->child.sources)
+		return err_oom(e);
+	for (size_t i = 0; i < s->n_mounts; i++)
+		p->child.sources[i] = FD_NONE;
+	if (p->child.ct->unprivileged)
+		return 0;
+	p->child.root_tree = inside_bind(&root);
+	if (p->child.root_tree < 0)
+		return err_sys(e, p->child.root_tree, "opening rootfs '%s'", s->rootfs);
+	for (size_t i = 0; i < s->n_mounts; i++) {
+		if (!s->mounts[i].bind || s->mounts[i].remount)
+			continue;
+		p->child.sources[i] = inside_bind(&s->mounts[i]);
+		if (p->child.sources[i] < 0)
+			return err_sys(e, p->child.sources[i], "bind mount of '%s' at '%s'", s->mounts[i].source,
+				       s->mounts[i].target);
+		r = map_ids(s, &s->mounts[i], p->child.sources[i], e);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* Of a name that is given twice the last holds; one place is left for HOME. */
+static int copy_texts(struct prepared *p, struct err *e)
+{
+	const struct ct_process *pr = &p->child.spec->process;
+	size_t n = 0;
+
+	while (pr->env && pr->env[n])
+		n++;
+	p->child.argv = pr->args;
+	p->child.envp = arena_alloc(&p->arena, (n + 2) * sizeof *p->child.envp);
+	if (!p->child.envp)
+		return err_oom(e);
+	for (size_t i = 0; i < n; i++) {
+		const size_t len = strcspn(pr->env[i], "=");
+		bool later = false;
+
+		for (size_t j = i + 1; j < n && !later; j++)
+			later = strncmp(pr->env[i], pr->env[j], len + 1) == 0;
+		if (!later)
+			p->child.envp[p->child.n_env++] = pr->env[i];
+	}
+	return 0;
+}
+
+static int prepare(struct ct *c, struct prepared *p, struct err *e)
+{
+	struct ct_child *ch = &p->child;
+	int r;
+
+	*ch = (struct ct_child){.ct = c,
+				.spec = c->spec,
+				.barrier = FD_NONE,
+				.listener = c->listener,
+				.root_tree = FD_NONE,
+				.root = FD_NONE,
+				.sysctls = FD_NONE,
+				.tty = FD_NONE};
+	for (int i = 0; i < CT_NS_COUNT; i++)
+		ch->ns[i] = FD_NONE;
+	r = copy_texts(p, e);
+	if (r == 0)
+		r = fd_valid(c->join) ? compare_namespaces(p, c->pid, e) : open_namespaces(p, e);
+	if (r == 0 && !fd_valid(c->join))
+		r = open_sources(p, e);
+	ch->in_user = fd_valid(c->join) ? ch->setns_flags & CLONE_NEWUSER : c->spec->ns[CT_USER].wanted;
+	if (r == 0) {
+		ch->born = mmap(NULL, 1, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+		if (ch->born == MAP_FAILED) {
+			ch->born = NULL;
+			return err_oom(e);
+		}
+	}
+	if (r == 0 && c->group) {
+		r = cg_group_entries(c->group, p->enters, ch->entries, e);
+		ch->n_entries = r < 0 ? 0 : r;
+	}
+	return r < 0 ? r : 0;
+}
+
+/* ---- The clone ---- */
+
+static int write_offsets(const struct ct_spec *s, struct err *e)
+{
+	for (size_t i = 0; i < s->n_time_offsets; i++) {
+		char line[96];
+		int n = snprintf(line, sizeof line, "%s %s\n", s->time_offsets[i].key, s->time_offsets[i].value);
+		int r = fd_write_file_at(AT_FDCWD, "/proc/self/timens_offsets", line, (size_t)n);
+
+		if (r < 0)
+			return err_sys(e, r, "writing '%s %s' to timens_offsets", s->time_offsets[i].key,
+				       s->time_offsets[i].value);
+	}
+	return 0;
+}
+
+/* A process enters neither a PID nor a time namespace itself, its children are born there: so it is us who go, until the
+ * child exists. */
+static int go_ahead(struct prepared *p, struct err *e)
+{
+	const struct ct_spec *s = p->child.spec;
+	int r = 0;
+
+	if (fd_valid(p->child.ns[CT_PID])) {
+		p->own_pid = sys_openat(AT_FDCWD, "/proc/self/ns/pid", O_RDONLY, 0);
+		r = p->own_pid < 0 ? p->own_pid : sys_setns(p->child.ns[CT_PID], CLONE_NEWPID);
+		if (r < 0)
+			return err_sys(e, r, "joining the PID namespace");
+	}
+	if (!s->ns[CT_TIME].wanted && !fd_valid(p->child.ns[CT_TIME]))
+		return 0;
+	p->own_time = sys_openat(AT_FDCWD, "/proc/self/ns/time", O_RDONLY, 0);
+	if (p->own_time < 0)
+		return err_sys(e, p->own_time, "this kernel has no time namespaces");
+	if (fd_valid(p->child.ns[CT_TIME])) {
+		r = sys_setns(p->child.ns[CT_TIME], CLONE_NEWTIME);
+		return r < 0 ? err_sys(e, r, "joining the time namespace") : 0;
+	}
+	if (unshare(CLONE_NEWTIME) < 0)
+		return err_sys(e, errno, "unshare of the time namespace");
+	return write_offsets(s, e);
+}
+
+static int come_back(struct prepared *p, struct err *e)
+{
+	int r = fd_valid(p->own_pid) ? sys_setns(p->own_pid, CLONE_NEWPID) : 0;
+
+	if (r == 0 && fd_valid(p->own_time))
+		r = sys_setns(p->own_time, CLONE_NEWTIME);
+	return r < 0 ? err_sys(e, r, "coming back from the container's namespaces") : 0;
+}
+
+static _Noreturn void become_child(struct ct *c, struct prepared *p)
+{
+	(void)close(c->barrier); /* our copy of the host's end would keep us from seeing the host die */
+	ct_child_main(&p->child);
+}
+
+static int join_user(struct ct *c, struct prepared *p)
+{
+	struct ct_child *ch = &p->child;
+	int r;
+
+	if (!fd_valid(c->join)) {
+		r = sys_setns(ch->ns[CT_USER], CLONE_NEWUSER);
+		fd_closep(&ch->ns[CT_USER]);
+		return r;
+	}
+	r = sys_setns(c->join, CLONE_NEWUSER);
+	ch->setns_flags &= ~CLONE_NEWUSER;
+	if (r == 0 && fd_valid(ch->ns[CT_PID]))
+		r = sys_setns(ch->ns[CT_PID], CLONE_NEWPID);
+	if (r == 0 && fd_valid(ch->ns[CT_TIME]))
+		r = sys_setns(ch->ns[CT_TIME], CLONE_NEWTIME);
+	return r;
+}
+
+/* In a process between: a new PID namespace belongs to the user namespace of who makes it, and one that is joined may
+ * ask for rights in its own, so the user namespace comes first. The child is ours all the same (CLONE_PARENT). */
+static _Noreturn void clone_from_within(struct ct *c, struct prepared *p, int to, uint64_t flags, int group)
+{
+	const struct clone_args args = {.flags = flags | CLONE_PARENT, .cgroup = group >= 0 ? (uint64_t)group : 0};
+	int r = join_user(c, p);
+
+	if (r == 0)
+		r = sys_clone3(&args);
+	if (r == 0)
+		become_child(c, p);
+	(void)!write(to, &r, sizeof r);
+	_exit(0);
+}
+
+/* The child's pid, as sys_clone3(). */
+static pid_t clone_inside(struct ct *c, struct prepared *p, uint64_t flags, int group, int *ret_pidfd)
+{
+	const struct clone_args args = {.flags = CLONE_PIDFD, .pidfd = (uintptr_t)ret_pidfd, .exit_signal = SIGCHLD};
+	AUTO_FD int between = FD_NONE;
+	siginfo_t ignored;
+	int ends[2], said = -EIO;
+	pid_t pid;
+
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return -errno;
+	pid = sys_clone3(&args);
+	if (pid == 0)
+		clone_from_within(c, p, ends[1], flags, group);
+	between = pid < 0 ? FD_NONE : *ret_pidfd;
+	*ret_pidfd = FD_NONE;
+	fd_closep(&ends[1]);
+	if (pid > 0 && read(ends[0], &said, sizeof said) != (ssize_t)sizeof said)
+		said = -EIO;
+	fd_closep(&ends[0]);
+	if (pid < 0)
+		return pid;
+	(void)!sys_wait_exit(between, true, &ignored);
+	if (said > 0)
+		*ret_pidfd = sys_pidfd_open(said);
+	return said > 0 && *ret_pidfd < 0 ? *ret_pidfd : said;
+}
+
+static int clone_child(struct ct *c, struct prepared *p, struct err *e)
+{
+	const struct ct_spec *s = c->spec;
+	const bool new_user = !fd_valid(c->join) && s->ns[CT_USER].wanted && !s->ns[CT_USER].path;
+	const bool new_pid = !fd_valid(c->join) && s->ns[CT_PID].wanted && !s->ns[CT_PID].path;
+	const bool inside = fd_valid(c->join) ? p->child.setns_flags & CLONE_NEWUSER
+					      : new_pid && fd_valid(p->child.ns[CT_USER]);
+	int pidfd = FD_NONE;
+	const int group = c->group && !p->enters ? cg_group_v2(c->group) : FD_NONE;
+	const uint64_t into = fd_valid(group) ? CLONE_INTO_CGROUP : 0;
+	const struct clone_args args = {
+		.flags = CLONE_PIDFD | into | (new_user ? CLONE_NEWUSER : 0) | (new_pid ? CLONE_NEWPID : 0),
+		.pidfd = (uintptr_t)&pidfd,
+		.exit_signal = SIGCHLD,
+		.cgroup = into ? (uint64_t)group : 0,
+	};
+	int r = inside && fd_valid(c->join) ? 0 : go_ahead(p, e);
+	pid_t pid = r < 0    ? r
+		    : inside ? clone_inside(c, p, into | (new_pid ? CLONE_NEWPID : 0), group, &pidfd)
+			     : sys_clone3(&args);
+
+	if (pid == 0)
+		become_child(c, p);
+	if (r == 0 && pid < 0)
+		(void)err_sys(e, pid, "clone3 into new namespaces");
+	c->pid = pid > 0 ? pid : 0;
+	c->pidfd = pidfd;
+	r = come_back(p, e);
+	return pid < 0 ? pid : r;
+}
+
+/* ---- The talk ---- */
+
+static int hand_over(struct ct *c, struct err *e)
+{
+	const struct ct_spec *s = c->spec;
+	char path[48], value[16];
+	int r = 0;
+
+	if (!fd_valid(c->join) && s->n_uids > 0)
+		r = geteuid() == 0 ? ids_write_maps(c->pid, s->uids, s->n_uids, s->gids, s->n_gids, false, e)
+				   : ids_write_helped(c->pid, s->uids, s->n_uids, s->gids, s->n_gids, e);
+	if (r < 0 || !s->process.oom_score_adj.set)
+		return r;
+	/* By us: inside of a user namespace it could not be lowered. */
+	(void)snprintf(path, sizeof path, "/proc/%d/oom_score_adj", c->pid);
+	(void)snprintf(value, sizeof value, "%lld", (long long)s->process.oom_score_adj.v);
+	r = fd_write_file_at(AT_FDCWD, path, value, strlen(value));
+	return r < 0 && !(c->unprivileged && r == -EACCES) ? err_sys(e, r, "writing '%s' to %s", value, path) : 0;
+}
+
+static int talk(struct ct *c, struct err *e)
+{
+	int r = hand_over(c, e);
+
+	if (r == 0 && c->born)
+		r = c->born(c, c->arg, e);
+	if (r == 0)
+		r = barrier_tell(c->barrier, (uint32_t)c->pid, e);
+	if (r == 0 && c->mounted) {
+		r = barrier_expect(c->barrier, BARRIER_MOUNTED, e);
+		if (r == 0)
+			r = c->mounted(c, c->arg, e);
+		if (r == 0)
+			r = barrier_tell(c->barrier, 1, e);
+	}
+	return r == 0 ? barrier_expect(c->barrier, BARRIER_CREATED, e) : r;
+}
+
+/* The child may have failed before our side of the talk did: its account is the one that explains. */
+static int explain(struct ct *c, int r, struct err *e)
+{
+	struct err from = {0};
+
+	if (!fd_valid(c->barrier) || e->stage[0] || (r != -EPIPE && r != -ECONNRESET && r != -ESRCH))
+		return r;
+	if (barrier_expect(c->barrier, BARRIER_CREATED, &from) < 0) {
+		*e = from;
+		return from.code ? -from.code : r;
+	}
+	return r;
+}
+
+void ct_abandon(struct ct *c)
+{
+	siginfo_t ignored;
+
+	if (fd_valid(c->pidfd)) {
+		(void)!sys_pidfd_kill(c->pidfd, SIGKILL);
+		(void)!sys_wait_exit(c->pidfd, true, &ignored);
+	}
+	fd_closep(&c->pidfd);
+	fd_closep(&c->barrier);
+}
+
+int ct_fault(const char *stage, struct err *e)
+{
+	int r = stage_fault(stage, e);
+
+	if (r < 0)
+		(void)snprintf(e->stage, sizeof e->stage, "%s", stage);
+	return r;
+}
+
+/* *ret_again: the child died before its first instruction, which some kernels do to everybody that clone3 puts into a group
+ * (see stages.c of cells): the next one enters by itself. */
+static int create(struct ct *c, bool enters, bool *ret_again, struct err *e)
+{
+	struct prepared p = {.own_pid = FD_NONE, .own_time = FD_NONE, .enters = enters};
+	int r;
+
+	c->barrier = c->pidfd = FD_NONE;
+	r = ct_fault("prepare", e);
+	if (r == 0)
+		r = prepare(c, &p, e);
+	if (r == 0)
+		r = barrier_make(&c->barrier, &p.child.barrier, e);
+	if (r == 0)
+		r = clone_child(c, &p, e);
+	if (r == 0)
+		r = ct_fault("handover", e);
+	fd_closep(&p.child.barrier);
+	if (r >= 0)
+		r = talk(c, e);
+	if (r < 0)
+		r = explain(c, r, e);
+	*ret_again = r < 0 && !enters && c->pid > 0 && p.child.born && !*p.child.born;
+	if (r < 0)
+		ct_abandon(c);
+	prepared_done(&p);
+	return r;
+}
+
+int ct_create(struct ct *c, struct err *e)
+{
+	const pid_t joined = c->pid;
+	bool again = false;
+	int r = create(c, false, &again, e);
+
+	if (!again)
+		return r;
+	*e = (struct err){0};
+	c->pid = joined;
+	return create(c, true, &again, e);
+}
+
+static int await_exec(int sock, struct err *e)
+{
+	uint64_t exec_ns = 0;
+	int r;
+
+	/* Hooks of the container's have time, and end of file comes in any case. */
+	while ((r = barrier_take_exec(sock, &exec_ns, NULL, e)) == 1) {
+		struct pollfd p = {.fd = sock, .events = POLLIN};
+
+		if (poll(&p, 1, -1) < 0 && errno != EINTR)
+			return err_sys(e, errno, "waiting for the container to execute");
+	}
+	return r;
+}
+
+int ct_start(int sock, struct err *e)
+{
+	int r = barrier_tell(sock, 1, e);
+
+	return r == 0 ? await_exec(sock, e) : r;
+}
+
+int ct_go(struct ct *c, struct err *e)
+{
+	int r = ct_start(c->barrier, e);
+
+	fd_closep(&c->barrier);
+	if (r < 0)
+		ct_abandon(c);
+	return r;
+}

@@ -1,0 +1,337 @@
+/* The child of a container between clone3 and exec: stages over prepared data. */
+#include "cell/container_internal.h"
+
+#include "base/fd.h"
+#include "sys/sys.h"
+
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/ioctl.h>
+#include <sys/personality.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+
+static const int ns_flags[CT_NS_COUNT] = {
+	[CT_USER] = CLONE_NEWUSER, [CT_PID] = CLONE_NEWPID,       [CT_NET] = CLONE_NEWNET,   [CT_IPC] = CLONE_NEWIPC,
+	[CT_UTS] = CLONE_NEWUTS,   [CT_CGROUP] = CLONE_NEWCGROUP, [CT_TIME] = CLONE_NEWTIME, [CT_MOUNT] = CLONE_NEWNS,
+};
+
+static int enter_groups(struct ct_child *ch, struct err *e)
+{
+	for (int i = 0; i < ch->n_entries; i++) {
+		if (write(ch->entries[i], "0", 1) != 1)
+			return err_sys(e, errno, "entering a cgroup");
+		fd_closep(&ch->entries[i]);
+	}
+	return 0;
+}
+
+static int set_affinity(const struct ct_child *ch, const struct ct_cpus *cpus, struct err *e)
+{
+	if (!fd_valid(ch->ct->join) || !cpus->set)
+		return 0;
+	return syscall(SYS_sched_setaffinity, 0, sizeof cpus->bits, cpus->bits) < 0
+		       ? err_sys(e, errno, "setting the CPU affinity")
+		       : 0;
+}
+
+/* The user namespace first: it gives the right to the others. PID and time are the parent's to enter, for its children. */
+static int child_namespaces(struct ct_child *ch, struct err *e)
+{
+	int r = set_affinity(ch, &ch->spec->process.affinity_initial, e);
+
+	if (r == 0)
+		r = enter_groups(ch, e);
+	if (r == 0)
+		r = set_affinity(ch, &ch->spec->process.affinity_final, e);
+	if (r < 0)
+		return r;
+	if (fd_valid(ch->ct->join)) {
+		r = ch->setns_flags ? sys_setns(ch->ct->join, ch->setns_flags) : 0;
+		return r < 0 ? err_sys(e, r, "entering the container's namespaces") : 0;
+	}
+	for (int i = 0; i < CT_NS_COUNT; i++) {
+		if (i == CT_PID || i == CT_TIME || !fd_valid(ch->ns[i]))
+			continue;
+		r = sys_setns(ch->ns[i], ns_flags[i]);
+		if (r < 0)
+			return err_sys(e, r, "joining namespace '%s'", ch->spec->ns[i].path);
+		fd_closep(&ch->ns[i]);
+	}
+	return ch->unshare_flags && unshare(ch->unshare_flags) < 0 ? err_sys(e, errno, "unshare of namespaces") : 0;
+}
+
+static int child_ids(struct ct_child *ch, struct err *e)
+{
+	int r = barrier_hear(ch->barrier, &ch->host_pid);
+
+	if (r < 0)
+		return err_sys(e, r, "waiting for the id maps");
+	if (!ch->in_user)
+		return 0;
+	(void)!syscall(SYS_setgroups, 0, NULL); /* denied where one id alone is mapped */
+	if (syscall(SYS_setresgid, 0, 0, 0) < 0 || syscall(SYS_setresuid, 0, 0, 0) < 0)
+		return err_sys(e, errno, "becoming root of the user namespace");
+	return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ? err_sys(e, errno, "becoming undumpable") : 0;
+}
+
+static int child_names(struct ct_child *ch, struct err *e)
+{
+	const struct ct_spec *s = ch->spec;
+
+	if (fd_valid(ch->ct->join))
+		return 0;
+	if (s->hostname && s->hostname[0] && sethostname(s->hostname, strlen(s->hostname)) < 0)
+		return err_sys(e, errno, "setting the host name");
+	if (s->domainname && s->domainname[0] && setdomainname(s->domainname, strlen(s->domainname)) < 0)
+		return err_sys(e, errno, "setting the domain name");
+	return 0;
+}
+
+static int run_hooks(struct ct_child *ch, enum ct_hook_kind kind, struct err *e)
+{
+	for (size_t i = 0; !fd_valid(ch->ct->join) && i < ch->spec->hooks[kind].n; i++) {
+		int r = ct_hook_run(&ch->spec->hooks[kind].at[i], &ch->ct->state, (pid_t)ch->host_pid, e);
+
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/* What the host has to do while its root is still ours. */
+static int child_hooks(struct ct_child *ch, struct err *e)
+{
+	uint32_t go;
+	int r;
+
+	if (ch->ct->mounted) {
+		r = barrier_announce(ch->barrier, BARRIER_MOUNTED);
+		if (r == 0)
+			r = barrier_hear(ch->barrier, &go);
+		if (r < 0)
+			return err_sys(e, r, "waiting for the host's hooks");
+	}
+	return run_hooks(ch, CT_CREATE_CONTAINER, e);
+}
+
+/* Ignored signals survive exec, blocked ones too. */
+static int reset_signals(struct err *e)
+{
+	const struct sigaction dfl = {.sa_handler = SIG_DFL};
+	sigset_t none;
+
+	for (int sig = 1; sig <= SIGRTMAX; sig++) {
+		bool fixed = sig == SIGKILL || sig == SIGSTOP || (sig > SIGSYS && sig < SIGRTMIN);
+
+		if (!fixed && sigaction(sig, &dfl, NULL) < 0)
+			return err_sys(e, errno, "resetting signal %d", sig);
+	}
+	(void)sigemptyset(&none);
+	return sigprocmask(SIG_SETMASK, &none, NULL) < 0 ? err_sys(e, errno, "unblocking signals") : 0;
+}
+
+static int take_terminal(struct ct_child *ch, struct err *e)
+{
+	if (!fd_valid(ch->tty))
+		return 0;
+	if (ioctl(ch->tty, TIOCSCTTY, 0) < 0)
+		return err_sys(e, errno, "taking the terminal");
+	for (int fd = 0; fd < 3; fd++)
+		if (dup3(ch->tty, fd, 0) < 0)
+			return err_sys(e, errno, "placing the terminal");
+	return 0;
+}
+
+/* Only two descriptors of ours are left, and the container's. What waits for "start" holds nothing of the host. */
+static int keep_descriptors(struct ct_child *ch, struct err *e)
+{
+	const int first = 3 + (int)ch->ct->preserve;
+	int r = fd_move_above(&ch->barrier, first + 2);
+
+	if (r == 0 && fd_valid(ch->listener))
+		r = fd_move_above(&ch->listener, first + 2);
+	if (r < 0)
+		return err_sys(e, r, "moving descriptors");
+	if (dup3(ch->barrier, first, O_CLOEXEC) < 0)
+		return err_sys(e, errno, "placing the barrier");
+	ch->barrier = first;
+	if (fd_valid(ch->listener) && dup3(ch->listener, first + 1, O_CLOEXEC) < 0)
+		return err_sys(e, errno, "placing the start socket");
+	if (fd_valid(ch->listener))
+		ch->listener = first + 1;
+	if (close_range((unsigned)first + (fd_valid(ch->listener) ? 2 : 1), ~0U, 0) < 0)
+		return err_sys(e, errno, "close_range");
+	return 0;
+}
+
+/* A directory of the host that some descriptor held open would be a way out: where we are must have a name below the root
+ * (getcwd(2)). */
+static int enter_cwd(const struct ct_child *ch, struct err *e)
+{
+	const char *cwd = ch->spec->process.cwd;
+	char where[CT_PATH_ROOM];
+
+	if (chdir(cwd) < 0)
+		return err_sys(e, errno, "chdir to cwd (\"%s\")", cwd);
+	if (syscall(SYS_getcwd, where, sizeof where) < 0)
+		return err_sys(e, errno, "cwd '%s'", cwd);
+	return where[0] == '/' ? 0 : err_set(e, ERR_DENIED, EPERM, "cwd '%s' is outside of the container", cwd);
+}
+
+static int child_session(struct ct_child *ch, struct err *e)
+{
+	const struct ct_process *p = &ch->spec->process;
+	int r;
+
+	if (setsid() < 0)
+		return err_sys(e, errno, "setsid");
+	if (!ch->ct->no_keyring) {
+		r = sys_new_session_keyring();
+		if (r < 0 && r != -ENOSYS)
+			return err_sys(e, r, "joining a new session keyring");
+	}
+	(void)umask(p->umask.set ? (mode_t)p->umask.v : 022);
+	r = reset_signals(e);
+	if (r == 0)
+		r = take_terminal(ch, e);
+	if (r == 0)
+		r = keep_descriptors(ch, e);
+	return r == 0 ? enter_cwd(ch, e) : r;
+}
+
+/* sched_setattr(2): libc has it since 2.41, and the kernel's header defines again what libc's does. */
+struct sched_attributes {
+	uint32_t size, sched_policy;
+	uint64_t sched_flags;
+	int32_t sched_nice;
+	uint32_t sched_priority;
+	uint64_t sched_runtime, sched_deadline, sched_period;
+};
+
+static int set_scheduler(const struct ct_scheduler *s, struct err *e)
+{
+	const struct sched_attributes attr = {
+		.size = sizeof attr,
+		.sched_policy = (uint32_t)s->policy,
+		.sched_flags = s->flags,
+		.sched_nice = (int32_t)s->nice,
+		.sched_priority = (uint32_t)s->priority,
+		.sched_runtime = s->runtime_ns,
+		.sched_deadline = s->deadline_ns,
+		.sched_period = s->period_ns,
+	};
+
+	return s->set && syscall(SYS_sched_setattr, 0, &attr, 0) < 0 ? err_sys(e, errno, "setting the scheduler") : 0;
+}
+
+static int child_limits(struct ct_child *ch, struct err *e)
+{
+	const struct ct_process *p = &ch->spec->process;
+
+	for (size_t i = 0; i < p->n_rlimits; i++)
+		if (setrlimit((__rlimit_resource_t)p->rlimits[i].resource, &p->rlimits[i].value) < 0)
+			return err_sys(e, errno, "setting resource limit %d", p->rlimits[i].resource);
+	if (p->io_priority.set && syscall(SYS_ioprio_set, 1 /* IOPRIO_WHO_PROCESS */, 0, (int)p->io_priority.v) < 0)
+		return err_sys(e, errno, "setting the I/O priority");
+	if (ch->spec->personality.set && personality((unsigned long)ch->spec->personality.v) < 0)
+		return err_sys(e, errno, "setting the personality");
+	return set_scheduler(&p->scheduler, e);
+}
+
+/* Created. From here on the maker may be gone; who starts us connects. A connection that brings no word is nobody's. */
+static int child_created(struct ct_child *ch, struct err *e)
+{
+	uint32_t go;
+	int r = barrier_announce(ch->barrier, BARRIER_CREATED);
+
+	if (r < 0)
+		return err_sys(e, r, "telling the host of the creation");
+	if (!fd_valid(ch->listener)) {
+		r = barrier_hear(ch->barrier, &go);
+		return r < 0 ? err_sys(e, r, "waiting for the word to start") : 0;
+	}
+	for (;;) {
+		int sock = accept4(ch->listener, NULL, NULL, SOCK_CLOEXEC);
+
+		if (sock < 0 && errno != EINTR && errno != ECONNABORTED)
+			return err_sys(e, errno, "waiting for the word to start");
+		if (sock >= 0 && barrier_hear(sock, &go) == 0) {
+			fd_closep(&ch->barrier);
+			fd_closep(&ch->listener);
+			ch->barrier = sock;
+			return 0;
+		}
+		fd_closep(&sock);
+	}
+}
+
+static int child_start_hooks(struct ct_child *ch, struct err *e)
+{
+	return run_hooks(ch, CT_START_CONTAINER, e);
+}
+
+/* Before the user's filter, which may not let us speak. */
+static int child_announce(struct ct_child *ch, struct err *e)
+{
+	int r = barrier_announce_exec(ch->barrier);
+
+	return r < 0 ? err_sys(e, r, "telling the host of exec") : 0;
+}
+
+/* clang-format off */
+static const struct {
+	const char *name;
+	int (*enter)(struct ct_child *ch, struct err *e);
+} stages[] = {
+	{ "namespaces", child_namespaces  }, /* groups; what is joined, what is new */
+	{ "ids",        child_ids         }, /* barrier: id maps, our number outside */
+	{ "names",      child_names       }, /* host and domain name */
+	{ "mounts",     ct_child_mounts   }, /* the root, mounts, sysctls, the working directory */
+	{ "devices",    ct_child_devices  },
+	{ "console",    ct_child_console  },
+	{ "hooks",      child_hooks       }, /* barrier: prestart, createRuntime outside; createContainer here */
+	{ "masks",      ct_child_masks    },
+	{ "pivot",      ct_child_pivot    },
+	{ "session",    child_session     }, /* session, keyring, umask, signals, terminal, descriptors, cwd */
+	{ "limits",     child_limits      },
+	{ "lookup",     ct_child_lookup   },
+	{ "created",    child_created     }, /* barrier or socket: the word to start */
+	{ "startHooks", child_start_hooks },
+	{ "announce",   child_announce    },
+	{ "user",       ct_child_user     }, /* ids, capabilities, filter */
+	{ "exec",       ct_child_exec     },
+};
+/* clang-format on */
+
+const char *const *ct_stage_names(void)
+{
+	static const char *names[ARRAY_LEN(stages) + 1];
+
+	for (size_t i = 0; i < ARRAY_LEN(stages); i++)
+		names[i] = stages[i].name;
+	return names;
+}
+
+_Noreturn void ct_child_main(struct ct_child *ch)
+{
+	*ch->born = 1;
+	for (size_t i = 0; i < ARRAY_LEN(stages); i++) {
+		struct err e = {0};
+		int r = stage_fault(stages[i].name, &e);
+
+		if (r == 0)
+			r = stages[i].enter(ch, &e);
+		if (r < 0) {
+			size_t n = strlen(stages[i].name);
+
+			memcpy(e.stage, stages[i].name, n < sizeof e.stage ? n + 1 : 0);
+			barrier_fail(ch->barrier, &e);
+			_exit(125);
+		}
+	}
+	_exit(125); /* not reached: the last stage is exec */
+}

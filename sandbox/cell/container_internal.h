@@ -1,0 +1,50 @@
+/* Private to cell/: what the files of containers share. */
+#pragma once
+
+#include "cell/container.h"
+#include "cell/internal.h"
+#include "rootfs/rootfs.h"
+
+enum { CT_PATH_ROOM = 4096 };
+
+/* What the child works on: prepared before clone3. */
+struct ct_child {
+	const struct ct *ct;
+	const struct ct_spec *spec;
+	int barrier, listener;
+	unsigned char *born;       /* shared with the host */
+	int ns[CT_NS_COUNT];       /* to be joined */
+	int entries[CG_MAX_TREES]; /* of the groups */
+	int n_entries;
+	int *sources;  /* detached binds, one a mount; FD_NONE: the child's to make */
+	int root_tree; /* detached bind of the rootfs, or FD_NONE */
+	int unshare_flags;
+	bool in_user;              /* another user namespace than ours */
+	int setns_flags;           /* for ct->join */
+	const char **argv, **envp; /* with room for HOME */
+	size_t n_env;
+	int root;    /* of the container, until pivot */
+	int sysctls; /* a /proc/sys of our own, or FD_NONE */
+	uint32_t host_pid;
+	int tty;
+	char exe[CT_PATH_ROOM];
+	char home[CT_PATH_ROOM];
+};
+
+/* ch->born, when the first instruction of the child was executed. */
+_Noreturn void ct_child_main(struct ct_child *ch);
+
+/* container_root.c */
+int ct_child_mounts(struct ct_child *ch, struct err *e);
+int ct_child_devices(struct ct_child *ch, struct err *e);
+int ct_child_console(struct ct_child *ch, struct err *e);
+int ct_child_masks(struct ct_child *ch, struct err *e);
+int ct_child_pivot(struct ct_child *ch, struct err *e);
+
+/* container_user.c */
+int ct_child_lookup(struct ct_child *ch, struct err *e);
+int ct_child_user(struct ct_child *ch, struct err *e);
+int ct_child_exec(struct ct_child *ch, struct err *e);
+
+/* container_cgroup.c: mounts of type cgroup. */
+int ct_mount_cgroups(struct ct_child *ch, const struct ct_mount *m, struct err *e);

@@ -1,0 +1,230 @@
+/* kill, delete, pause, resume. */
+#include "base/clock.h"
+#include "base/fd.h"
+#include "oci/config.h"
+#include "oci/life.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/file.h>
+
+/* A container that a command is about. */
+struct subject {
+	struct oci_store store;
+	struct oci_state st;
+	int dir;
+};
+
+static int subject_open(struct subject *s, const struct oci_args *a, bool lock, struct err *e)
+{
+	int r;
+
+	*s = (struct subject){.dir = FD_NONE};
+	r = store_open(a, false, &s->store, e);
+	if (r == 0)
+		r = store_find(&s->store, a->operands[0], lock, &s->dir, e);
+	return r == 0 ? state_read(s->dir, a->operands[0], &s->st, e) : r;
+}
+
+static void subject_close(struct subject *s)
+{
+	state_done(&s->st);
+	fd_closep(&s->dir);
+	fd_closep(&s->store.dir);
+}
+
+static int with_group(const struct subject *s, int (*fn)(const struct cg_group *g, int arg, struct err *e), int arg,
+		      struct err *e)
+{
+	struct cg_group g;
+	int r;
+
+	if (!s->st.cgroup[0])
+		return err_set(e, ERR_UNSUPPORTED, EOPNOTSUPP, "container %s has no cgroup of its own", s->st.id);
+	r = cg_group_find(s->st.cgroup, &g, e);
+	if (r < 0)
+		return r;
+	r = fn(&g, arg, e);
+	cg_group_close(&g);
+	return r;
+}
+
+/* ---- kill ---- */
+
+static int kill_group(const struct cg_group *g, int sig, struct err *e)
+{
+	return cg_group_kill(g, sig, e);
+}
+
+static int kill_subject(const struct subject *s, const struct oci_args *a, int sig, struct err *e)
+{
+	int r;
+
+	if (a->all) /* also when the first process is gone: others may be there still */
+		return with_group(s, kill_group, sig, e);
+	if (s->st.status == OCI_STOPPED || s->st.status == OCI_CREATING)
+		return err_set(e, ERR_LOST, ESRCH, "container not running");
+	r = state_signal(&s->st, sig);
+	if (r == -ESRCH)
+		return err_set(e, ERR_LOST, ESRCH, "container not running: no such process");
+	if (r < 0)
+		return err_sys(e, r, "signalling container %s", s->st.id);
+	/* A frozen process takes SIGKILL only when it thaws, on v1. */
+	return sig == SIGKILL && s->st.status == OCI_PAUSED ? with_group(s, kill_group, sig, e) : 0;
+}
+
+static int kill_main(struct oci_args *a, struct err *e)
+{
+	const char *word = a->n_operands > 1 ? a->operands[1] : "TERM";
+	const int sig = oci_signal(word);
+	struct subject s;
+	int r;
+
+	if (sig < 0)
+		return err_set(e, ERR_SPEC, EINVAL, "unknown signal \"%s\"", word);
+	r = subject_open(&s, a, false, e);
+	if (r == 0)
+		r = kill_subject(&s, a, sig, e);
+	subject_close(&s);
+	return r;
+}
+
+static const struct opt kill_options[] = {
+	OCI_FLAG("all", all, 'a', "every process of the container"),
+};
+const struct oci_command oci_kill = {
+	.name = "kill",
+	.operands = "ID [SIGNAL]",
+	.summary = "send a signal, TERM when none is named",
+	.options = {kill_options, ARRAY_LEN(kill_options)},
+	.min_operands = 1,
+	.max_operands = 2,
+	.main = kill_main,
+};
+
+/* ---- delete ---- */
+
+/* The end of a process that was just killed takes a moment. */
+static void await_end(struct subject *s)
+{
+	const uint64_t end = clock_mono_ns() + 10 * NS_PER_S;
+
+	while (process_start(s->st.pid) == s->st.start_ticks && s->st.start_ticks && clock_mono_ns() < end)
+		(void)poll(NULL, 0, 1);
+}
+
+/* Whoever is at work on the container and holds the lock, create for instance, is not waited for for ever: its process goes
+ * first, and with it the work. */
+static void end_forcibly(const struct oci_args *a)
+{
+	struct subject s;
+	struct err ignored = {0};
+
+	if (subject_open(&s, a, false, &ignored) == 0) {
+		(void)!state_signal(&s.st, SIGKILL);
+		if (s.st.status == OCI_PAUSED)
+			(void)with_group(&s, kill_group, SIGKILL, &ignored);
+	}
+	subject_close(&s);
+}
+
+static int delete_subject(struct subject *s, const struct oci_args *a, struct err *e)
+{
+	AUTO(config_freep) struct ct_spec *spec = NULL;
+	struct err ignored = {0};
+
+	if (s->st.status != OCI_STOPPED && s->st.status != OCI_CREATED && !a->force)
+		return err_set(e, ERR_BUSY, EBUSY, "cannot delete container %s that is not stopped: %s", s->st.id,
+			       status_name(s->st.status));
+	if (s->st.status != OCI_STOPPED) {
+		(void)!state_signal(&s->st, SIGKILL);
+		await_end(s);
+	}
+	/* Its hooks; a damaged copy keeps nobody from deleting. */
+	(void)!config_copy_read(s->dir, &s->st, &spec, &ignored);
+	return life_remove(&s->store, s->dir, &s->st, spec, e);
+}
+
+static int delete_main(struct oci_args *a, struct err *e)
+{
+	struct subject s;
+	int r;
+
+	if (a->force)
+		end_forcibly(a);
+	r = subject_open(&s, a, true, e);
+	if (r < 0 && a->force && fd_valid(s.dir)) { /* a state that cannot be read */
+		*e = (struct err){0};
+		s.st = (struct oci_state){.id = a->operands[0], .cgroup = "", .version = "1.0.2", .bundle = ""};
+		r = 0;
+	}
+	if (r == 0)
+		r = delete_subject(&s, a, e);
+	else if (a->force && e->kind == ERR_NOT_FOUND)
+		r = 0;
+	subject_close(&s);
+	return r;
+}
+
+static const struct opt delete_options[] = {
+	OCI_FLAG("force", force, 'f', "kill it first; success when there is none"),
+};
+const struct oci_command oci_delete = {
+	.name = "delete",
+	.operands = "ID",
+	.summary = "remove what is left of a stopped container",
+	.options = {delete_options, ARRAY_LEN(delete_options)},
+	.min_operands = 1,
+	.max_operands = 1,
+	.main = delete_main,
+};
+
+/* ---- pause, resume ---- */
+
+static int freeze(const struct cg_group *g, int frozen, struct err *e)
+{
+	return cg_group_freeze(g, frozen, e);
+}
+
+static int change(struct oci_args *a, bool frozen, struct err *e)
+{
+	struct subject s;
+	int r = subject_open(&s, a, true, e);
+
+	if (r == 0 && frozen && s.st.status != OCI_RUNNING && s.st.status != OCI_CREATED)
+		r = err_set(e, ERR_BUSY, EBUSY, "container not running: it is %s", status_name(s.st.status));
+	if (r == 0 && !frozen && s.st.status != OCI_PAUSED)
+		r = err_set(e, ERR_BUSY, EBUSY, "container not paused");
+	if (r == 0)
+		r = with_group(&s, freeze, frozen, e);
+	subject_close(&s);
+	return r;
+}
+
+static int pause_main(struct oci_args *a, struct err *e)
+{
+	return change(a, true, e);
+}
+
+static int resume_main(struct oci_args *a, struct err *e)
+{
+	return change(a, false, e);
+}
+
+const struct oci_command oci_pause = {
+	.name = "pause",
+	.operands = "ID",
+	.summary = "freeze all processes of a container",
+	.min_operands = 1,
+	.max_operands = 1,
+	.main = pause_main,
+};
+const struct oci_command oci_resume = {
+	.name = "resume",
+	.operands = "ID",
+	.summary = "let them go on",
+	.min_operands = 1,
+	.max_operands = 1,
+	.main = resume_main,
+};

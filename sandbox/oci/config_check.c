@@ -1,0 +1,158 @@
+/* Rules between the fields of config.json. */
+#include "oci/config_tables.h"
+
+#define LINUX                  \
+	{                      \
+		.key = "linux" \
+	}
+
+static int wrong(const struct json_doc *doc, const char *section, const char *key, struct err *e, const char *text)
+{
+	const struct json_path up = {.key = section}, at = {.up = section ? &up : NULL, .key = key};
+
+	return json_err(e, doc, &at, "%s", text);
+}
+
+static bool is_new(const struct ct_spec *s, enum ct_ns ns)
+{
+	return s->ns[ns].wanted && !s->ns[ns].path;
+}
+
+static int check_namespaces(const struct ct_spec *s, const struct json_doc *doc, struct err *e)
+{
+	const bool maps = s->n_uids > 0 || s->n_gids > 0;
+
+	if (maps && !is_new(s, CT_USER))
+		return wrong(doc, "linux", "uidMappings", e, "id mappings need a new user namespace");
+	if (is_new(s, CT_USER) && (s->n_uids == 0 || s->n_gids == 0))
+		return wrong(doc, "linux", "namespaces", e, "a new user namespace needs uidMappings and gidMappings");
+	if (s->n_time_offsets > 0 && !is_new(s, CT_TIME))
+		return wrong(doc, "linux", "timeOffsets", e, "time offsets need a new time namespace");
+	if (s->hostname && s->hostname[0] && !s->ns[CT_UTS].wanted)
+		return wrong(doc, NULL, "hostname", e, "unable to set hostname without a private UTS namespace");
+	if (s->domainname && s->domainname[0] && !s->ns[CT_UTS].wanted)
+		return wrong(doc, NULL, "domainname", e, "unable to set domainname without a private UTS namespace");
+	if (!s->ns[CT_MOUNT].wanted)
+		return wrong(doc, "linux", "namespaces", e, "a container needs a mount namespace");
+	return 0;
+}
+
+/* By which namespace a sysctl belongs to the container alone. -1: to none. */
+static int sysctl_namespace(const char *name)
+{
+	static const char *const ipc[] = {"kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem",
+					  "kernel.shmall", "kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced"};
+
+	for (size_t i = 0; i < ARRAY_LEN(ipc); i++)
+		if (strcmp(name, ipc[i]) == 0)
+			return CT_IPC;
+	if (str_starts(name, "fs.mqueue."))
+		return CT_IPC;
+	if (str_starts(name, "net."))
+		return CT_NET;
+	if (strcmp(name, "kernel.domainname") == 0)
+		return CT_UTS;
+	if (str_starts(name, "user."))
+		return CT_USER;
+	return -1;
+}
+
+/* sysctl(8): a name whose first separator is a slash has dots inside of its parts. */
+static char *dotted(struct arena *a, const char *name)
+{
+	char *copy = arena_strdup(a, name), *first = copy ? strpbrk(copy, "./") : NULL;
+
+	for (char *p = first && *first == '/' ? copy : NULL; p && *p; p++)
+		*p = *p == '/' ? '.' : *p == '.' ? '/' : *p;
+	return copy;
+}
+
+static int check_sysctls(struct ct_spec *s, const struct json_doc *doc, struct err *e)
+{
+	for (size_t i = 0; i < s->n_sysctls; i++) {
+		const struct json_path up = LINUX, sysctl = {.up = &up, .key = "sysctl"};
+		const struct json_path at = {.up = &sysctl, .key = s->sysctls[i].key};
+		char *name = dotted(&s->arena, s->sysctls[i].key);
+		int ns;
+
+		if (!name)
+			return err_oom(e);
+		ns = sysctl_namespace(name);
+		if (ns < 0)
+			return json_err(e, doc, &at, "sysctl '%s' is not in a separate kernel namespace", name);
+		if (!s->ns[ns].wanted)
+			return json_err(e, doc, &at, "sysctl '%s' is not allowed in the host's namespace", name);
+		s->sysctls[i].key = name;
+	}
+	return 0;
+}
+
+static int check_mounts(struct ct_spec *s, const struct json_doc *doc, struct err *e)
+{
+	for (size_t i = 0; i < s->n_mounts; i++) {
+		const struct json_path up = {.key = "mounts"}, at = {.up = &up, .index = i};
+		struct ct_mount *m = &s->mounts[i];
+
+		if (m->type && strcmp(m->type, "bind") == 0)
+			m->bind = true;
+		if (m->bind && (!m->source || !m->source[0]))
+			return json_err(e, doc, &at, "a bind mount needs a source");
+		if (m->bind && m->source[0] != '/')
+			m->source = arena_printf(&s->arena, "%s/%s", s->bundle, m->source);
+		if (!m->bind && !m->remount && (!m->type || !m->type[0]))
+			return json_err(e, doc, &at, "a mount that is no bind needs a type");
+		if ((m->n_uids > 0) != (m->n_gids > 0))
+			return json_err(e, doc, &at, "uidMappings and gidMappings belong together");
+		if (m->idmap && m->n_uids == 0 && s->n_uids == 0)
+			return json_err(e, doc, &at, "idmap needs mappings, of the mount or of the container");
+		if ((m->idmap || m->n_uids > 0) && !m->bind)
+			return json_err(e, doc, &at, "only binds can map ids");
+		if (m->bind && !m->source)
+			return err_oom(e);
+	}
+	return 0;
+}
+
+static int check_devices(const struct ct_spec *s, const struct json_doc *doc, struct err *e)
+{
+	for (size_t i = 0; i < s->n_devices; i++) {
+		const struct json_path up = LINUX, devices = {.up = &up, .key = "devices"};
+		const struct json_path at = {.up = &devices, .index = i};
+		const struct ct_device *d = &s->devices[i];
+
+		if (!d->type[0] || !strchr("cubp", d->type[0]) || d->type[1])
+			return json_err(e, doc, &at, "unknown type of device '%s'", d->type);
+		if (d->type[0] != 'p' && (d->major < 0 || d->minor < 0 || d->major > 0xfff || d->minor > 0xfffff))
+			return json_err(e, doc, &at, "device number %lld:%lld", (long long)d->major,
+					(long long)d->minor);
+	}
+	return 0;
+}
+
+static int check_security(const struct ct_spec *s, const struct json_doc *doc, struct err *e)
+{
+	for (size_t i = 0; i < s->n_annotations; i++)
+		if (!s->annotations[i].key[0])
+			return wrong(doc, NULL, "annotations", e, "an annotation's key must not be empty");
+	if (s->seccomp.listener_path)
+		return wrong(doc, "linux", "seccomp", e, "listenerPath is not supported: it is not built yet");
+	return 0;
+}
+
+int config_check(struct ct_spec *s, const struct json_doc *doc, struct err *e)
+{
+	int r;
+
+	if (!s->rootfs)
+		return wrong(doc, NULL, "root", e, "'root' with its 'path' is missing");
+	r = s->process.given ? config_check_process(&s->process, doc, e) : 0;
+	if (r == 0)
+		r = check_namespaces(s, doc, e);
+	if (r == 0)
+		r = check_sysctls(s, doc, e);
+	if (r == 0)
+		r = check_mounts(s, doc, e);
+	if (r == 0)
+		r = check_devices(s, doc, e);
+	return r == 0 ? check_security(s, doc, e) : r;
+}

@@ -1,0 +1,194 @@
+/* "linux": config-linux.md, but for resources and seccomp. */
+#include "oci/config_tables.h"
+
+#include <errno.h>
+#include <sys/mount.h>
+#include <sys/personality.h>
+
+#define AT(member) offsetof(struct ct_spec, member)
+
+/* ---- Namespaces ---- */
+
+static const struct word ns_words[] = {
+	{"user", CT_USER}, {"pid", CT_PID},       {"network", CT_NET}, {"ipc", CT_IPC},
+	{"uts", CT_UTS},   {"cgroup", CT_CGROUP}, {"time", CT_TIME},   {"mount", CT_MOUNT},
+};
+static const struct words ns_names = {ns_words, ARRAY_LEN(ns_words), "type of namespace"};
+
+struct namespace
+{
+	int type;
+	const char *path;
+};
+static const struct field ns_fields[] = {
+	{"type", field_word, offsetof(struct namespace, type), &ns_names, true},
+	{"path", field_text, offsetof(struct namespace, path)},
+};
+TABLE(ns_table, ns_fields, struct namespace);
+
+static int read_namespaces(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here,
+			   void *to)
+{
+	struct ct_spec *s = to;
+	struct {
+		struct namespace *at;
+		size_t n;
+	} list = {0};
+	int rc = field_objects(r, f, v, here, &list);
+
+	for (size_t i = 0; rc == 0 && i < list.n; i++) {
+		const struct json_path at = {.up = here, .index = i};
+		struct ct_namespace *ns = &s->ns[list.at[i].type];
+		const char *path = list.at[i].path;
+
+		if (ns->wanted)
+			return json_err(r->e, r->doc, &at, "a second '%s' namespace", ns_words[list.at[i].type].name);
+		if (path && path[0] != '\0' && path[0] != '/')
+			return json_err(r->e, r->doc, &at, "path '%s' is not absolute", path);
+		*ns = (struct ct_namespace){.wanted = true, .path = path && path[0] ? path : NULL};
+	}
+	return rc;
+}
+
+#define MAP(member) offsetof(struct id_map, member)
+static const struct field map_fields[] = {
+	{"containerID", field_u32, MAP(inside), NULL, true},
+	{"hostID", field_u32, MAP(outside), NULL, true},
+	{"size", field_u32, MAP(count), NULL, true},
+};
+TABLE(map_table, map_fields, struct id_map);
+
+/* ---- Devices ---- */
+
+#define DEV(member) offsetof(struct ct_device, member)
+static const struct field device_fields[] = {
+	{"type", field_text, DEV(type), NULL, true},
+	{"path", field_path, DEV(path), NULL, true},
+	{"major", field_i64, DEV(major)},
+	{"minor", field_i64, DEV(minor)},
+	{"fileMode", field_number, DEV(mode), .min = 0,
+	 .max = 0177777}, /* Go's os.FileMode brings type bits here and there */
+	{"uid", field_number, DEV(uid), .min = 0, .max = UINT32_MAX},
+	{"gid", field_number, DEV(gid), .min = 0, .max = UINT32_MAX},
+};
+TABLE(device_table, device_fields, struct ct_device);
+
+/* ---- The rest ---- */
+
+static const struct word propagation_words[] = {
+	{"shared", MS_SHARED},         {"rshared", MS_SHARED | MS_REC},
+	{"slave", MS_SLAVE},           {"rslave", MS_SLAVE | MS_REC},
+	{"private", MS_PRIVATE},       {"rprivate", MS_PRIVATE | MS_REC},
+	{"unbindable", MS_UNBINDABLE}, {"runbindable", MS_UNBINDABLE | MS_REC},
+};
+static const struct words propagations = {propagation_words, ARRAY_LEN(propagation_words), "propagation"};
+
+static int read_propagation(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here,
+			    void *to)
+{
+	const struct words *known = f->arg;
+	const struct word *w;
+
+	if (json_type_of(v) != JSON_STRING)
+		return field_wrong_type(r, v, here, "a string");
+	if (json_string_get(v, NULL)[0] == '\0')
+		return 0;
+	w = word_find(known, json_string_get(v, NULL));
+	if (!w)
+		return json_err(r->e, r->doc, here, "unknown propagation '%.60s'", json_string_get(v, NULL));
+	*(unsigned long *)to = (unsigned long)w->value;
+	return 0;
+}
+
+static const struct word domain_words[] = {{"LINUX", PER_LINUX}, {"LINUX32", PER_LINUX32}};
+static const struct words domains = {domain_words, ARRAY_LEN(domain_words), "execution domain"};
+
+struct personality {
+	int domain;
+	const char **flags;
+};
+static const struct field personality_fields[] = {
+	{"domain", field_word, offsetof(struct personality, domain), &domains, true},
+	{"flags", field_texts, offsetof(struct personality, flags)},
+};
+TABLE(personality_table, personality_fields, struct personality);
+
+static int read_personality(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here,
+			    void *to)
+{
+	struct personality p = {0};
+	int rc = field_object(r, f, v, here, &p);
+
+	if (rc == 0 && p.flags && p.flags[0]) /* "the flags are currently not defined" */
+		return json_err(r->e, r->doc, here, "no flag of a personality is defined, got '%s'", p.flags[0]);
+	if (rc == 0)
+		*(struct ct_number *)to = (struct ct_number){.set = true, .v = p.domain};
+	return rc;
+}
+
+struct offsets {
+	int64_t secs;
+	uint32_t nanosecs;
+};
+static const struct field offset_fields[] = {
+	{"secs", field_i64, offsetof(struct offsets, secs)},
+	{"nanosecs", field_u32, offsetof(struct offsets, nanosecs), .min = 0, .max = 999999999},
+};
+TABLE(offset_table, offset_fields, struct offsets);
+
+static int read_time_offset(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here,
+			    void *to)
+{
+	struct ct_spec *s = to;
+	struct offsets o = {0};
+	int rc = field_object(r, f, v, here, &o);
+
+	if (rc < 0)
+		return rc;
+	if (!s->time_offsets)
+		s->time_offsets = reader_alloc(r, 2 * sizeof *s->time_offsets);
+	if (!s->time_offsets)
+		return -ENOMEM;
+	s->time_offsets[s->n_time_offsets].key = f->key;
+	s->time_offsets[s->n_time_offsets].value = arena_printf(&s->arena, "%lld %u", (long long)o.secs,
+								(unsigned)o.nanosecs);
+	return s->time_offsets[s->n_time_offsets++].value ? 0 : err_oom(r->e);
+}
+
+static const struct field time_fields[] = {
+	{"monotonic", read_time_offset, 0, &offset_table},
+	{"boottime", read_time_offset, 0, &offset_table},
+};
+TABLE(time_table, time_fields, struct ct_spec);
+
+static int read_seccomp(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here,
+			void *to)
+{
+	struct ct_seccomp *s = to;
+
+	s->given = true;
+	s->policy.default_errno = EPERM;
+	s->policy.file = json_doc_file(r->doc);
+	return field_object(r, f, v, here, to);
+}
+
+static const struct field linux_fields[] = {
+	{"namespaces", read_namespaces, 0, &ns_table},
+	{"uidMappings", field_objects, AT(uids), &map_table},
+	{"gidMappings", field_objects, AT(gids), &map_table},
+	{"timeOffsets", field_object, 0, &time_table},
+	{"devices", field_objects, AT(devices), &device_table},
+	{"cgroupsPath", field_text, AT(cgroups_path)},
+	{"resources", field_object, AT(resources), &resources_table},
+	{"rootfsPropagation", read_propagation, AT(propagation), &propagations},
+	{"maskedPaths", field_texts, AT(masked)},
+	{"readonlyPaths", field_texts, AT(readonly)},
+	{"mountLabel", field_text, AT(mount_label)},
+	{"sysctl", field_pairs, AT(sysctls)},
+	{"seccomp", read_seccomp, AT(seccomp), &seccomp_table},
+	{"personality", read_personality, AT(personality), &personality_table},
+	{"intelRdt", field_refuse, .why = "this build has no resctrl"},
+	{"netDevices", field_refuse, .why = "moving network devices is not built yet"},
+	{"memoryPolicy", field_refuse, .why = "NUMA policies are not built yet"},
+};
+const struct table linux_table = {linux_fields, ARRAY_LEN(linux_fields), sizeof(struct ct_spec)};

@@ -1,0 +1,236 @@
+/* "linux.seccomp": config-linux.md, "Seccomp", as engines write it: names that exist nowhere are skipped there, and several
+ * conditions on one argument are alternatives, as runc has it. */
+#include "oci/config_tables.h"
+
+#include <errno.h>
+
+#define AT(member) offsetof(struct ct_seccomp, member)
+
+static const struct word action_words[] = {
+	{"SCMP_ACT_ALLOW", POLICY_ALLOW},
+	{"SCMP_ACT_ERRNO", POLICY_ERRNO},
+	{"SCMP_ACT_TRAP", POLICY_TRAP},
+	{"SCMP_ACT_KILL", POLICY_KILL_THREAD},
+	{"SCMP_ACT_KILL_THREAD", POLICY_KILL_THREAD},
+	{"SCMP_ACT_KILL_PROCESS", POLICY_KILL_PROCESS},
+	{"SCMP_ACT_LOG", POLICY_LOG},
+	{"SCMP_ACT_TRACE", POLICY_TRACE},
+	{"SCMP_ACT_NOTIFY", POLICY_NOTIFY},
+};
+static const struct words actions = {action_words, ARRAY_LEN(action_words), "action"};
+
+static const struct word op_words[] = {
+	{"SCMP_CMP_NE", POLICY_NE},
+	{"SCMP_CMP_LT", POLICY_LT},
+	{"SCMP_CMP_LE", POLICY_LE},
+	{"SCMP_CMP_EQ", POLICY_EQ},
+	{"SCMP_CMP_GE", POLICY_GE},
+	{"SCMP_CMP_GT", POLICY_GT},
+	{"SCMP_CMP_MASKED_EQ", POLICY_MASKED_EQ},
+};
+static const struct words ops = {op_words, ARRAY_LEN(op_words), "comparison"};
+
+static const struct word flag_words[] = {
+	{"SECCOMP_FILTER_FLAG_TSYNC", 1},
+	{"SECCOMP_FILTER_FLAG_LOG", 2},
+	{"SECCOMP_FILTER_FLAG_SPEC_ALLOW", 4},
+	{"SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", 32},
+};
+static const struct words flags = {flag_words, ARRAY_LEN(flag_words), "flag"};
+
+static const struct word arch_words[] = {
+	{"SCMP_ARCH_X86", POLICY_ARCH_X86},
+	{"SCMP_ARCH_X86_64", POLICY_ARCH_X86_64},
+	{"SCMP_ARCH_X32", POLICY_ARCH_X32},
+	{"SCMP_ARCH_ARM", POLICY_ARCH_ARM},
+	{"SCMP_ARCH_AARCH64", POLICY_ARCH_AARCH64},
+	/* Known, and of no machine that fsbox-oci runs on. */
+	{"SCMP_ARCH_MIPS", 0},
+	{"SCMP_ARCH_MIPS64", 0},
+	{"SCMP_ARCH_MIPS64N32", 0},
+	{"SCMP_ARCH_MIPSEL", 0},
+	{"SCMP_ARCH_MIPSEL64", 0},
+	{"SCMP_ARCH_MIPSEL64N32", 0},
+	{"SCMP_ARCH_PPC", 0},
+	{"SCMP_ARCH_PPC64", 0},
+	{"SCMP_ARCH_PPC64LE", 0},
+	{"SCMP_ARCH_S390", 0},
+	{"SCMP_ARCH_S390X", 0},
+	{"SCMP_ARCH_PARISC", 0},
+	{"SCMP_ARCH_PARISC64", 0},
+	{"SCMP_ARCH_RISCV64", 0},
+	{"SCMP_ARCH_LOONGARCH64", 0},
+	{"SCMP_ARCH_M68K", 0},
+	{"SCMP_ARCH_SH", 0},
+	{"SCMP_ARCH_SHEB", 0},
+};
+static const struct words archs = {arch_words, ARRAY_LEN(arch_words), "architecture"};
+
+/* An array of words, each a bit of the unsigned that @to is. */
+static int read_bits(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here,
+		     void *to)
+{
+	if (json_type_of(v) != JSON_ARRAY)
+		return field_wrong_type(r, v, here, "an array of strings");
+	for (size_t i = 0; i < json_length(v); i++) {
+		struct json_path at = {.up = here, .index = i};
+		int bit = 0, rc = field_word(r, f, json_at(v, i), &at, &bit);
+
+		if (rc < 0)
+			return rc;
+		*(unsigned *)to |= (unsigned)bit;
+	}
+	return 0;
+}
+
+static int read_errno(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here,
+		      void *to)
+{
+	const struct field bounded = {.key = f->key, .min = 0, .max = 4095};
+	int64_t n = 0;
+	int rc = field_i64(r, &bounded, v, here, &n);
+
+	if (rc == 0)
+		*(uint16_t *)to = (uint16_t)n;
+	return rc;
+}
+
+/* ---- One entry of "syscalls" ---- */
+
+struct group {
+	const char **names;
+	int action;
+	uint16_t errno_ret;
+	struct arg {
+		int64_t index;
+		uint64_t value, value_two;
+		int op;
+	} * args;
+	size_t n_args;
+};
+
+/* 64 bits without sign; config.c has made 2^64-1 a real number. */
+static int read_value(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here,
+		      void *to)
+{
+	int64_t n = 0;
+	int rc;
+
+	if (json_type_of(v) == JSON_REAL && json_real_get(v) > 9.2e18) {
+		*(uint64_t *)to = UINT64_MAX;
+		return 0;
+	}
+	rc = field_i64(r, f, v, here, &n);
+	if (rc == 0)
+		*(uint64_t *)to = (uint64_t)n;
+	return rc;
+}
+
+static const struct field arg_fields[] = {
+	{"index", field_i64, offsetof(struct arg, index), NULL, true, .min = 0, .max = POLICY_MAX_ARGS - 1},
+	{"value", read_value, offsetof(struct arg, value), NULL, true},
+	{"valueTwo", read_value, offsetof(struct arg, value_two)},
+	{"op", field_word, offsetof(struct arg, op), &ops, true},
+};
+TABLE(arg_table, arg_fields, struct arg);
+
+static const struct field group_fields[] = {
+	{"names", field_texts, offsetof(struct group, names), NULL, true},
+	{"action", field_word, offsetof(struct group, action), &actions, true},
+	{"errnoRet", read_errno, offsetof(struct group, errno_ret)},
+	{"args", field_objects, offsetof(struct group, args), &arg_table},
+};
+TABLE(group_table, group_fields, struct group);
+
+static struct policy_arg as_policy(const struct arg *a)
+{
+	return (struct policy_arg){.index = (unsigned)a->index,
+				   .op = (enum policy_op)a->op,
+				   .value = a->value,
+				   .value_two = a->value_two & (a->op == POLICY_MASKED_EQ ? a->value : UINT64_MAX)};
+}
+
+static bool index_twice(const struct group *g)
+{
+	for (size_t i = 0; i < g->n_args; i++)
+		for (size_t j = 0; j < i; j++)
+			if (g->args[i].index == g->args[j].index)
+				return true;
+	return false;
+}
+
+static void add_rules(struct policy *p, const struct group *g, const char *name, size_t group)
+{
+	const bool alternatives = index_twice(g);
+	struct policy_rule rule = {.name = name,
+				   .action = (enum policy_action)g->action,
+				   .errno_ret = g->errno_ret,
+				   .group = group};
+
+	if (!alternatives) {
+		for (size_t i = 0; i < g->n_args; i++)
+			rule.args[rule.n_args++] = as_policy(&g->args[i]);
+		p->rules[p->n_rules++] = rule;
+		return;
+	}
+	for (size_t i = 0; i < g->n_args; i++) {
+		rule.n_args = 1;
+		rule.args[0] = as_policy(&g->args[i]);
+		p->rules[p->n_rules++] = rule;
+	}
+}
+
+static size_t count_rules(const struct group *g)
+{
+	size_t n = 0;
+
+	while (g->names[n])
+		n++;
+	return n * (index_twice(g) ? g->n_args : 1);
+}
+
+static int read_groups(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here,
+		       void *to)
+{
+	struct policy *p = to;
+	struct {
+		struct group *at;
+		size_t n;
+	} groups = {0};
+	size_t n = 0;
+	int rc;
+
+	rc = field_objects(r, f, v, here, &groups);
+	if (rc < 0)
+		return rc;
+	for (size_t i = 0; i < groups.n; i++)
+		n += count_rules(&groups.at[i]);
+	if (n > 8 * POLICY_MAX_RULES)
+		return json_err(r->e, r->doc, here, "%zu rules: at most %d are taken", n, 8 * POLICY_MAX_RULES);
+	p->rules = reader_alloc(r, (n + 1) * sizeof *p->rules);
+	if (!p->rules)
+		return -ENOMEM;
+	for (size_t i = 0; i < groups.n; i++) {
+		const struct json_path at = {.up = here, .index = i};
+		struct group *g = &groups.at[i];
+
+		if (g->n_args > POLICY_MAX_ARGS && !index_twice(g))
+			return json_err(r->e, r->doc, &at, "too many conditions");
+		if (!json_member(json_at(v, i), "errnoRet"))
+			g->errno_ret = EPERM;
+		for (size_t j = 0; g->names[j]; j++)
+			add_rules(p, g, g->names[j], i);
+	}
+	return 0;
+}
+
+static const struct field seccomp_fields[] = {
+	{"defaultAction", field_word, AT(policy.default_action), &actions, true},
+	{"defaultErrnoRet", read_errno, AT(policy.default_errno)},
+	{"architectures", read_bits, AT(policy.archs), &archs},
+	{"flags", read_bits, AT(policy.flags), &flags},
+	{"listenerPath", field_path, AT(listener_path)},
+	{"listenerMetadata", field_text, AT(listener_metadata)},
+	{"syscalls", read_groups, AT(policy), &group_table},
+};
+const struct table seccomp_table = {seccomp_fields, ARRAY_LEN(seccomp_fields), sizeof(struct ct_seccomp)};

@@ -1,0 +1,15 @@
+/* Private to the config_*.c files: the tables that config.c puts together. */
+#pragma once
+
+#include "oci/config.h"
+#include "oci/fields.h"
+
+extern const struct table process_table;   /* of struct ct_process */
+extern const struct table mount_table;     /* of struct ct_mount */
+extern const struct table resources_table; /* of struct ct_resources */
+extern const struct table seccomp_table;   /* of struct ct_seccomp */
+extern const struct table linux_table;     /* of struct ct_spec */
+
+/* What one field cannot see. ERR_SPEC. */
+NODISCARD int config_check(struct ct_spec *s, const struct json_doc *doc, struct err *e);
+NODISCARD int config_check_process(const struct ct_process *p, const struct json_doc *doc, struct err *e);

@@ -1,0 +1,267 @@
+#include "oci/fields.h"
+
+#include <errno.h>
+
+enum { MAX_ELEMENTS = 65536 };
+
+int field_wrong_type(struct reader *r, const struct json *v, const struct json_path *here, const char *want)
+{
+	return json_err(r->e, r->doc, here, "expected %s, got %s", want, json_type_name(json_type_of(v)));
+}
+
+void *reader_alloc(struct reader *r, size_t size)
+{
+	void *p = arena_alloc(&r->spec->arena, size);
+
+	if (!p)
+		(void)err_oom(r->e);
+	return p;
+}
+
+const char *reader_copy(struct reader *r, const char *s)
+{
+	const char *p = arena_strdup(&r->spec->arena, s);
+
+	if (!p)
+		(void)err_oom(r->e);
+	return p;
+}
+
+int field_bool(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here, void *to)
+{
+	(void)f;
+	if (json_type_of(v) != JSON_BOOL)
+		return field_wrong_type(r, v, here, "true or false");
+	*(bool *)to = json_bool_get(v);
+	return 0;
+}
+
+static int take_text(struct reader *r, const struct json *v, const struct json_path *here, const char **ret)
+{
+	const char *s;
+
+	if (json_type_of(v) != JSON_STRING)
+		return field_wrong_type(r, v, here, "a string");
+	s = reader_copy(r, json_string_get(v, NULL));
+	if (!s)
+		return -ENOMEM;
+	*ret = s;
+	return 0;
+}
+
+int field_text(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here, void *to)
+{
+	(void)f;
+	return take_text(r, v, here, to);
+}
+
+int field_path(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here, void *to)
+{
+	const char *s = NULL;
+	int rc = take_text(r, v, here, &s);
+
+	(void)f;
+	if (rc < 0)
+		return rc;
+	if (s[0] != '/')
+		return json_err(r->e, r->doc, here, "'%s' is not an absolute path", s);
+	*(const char **)to = s;
+	return 0;
+}
+
+int field_texts(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here, void *to)
+{
+	const char **list;
+	size_t n;
+
+	(void)f;
+	if (json_type_of(v) != JSON_ARRAY)
+		return field_wrong_type(r, v, here, "an array of strings");
+	n = json_length(v);
+	if (n > MAX_ELEMENTS)
+		return json_err(r->e, r->doc, here, "%zu elements: at most %d are taken", n, MAX_ELEMENTS);
+	list = reader_alloc(r, (n + 1) * sizeof *list);
+	if (!list)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++) {
+		struct json_path at = {.up = here, .index = i};
+		int rc = take_text(r, json_at(v, i), &at, &list[i]);
+
+		if (rc < 0)
+			return rc;
+	}
+	*(const char ***)to = list;
+	return 0;
+}
+
+static int take_number(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here,
+		       int64_t min, int64_t max, int64_t *ret)
+{
+	if (json_type_of(v) != JSON_INTEGER)
+		return field_wrong_type(r, v, here, "an integer");
+	*ret = json_integer_get(v);
+	if (f->min != 0 || f->max != 0) {
+		min = f->min;
+		max = f->max;
+	}
+	if (*ret < min || *ret > max)
+		return json_err(r->e, r->doc, here, "%lld is not between %lld and %lld", (long long)*ret,
+				(long long)min, (long long)max);
+	return 0;
+}
+
+int field_number(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here, void *to)
+{
+	struct ct_number *n = to;
+	int rc = take_number(r, f, v, here, INT64_MIN, INT64_MAX, &n->v);
+
+	n->set = rc == 0;
+	return rc;
+}
+
+int field_u32(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here, void *to)
+{
+	int64_t n = 0;
+	int rc = take_number(r, f, v, here, 0, UINT32_MAX, &n);
+
+	if (rc == 0)
+		*(uint32_t *)to = (uint32_t)n;
+	return rc;
+}
+
+int field_i64(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here, void *to)
+{
+	return take_number(r, f, v, here, INT64_MIN, INT64_MAX, to);
+}
+
+const struct word *word_find(const struct words *w, const char *name)
+{
+	for (size_t i = 0; i < w->n; i++)
+		if (strcmp(w->words[i].name, name) == 0)
+			return &w->words[i];
+	return NULL;
+}
+
+int field_word(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here, void *to)
+{
+	const struct words *known = f->arg;
+	const struct word *w;
+
+	if (json_type_of(v) != JSON_STRING)
+		return field_wrong_type(r, v, here, "a string");
+	w = word_find(known, json_string_get(v, NULL));
+	if (!w)
+		return json_err(r->e, r->doc, here, "unknown %s '%.60s'", known->what, json_string_get(v, NULL));
+	*(int *)to = (int)w->value;
+	return 0;
+}
+
+int field_refuse(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here, void *to)
+{
+	(void)v;
+	(void)to;
+	return json_err(r->e, r->doc, here, "'%s' is not supported: %s", f->key, f->why);
+}
+
+int field_object(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here, void *to)
+{
+	return table_read(r, f->arg, v, here, to);
+}
+
+int field_objects(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here, void *to)
+{
+	const struct table *t = f->arg;
+	size_t n;
+	char *at;
+
+	if (json_type_of(v) != JSON_ARRAY)
+		return field_wrong_type(r, v, here, "an array of objects");
+	n = json_length(v);
+	if (n > MAX_ELEMENTS)
+		return json_err(r->e, r->doc, here, "%zu elements: at most %d are taken", n, MAX_ELEMENTS);
+	at = reader_alloc(r, (n + 1) * t->size);
+	if (!at)
+		return -ENOMEM;
+	for (size_t i = 0; i < n; i++) {
+		struct json_path place = {.up = here, .index = i};
+		int rc = table_read(r, t, json_at(v, i), &place, at + i * t->size);
+
+		if (rc < 0)
+			return rc;
+	}
+	memcpy(to, &at, sizeof at);
+	memcpy((char *)to + sizeof at, &n, sizeof n);
+	return 0;
+}
+
+struct pairs {
+	struct reader *r;
+	const struct json_path *here;
+	struct ct_pair *at;
+	size_t n;
+};
+
+static int add_pair(const char *key, const struct json *v, void *arg)
+{
+	struct pairs *p = arg;
+	struct json_path here = {.up = p->here, .key = key};
+	struct ct_pair *pair = &p->at[p->n++];
+
+	pair->key = reader_copy(p->r, key);
+	return pair->key ? take_text(p->r, v, &here, &pair->value) : -ENOMEM;
+}
+
+int field_pairs(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here, void *to)
+{
+	struct pairs p = {.r = r, .here = here};
+	int rc;
+
+	(void)f;
+	if (json_type_of(v) != JSON_OBJECT)
+		return field_wrong_type(r, v, here, "an object of strings");
+	p.at = reader_alloc(r, (json_length(v) + 1) * sizeof *p.at);
+	if (!p.at)
+		return -ENOMEM;
+	rc = json_each(v, add_pair, &p);
+	if (rc == 0) {
+		memcpy(to, &p.at, sizeof p.at);
+		memcpy((char *)to + sizeof p.at, &p.n, sizeof p.n);
+	}
+	return rc;
+}
+
+struct members {
+	struct reader *r;
+	const struct table *table;
+	const struct json_path *at;
+	char *to;
+};
+
+static int read_member(const char *key, const struct json *v, void *arg)
+{
+	const struct members *m = arg;
+	struct json_path here = {.up = m->at, .key = key};
+
+	for (size_t i = 0; i < m->table->n; i++) {
+		const struct field *f = &m->table->fields[i];
+
+		if (strcmp(f->key, key) != 0)
+			continue;
+		return f->read && json_type_of(v) != JSON_NULL ? f->read(m->r, f, v, &here, m->to + f->offset) : 0;
+	}
+	return 0;
+}
+
+int table_read(struct reader *r, const struct table *t, const struct json *v, const struct json_path *at, void *to)
+{
+	struct members m = {.r = r, .table = t, .at = at, .to = to};
+	int rc;
+
+	if (json_type_of(v) != JSON_OBJECT)
+		return field_wrong_type(r, v, at, "an object");
+	rc = json_each(v, read_member, &m);
+	for (size_t i = 0; rc == 0 && i < t->n; i++)
+		if (t->fields[i].required && !json_member(v, t->fields[i].key))
+			rc = json_err(r->e, r->doc, at, "'%s' is missing", t->fields[i].key);
+	return rc;
+}

@@ -1,0 +1,495 @@
+#include "oci/life.h"
+
+#include "base/fd.h"
+#include "oci/config.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+
+void life_init(struct life *l)
+{
+	*l = (struct life){.store.dir = FD_NONE, .dir = FD_NONE, .listener = FD_NONE, .console = FD_NONE};
+	l->ct.pidfd = l->ct.barrier = FD_NONE;
+}
+
+void life_done(struct life *l)
+{
+	fd_closep(&l->store.dir);
+	fd_closep(&l->dir);
+	fd_closep(&l->listener);
+	fd_closep(&l->console);
+	fd_closep(&l->ct.pidfd);
+	fd_closep(&l->ct.barrier);
+	filter_done(&l->filter);
+	if (l->has_group)
+		cg_group_close(&l->group);
+	buf_done(&l->head);
+	buf_done(&l->tail);
+	config_free(l->spec);
+	state_done(&l->state);
+}
+
+bool life_unprivileged(const struct oci_args *a)
+{
+	if (a->rootless && strcmp(a->rootless, "true") == 0)
+		return true;
+	return geteuid() != 0;
+}
+
+/* ---- Input ---- */
+
+static int read_config(struct life *l, struct buf *ret_text, struct err *e)
+{
+	const struct oci_args *a = l->args;
+	char bundle[4096], path[4200];
+	AUTO_FREE char *text = NULL;
+	AUTO_FD int fd = FD_NONE;
+	size_t len;
+	int r;
+
+	if (!realpath(a->bundle ? a->bundle : ".", bundle))
+		return err_sys(e, errno, "bundle '%s'", a->bundle ? a->bundle : ".");
+	(void)snprintf(path, sizeof path, "%s/config.json", bundle);
+	fd = open(a->config ? a->config : path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return err_sys(e, errno, "opening '%s'", a->config ? a->config : path);
+	r = fd_read_all(fd, CONFIG_MAX_BYTES, &text, &len);
+	if (r < 0)
+		return err_sys(e, r, "reading '%s'", a->config ? a->config : path);
+	r = config_read("config.json", text, len, bundle, &l->spec, e);
+	if (r < 0)
+		return r;
+	if (!l->spec->process.given)
+		return err_set(e, ERR_SPEC, EINVAL, "config.json: $.process: 'process' is missing");
+	buf_add(ret_text, text, len);
+	return ret_text->failed ? err_oom(e) : 0;
+}
+
+static int check_host(const struct life *l, struct err *e)
+{
+	const struct ct_spec *s = l->spec;
+	struct stat st;
+
+	if (l->args->systemd_cgroup || (l->args->cgroup_manager && strcmp(l->args->cgroup_manager, "systemd") == 0))
+		return err_set(e, ERR_UNSUPPORTED, EOPNOTSUPP,
+			       "the systemd cgroup driver is not built yet: use cgroupfs");
+	if (s->process.apparmor && s->process.apparmor[0] && strcmp(s->process.apparmor, "unconfined") != 0 &&
+	    stat("/sys/kernel/security/apparmor", &st) < 0)
+		return err_set(e, ERR_UNSUPPORTED, EOPNOTSUPP,
+			       "apparmor profile '%s' is wanted, but AppArmor is not enabled on this host",
+			       s->process.apparmor);
+	if (s->process.apparmor && s->process.apparmor[0] && strcmp(s->process.apparmor, "unconfined") != 0)
+		return err_set(e, ERR_UNSUPPORTED, EOPNOTSUPP, "apparmor profiles are not built yet");
+	if (s->process.selinux && s->process.selinux[0])
+		return err_set(e, ERR_UNSUPPORTED, EOPNOTSUPP,
+			       "selinux label is specified in config, but selinux is disabled or not supported");
+	if (stat(s->rootfs, &st) < 0)
+		return err_sys(e, errno, "rootfs '%s'", s->rootfs);
+	if (!S_ISDIR(st.st_mode))
+		return err_sys(e, ENOTDIR, "rootfs '%s'", s->rootfs);
+	return 0;
+}
+
+int life_filter(struct life *l, struct err *e)
+{
+	struct policy *p = &l->spec->seccomp.policy;
+
+	if (!l->spec->seccomp.given)
+		return 0;
+	p->skip_unknown = true;
+	/* Calls younger than the profile: who asks gets ENOSYS and does without, where EPERM would make him fail. */
+	p->new_enosys = p->default_action == POLICY_ERRNO && p->n_rules > 0;
+	p->none = p->default_action == POLICY_ALLOW && p->n_rules == 0;
+	return filter_build(p, &l->filter, e);
+}
+
+/* ---- Socket and files ---- */
+
+static int bind_listener(struct life *l, struct err *e)
+{
+	struct sockaddr_un at = {.sun_family = AF_UNIX};
+
+	l->listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	if (l->listener < 0)
+		return err_sys(e, errno, "making the start socket");
+	(void)snprintf(at.sun_path, sizeof at.sun_path, "/proc/self/fd/%d/start.sock", l->dir);
+	if (bind(l->listener, (const struct sockaddr *)&at, sizeof at) < 0 || listen(l->listener, 8) < 0)
+		return err_sys(e, errno, "binding the start socket");
+	return 0;
+}
+
+int life_connect(const char *path, struct err *e)
+{
+	struct sockaddr_un to = {.sun_family = AF_UNIX};
+	char via[64];
+	AUTO_FD int dir = FD_NONE;
+	AUTO_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return err_sys(e, errno, "making a socket");
+	if (strlen(path) >= sizeof to.sun_path) {
+		/* A longer name than an address holds: by way of a descriptor. */
+		dir = open(path, O_PATH | O_CLOEXEC);
+		if (dir < 0)
+			return err_sys(e, errno, "opening '%s'", path);
+		(void)snprintf(via, sizeof via, "/proc/self/fd/%d", dir);
+		path = via;
+	}
+	str_copy(to.sun_path, sizeof to.sun_path, path);
+	if (connect(fd, (const struct sockaddr *)&to, sizeof to) < 0)
+		return err_sys(e, errno, "connecting to '%s'", path);
+	return take_fd(&fd);
+}
+
+int life_pid_file(const char *path, pid_t pid, struct err *e)
+{
+	const char *slash = strrchr(path, '/');
+	AUTO_FREE char *parent = slash ? strndup(path, slash > path ? (size_t)(slash - path) : 1) : strdup(".");
+	AUTO_FD int dir = parent ? open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC) : FD_NONE;
+	char text[16];
+	int n = snprintf(text, sizeof text, "%d", pid);
+
+	if (dir < 0)
+		return parent ? err_sys(e, errno, "opening '%s'", parent) : err_oom(e);
+	return file_replace(dir, slash ? slash + 1 : path, text, (size_t)n, 0644, e);
+}
+
+int life_send_pidfd(const char *path, int pidfd, struct err *e)
+{
+	union {
+		struct cmsghdr align;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control = {0};
+	char name[] = "pidfd";
+	struct iovec iov = {.iov_base = name, .iov_len = sizeof name - 1};
+	struct msghdr msg = {.msg_iov = &iov,
+			     .msg_iovlen = 1,
+			     .msg_control = control.space,
+			     .msg_controllen = sizeof control.space};
+	AUTO_FD int sock = path ? life_connect(path, e) : FD_NONE;
+
+	if (!path)
+		return 0;
+	if (sock < 0)
+		return sock;
+	control.align.cmsg_level = SOL_SOCKET;
+	control.align.cmsg_type = SCM_RIGHTS;
+	control.align.cmsg_len = CMSG_LEN(sizeof pidfd);
+	memcpy(CMSG_DATA(&control.align), &pidfd, sizeof pidfd);
+	return sendmsg(sock, &msg, MSG_NOSIGNAL) < 0 ? err_sys(e, errno, "sending the pidfd to '%s'", path) : 0;
+}
+
+int life_listen_fds(struct ct_spec *s, uint64_t *preserve, struct err *e)
+{
+	const char *text = secure_getenv("LISTEN_FDS");
+	const char **env;
+	uint64_t fds;
+	size_t n = 0;
+
+	if (!text || !parse_u64(text, 1, 1024, &fds))
+		return 0;
+	while (s->process.env && s->process.env[n])
+		n++;
+	env = arena_alloc(&s->arena, (n + 3) * sizeof *env);
+	if (!env)
+		return err_oom(e);
+	if (n > 0)
+		memcpy(env, s->process.env, n * sizeof *env);
+	env[n] = arena_printf(&s->arena, "LISTEN_FDS=%llu", (unsigned long long)fds);
+	env[n + 1] = "LISTEN_PID=1";
+	s->process.env = env;
+	*preserve += fds;
+	return env[n] ? 0 : err_oom(e);
+}
+
+/* ---- Hooks ---- */
+
+/* The pid stands between the two parts. */
+int life_state_text(const struct oci_state *st, struct buf *head, struct buf *tail, struct err *e)
+{
+	struct oci_state marked = *st;
+	AUTO(buf_done) struct buf all = {0};
+	const char *at;
+
+	marked.pid = st->pid > 0 && st->status != OCI_STOPPED ? st->pid : 0;
+	state_print(&all, &marked, false);
+	at = all.failed ? NULL : strstr(all.data, "\"pid\":");
+	if (!at)
+		return err_oom(e);
+	at += strlen("\"pid\":");
+	buf_add(head, all.data, (size_t)(at - all.data));
+	buf_puts(tail, at + strspn(at, "0123456789"));
+	return head->failed || tail->failed ? err_oom(e) : 0;
+}
+
+int life_hooks(const struct ct_spec *spec, enum ct_hook_kind kind, const struct oci_state *st, struct err *e)
+{
+	AUTO(buf_done) struct buf head = {0}, tail = {0};
+	int r = spec->hooks[kind].n > 0 ? life_state_text(st, &head, &tail, e) : 0;
+
+	for (size_t i = 0; r == 0 && i < spec->hooks[kind].n; i++) {
+		const struct ct_state_text text = {head.data, tail.data};
+
+		r = ct_hook_run(&spec->hooks[kind].at[i], &text, st->status == OCI_STOPPED ? 0 : (pid_t)st->pid, e);
+	}
+	return r;
+}
+
+/* ---- Building ---- */
+
+static const char *group_path(struct life *l)
+{
+	const char *wanted = l->spec->cgroups_path;
+	struct arena *a = &l->state.arena;
+
+	if (l->args->cgroup_manager && strcmp(l->args->cgroup_manager, "disabled") == 0)
+		return "";
+	if (!wanted || !wanted[0])
+		return arena_printf(a, "/fsbox-oci/%s", l->state.id);
+	return wanted[0] == '/' ? wanted : arena_printf(a, "/%s", wanted);
+}
+
+static bool asks_for_limits(const struct ct_resources *r)
+{
+	return r->memory.limit.set || r->memory.reservation.set || r->memory.swap.set || r->cpu.shares.set ||
+	       r->cpu.quota.set || r->cpu.cpus || r->pids.set || r->block.weight.set || r->n_hugepages > 0 ||
+	       r->n_unified > 0;
+}
+
+static int count(pid_t pid, void *arg)
+{
+	(void)pid;
+	(void)arg;
+	return 1;
+}
+
+/* Delete ends everybody in the container's group, so nobody else may be in it. */
+static int find_group(struct life *l, struct err *e)
+{
+	int r;
+
+	if (!l->state.cgroup[0])
+		return 0;
+	r = cg_group_find(l->state.cgroup, &l->group, e);
+	if (r < 0)
+		return r;
+	l->has_group = true;
+	r = strcmp(l->state.cgroup, "/") == 0 ? 1 : cg_group_processes(&l->group, count, NULL);
+	if (r == 1)
+		return err_set(e, ERR_BUSY, EBUSY, "container's cgroup %s is not empty", l->state.cgroup);
+	return r < 0 ? err_sys(e, r, "looking into cgroup %s", l->state.cgroup) : 0;
+}
+
+static int make_group(struct life *l, struct err *e)
+{
+	const bool lenient = life_unprivileged(l->args) && !asks_for_limits(&l->spec->resources);
+	int r;
+
+	if (!l->has_group)
+		return 0;
+	r = cg_group_make(&l->group, lenient, e);
+	if (r == 0 && !lenient)
+		r = cg_group_limit(&l->group, &l->spec->resources, false, e);
+	if (r == 0)
+		l->ct.group = &l->group;
+	return r;
+}
+
+static int on_born(struct ct *c, void *arg, struct err *e)
+{
+	struct life *l = arg;
+
+	l->state.pid = c->pid;
+	l->state.start_ticks = process_start(c->pid);
+	return state_write(l->dir, &l->state, e);
+}
+
+static int on_mounted(struct ct *c, void *arg, struct err *e)
+{
+	struct life *l = arg;
+	int r = life_hooks(l->spec, CT_PRESTART, &l->state, e);
+
+	(void)c;
+	return r == 0 ? life_hooks(l->spec, CT_CREATE_RUNTIME, &l->state, e) : r;
+}
+
+static int open_console(struct life *l, struct err *e)
+{
+	const bool terminal = l->spec->process.terminal;
+
+	if (fd_valid(l->console))
+		return 0; /* run's own */
+	if (terminal && !l->args->console_socket)
+		return err_set(e, ERR_SPEC, EINVAL,
+			       "cannot allocate tty if runc will detach without setting console socket");
+	if (!terminal && l->args->console_socket)
+		return err_set(e, ERR_SPEC, EINVAL,
+			       "cannot use console socket if runc will not detach or allocate tty");
+	if (!terminal)
+		return 0;
+	l->console = life_connect(l->args->console_socket, e);
+	return l->console < 0 ? l->console : 0;
+}
+
+static void fill_state(struct life *l, const char *id)
+{
+	struct oci_state *st = &l->state;
+	char now[48];
+
+	oci_time(now, sizeof now);
+	st->id = id;
+	st->version = l->spec->version;
+	st->bundle = l->spec->bundle;
+	st->rootfs = l->spec->rootfs;
+	st->created = arena_strdup(&st->arena, now);
+	st->owner = (int64_t)geteuid();
+	st->annotations = l->spec->annotations;
+	st->n_annotations = l->spec->n_annotations;
+	st->creating = true;
+	st->status = OCI_CREATING;
+	st->cgroup = group_path(l);
+}
+
+static int build(struct life *l, bool wait_here, struct err *e)
+{
+	const struct ct_spec *s = l->spec;
+	struct ct *c = &l->ct;
+	int r = ct_fault("cgroup", e);
+
+	if (r == 0)
+		r = make_group(l, e);
+	if (r == 0)
+		r = ct_fault("listener", e);
+	if (r == 0)
+		r = life_state_text(&l->state, &l->head, &l->tail, e);
+	if (r == 0 && !wait_here)
+		r = bind_listener(l, e);
+	if (r < 0)
+		return r;
+	c->spec = s;
+	c->filter = s->seccomp.given && l->filter.len > 0 ? &l->filter : NULL;
+	c->console = l->console;
+	c->listener = l->listener;
+	c->join = FD_NONE;
+	c->preserve = (unsigned)l->preserve;
+	c->no_pivot = l->args->no_pivot;
+	c->no_keyring = l->args->no_new_keyring;
+	c->unprivileged = life_unprivileged(l->args);
+	c->state = (struct ct_state_text){l->head.data, l->tail.data};
+	c->born = on_born;
+	c->mounted = s->hooks[CT_PRESTART].n + s->hooks[CT_CREATE_RUNTIME].n > 0 ? on_mounted : NULL;
+	c->arg = l;
+	r = ct_create(c, e);
+	fd_closep(&l->listener); /* the child's now */
+	if (r < 0)
+		return r;
+	l->state.creating = false;
+	l->state.status = OCI_CREATED;
+	r = state_write(l->dir, &l->state, e);
+	if (r == 0)
+		r = ct_fault("state", e);
+	if (r == 0)
+		r = life_send_pidfd(l->args->pidfd_socket, c->pidfd, e);
+	return r == 0 && l->args->pid_file ? life_pid_file(l->args->pid_file, c->pid, e) : r;
+}
+
+int life_create(struct life *l, const struct oci_args *a, const char *id, bool wait_here, struct err *e)
+{
+	AUTO(buf_done) struct buf config = {0};
+	int r = store_check_id(id, e);
+
+	l->args = a;
+	if (r == 0)
+		r = read_config(l, &config, e);
+	l->preserve = a->preserve_fds;
+	if (r == 0)
+		r = life_listen_fds(l->spec, &l->preserve, e);
+	if (r == 0)
+		r = check_host(l, e);
+	if (r == 0)
+		r = life_filter(l, e);
+	if (r == 0)
+		r = open_console(l, e);
+	if (r == 0)
+		r = store_open(a, true, &l->store, e);
+	if (r < 0)
+		return r;
+	fill_state(l, id);
+	if (!l->state.created || !l->state.cgroup)
+		return err_oom(e);
+	r = store_add(&l->store, id, &l->dir, e);
+	if (r < 0)
+		return r;
+	r = find_group(l, e);
+	if (r < 0)
+		l->state.cgroup = ""; /* somebody else's */
+	if (r == 0)
+		r = config_copy_write(l->dir, config.data, config.len, e);
+	if (r == 0)
+		r = state_write(l->dir, &l->state, e);
+	if (r == 0)
+		r = build(l, wait_here, e);
+	if (r < 0) {
+		struct err second = {0};
+
+		ct_abandon(&l->ct);
+		(void)life_remove(&l->store, l->dir, &l->state, l->spec, &second);
+	}
+	return r;
+}
+
+/* ---- Start and end ---- */
+
+int life_start(int dir, struct oci_state *st, const struct ct_spec *spec, struct err *e)
+{
+	struct sockaddr_un to = {.sun_family = AF_UNIX};
+	AUTO_FD int sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	int r;
+
+	if (sock < 0)
+		return err_sys(e, errno, "making a socket");
+	(void)snprintf(to.sun_path, sizeof to.sun_path, "/proc/self/fd/%d/start.sock", dir);
+	if (connect(sock, (const struct sockaddr *)&to, sizeof to) < 0)
+		return err_sys(e, errno, "connecting to the container's start socket");
+	r = ct_start(sock, e);
+	if (r < 0)
+		return r;
+	(void)unlinkat(dir, "start.sock", 0);
+	st->status = OCI_RUNNING;
+	return life_hooks(spec, CT_POSTSTART, st, e);
+}
+
+static int keep_first(int r, int first)
+{
+	return first < 0 ? first : r;
+}
+
+int life_remove(const struct oci_store *store, int dir, struct oci_state *st, const struct ct_spec *spec, struct err *e)
+{
+	struct err hook = {0};
+	struct cg_group g;
+	int first = 0;
+
+	(void)!state_signal(st, SIGKILL);
+	if (st->cgroup[0]) {
+		first = cg_group_find(st->cgroup, &g, e);
+		if (first == 0) {
+			first = cg_group_kill(&g, SIGKILL, e);
+			first = keep_first(cg_group_remove(&g, e), first);
+			cg_group_close(&g);
+		}
+	}
+	(void)dir;
+	if (first < 0)
+		return first;
+	first = store_remove(store, st->id, e);
+	st->status = OCI_STOPPED;
+	/* "MUST log a warning, but the remaining hooks and lifecycle continue": there is no log but for errors. */
+	if (spec)
+		(void)!life_hooks(spec, CT_POSTSTOP, st, &hook);
+	return first;
+}

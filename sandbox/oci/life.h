@@ -1,0 +1,45 @@
+/* Making a container: what create and run share. */
+#pragma once
+
+#include "cell/cell.h"
+#include "oci/store.h"
+
+struct life {
+	const struct oci_args *args;
+	struct oci_store store;
+	struct ct_spec *spec;
+	struct filter filter;
+	struct cg_group group;
+	uint64_t preserve; /* descriptors from 3 on */
+	bool has_group;
+	struct oci_state state;
+	struct buf head, tail; /* of the state's text for hooks */
+	struct ct ct;
+	int dir, listener, console;
+};
+
+/* Everything up to "created", with its file of the pid. With @wait_here no start.sock: ct_go() starts it. On failure
+ * nothing is left but what life_done() frees. */
+NODISCARD int life_create(struct life *l, const struct oci_args *a, const char *id, bool wait_here, struct err *e);
+void life_init(struct life *l);
+void life_done(struct life *l);
+/* Compiles l->spec's profile. */
+NODISCARD int life_filter(struct life *l, struct err *e);
+/* The container is no more: processes, groups, poststop hooks, its directory. Idempotent, goes on after failures. */
+int life_remove(const struct oci_store *store, int dir, struct oci_state *st, const struct ct_spec *spec,
+		struct err *e);
+/* Hooks of the host's side. @st as the hooks shall see it. */
+NODISCARD int life_hooks(const struct ct_spec *spec, enum ct_hook_kind kind, const struct oci_state *st, struct err *e);
+/* The text of @st in two parts around its pid. */
+NODISCARD int life_state_text(const struct oci_state *st, struct buf *head, struct buf *tail, struct err *e);
+/* Connects to the socket that waits for a console, or another. Moved clear of the container's descriptors. */
+NODISCARD int life_connect(const char *path, struct err *e);
+/* --pidfd-socket: sends the process's pidfd there. Nothing to do without @path. */
+NODISCARD int life_send_pidfd(const char *path, int pidfd, struct err *e);
+/* Descriptors that systemd passes (sd_listen_fds(3)) go on to the container, and so do the variables that tell of them. */
+NODISCARD int life_listen_fds(struct ct_spec *s, uint64_t *preserve, struct err *e);
+/* Has the container that waits at start.sock execute. */
+NODISCARD int life_start(int dir, struct oci_state *st, const struct ct_spec *spec, struct err *e);
+/* PATH for pid files, written as a whole. */
+NODISCARD int life_pid_file(const char *path, pid_t pid, struct err *e);
+bool life_unprivileged(const struct oci_args *a);

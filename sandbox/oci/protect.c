@@ -1,0 +1,69 @@
+/* A container could reach this program by /proc/PID/exe of a process that has not executed its own yet, and write to
+ * it: then the host would run what the container wrote. So what runs is the program as a detached read-only mount shows
+ * it, or, without the right to make one, a sealed copy in memory (memfd_create(2)). */
+#include "oci/oci.h"
+
+#include "base/fd.h"
+#include "sys/sys.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/sendfile.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+
+enum { SEALS = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE };
+
+static bool is_protected(int exe)
+{
+	struct statvfs fs;
+
+	if (fstatvfs(exe, &fs) == 0 && (fs.f_flag & ST_RDONLY))
+		return true;
+	return (fcntl(exe, F_GET_SEALS) & SEALS) == SEALS;
+}
+
+static int read_only_mount(void)
+{
+	AUTO_FD int fd = sys_open_tree(AT_FDCWD, "/proc/self/exe", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC);
+	int r = fd < 0 ? fd : sys_mount_attr(fd, MOUNT_ATTR_RDONLY, 0, false);
+
+	return r < 0 ? r : take_fd(&fd);
+}
+
+static int sealed_copy(int exe)
+{
+	AUTO_FD int fd = memfd_create("fsbox-oci", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+	struct stat st;
+
+	if (fd < 0 || fstat(exe, &st) < 0)
+		return -errno;
+	for (off_t left = st.st_size; left > 0;) {
+		ssize_t n = sendfile(fd, exe, NULL, (size_t)left);
+
+		if (n <= 0)
+			return n < 0 ? -errno : -EIO;
+		left -= n;
+	}
+	return fcntl(fd, F_ADD_SEALS, SEALS) < 0 ? -errno : take_fd(&fd);
+}
+
+int oci_protect(char **argv, struct err *e)
+{
+	AUTO_FD int exe = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	AUTO_FD int safe = FD_NONE;
+
+	if (exe < 0)
+		return err_sys(e, errno, "opening our own program");
+	if (is_protected(exe))
+		return 0;
+	safe = read_only_mount();
+	if (safe < 0)
+		safe = sealed_copy(exe);
+	if (safe < 0)
+		return err_sys(e, safe, "protecting our own program");
+	(void)execveat(safe, "", argv, environ, AT_EMPTY_PATH);
+	return err_sys(e, errno, "executing our own program again");
+}

@@ -1,0 +1,167 @@
+#include "oci/store.h"
+
+#include "base/fd.h"
+#include "base/removal.h"
+#include "oci/config.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+
+static int make_path(const char *path)
+{
+	char copy[512];
+	size_t n = strlen(path);
+
+	if (n >= sizeof copy)
+		return -ENAMETOOLONG;
+	memcpy(copy, path, n + 1);
+	for (char *p = copy + 1; *p; p++) {
+		if (*p != '/')
+			continue;
+		*p = '\0';
+		if (mkdir(copy, 0711) < 0 && errno != EEXIST)
+			return -errno;
+		*p = '/';
+	}
+	return mkdir(copy, 0700) < 0 && errno != EEXIST ? -errno : 0;
+}
+
+int store_open(const struct oci_args *a, bool make, struct oci_store *ret, struct err *e)
+{
+	const char *run = secure_getenv("XDG_RUNTIME_DIR");
+	int r = 0;
+
+	*ret = (struct oci_store){.dir = FD_NONE};
+	if (a->root)
+		r = snprintf(ret->path, sizeof ret->path, "%s", a->root);
+	else if (geteuid() != 0 && run && run[0])
+		r = snprintf(ret->path, sizeof ret->path, "%s/fsbox-oci", run);
+	else
+		r = snprintf(ret->path, sizeof ret->path, "/run/fsbox-oci");
+	if (r < 0 || (size_t)r >= sizeof ret->path)
+		return err_set(e, ERR_SPEC, ENAMETOOLONG, "--root '%.100s...' is too long", a->root);
+	ret->dir = open(ret->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (ret->dir < 0 && errno == ENOENT && make) {
+		r = make_path(ret->path);
+		if (r < 0)
+			return err_sys(e, r, "making '%s'", ret->path);
+		ret->dir = open(ret->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	}
+	if (ret->dir < 0 && errno != ENOENT)
+		return err_sys(e, errno, "opening '%s'", ret->path);
+	return 0; /* without @make an absent one is empty */
+}
+
+int store_check_id(const char *id, struct err *e)
+{
+	const size_t n = strlen(id);
+
+	if (n == 0 || n > 255 || id[0] == '.' ||
+	    strspn(id, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+-.") != n)
+		return err_set(e, ERR_SPEC, EINVAL, "invalid container ID '%.80s': letters, digits and _+-. are taken",
+			       id);
+	return 0;
+}
+
+int store_add(const struct oci_store *s, const char *id, int *ret_dir, struct err *e)
+{
+	if (mkdirat(s->dir, id, 0711) < 0) {
+		if (errno == EEXIST)
+			return err_set(e, ERR_EXISTS, EEXIST, "container with given ID already exists: %s", id);
+		return err_sys(e, errno, "making '%s/%s'", s->path, id);
+	}
+	*ret_dir = openat(s->dir, id, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	if (*ret_dir < 0 || flock(*ret_dir, LOCK_EX) < 0)
+		return err_sys(e, errno, "locking '%s/%s'", s->path, id);
+	return 0;
+}
+
+static int gone(const char *id, struct err *e)
+{
+	return err_set(e, ERR_NOT_FOUND, ENOENT, "container \"%s\" does not exist", id);
+}
+
+int store_find(const struct oci_store *s, const char *id, bool lock, int *ret_dir, struct err *e)
+{
+	AUTO_FD int dir = FD_NONE;
+	struct stat st;
+	int r = store_check_id(id, e);
+
+	if (r < 0)
+		return r;
+	dir = fd_valid(s->dir) ? openat(s->dir, id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC) : FD_NONE;
+	if (dir < 0)
+		return !fd_valid(s->dir) || errno == ENOENT ? gone(id, e)
+							    : err_sys(e, errno, "opening '%s/%s'", s->path, id);
+	while (lock && flock(dir, LOCK_EX) < 0)
+		if (errno != EINTR)
+			return err_sys(e, errno, "locking '%s/%s'", s->path, id);
+	/* While we waited it may have been removed. */
+	if (lock && (fstat(dir, &st) < 0 || st.st_nlink == 0))
+		return gone(id, e);
+	*ret_dir = take_fd(&dir);
+	return 0;
+}
+
+int store_remove(const struct oci_store *s, const char *id, struct err *e)
+{
+	int r = tree_remove(s->dir, id);
+
+	return r < 0 ? err_sys(e, r, "removing '%s/%s'", s->path, id) : 0;
+}
+
+int store_each(const struct oci_store *s, int (*fn)(const char *id, void *arg, struct err *e), void *arg, struct err *e)
+{
+	int fd = fd_valid(s->dir) ? openat(s->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : FD_NONE;
+	DIR *d = fd_valid(fd) ? fdopendir(fd) : NULL;
+	const struct dirent *entry;
+	int r = 0;
+
+	if (!d)
+		return fd_valid(s->dir) ? err_sys(e, errno, "reading '%s'", s->path) : 0;
+	while (r == 0 && (entry = readdir(d)))
+		if (entry->d_name[0] != '.')
+			r = fn(entry->d_name, arg, e);
+	(void)closedir(d);
+	return r;
+}
+
+int file_replace(int dir, const char *name, const char *text, size_t len, mode_t mode, struct err *e)
+{
+	char tmp[300];
+	AUTO_FD int fd = FD_NONE;
+	int r;
+
+	(void)snprintf(tmp, sizeof tmp, ".%.250s.%d", name, getpid());
+	fd = openat(dir, tmp, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, mode);
+	if (fd < 0)
+		return err_sys(e, errno, "making '%s'", name);
+	r = fd_write_all(fd, text, len);
+	if (r == 0 && renameat(dir, tmp, dir, name) < 0)
+		r = -errno;
+	if (r < 0) {
+		(void)unlinkat(dir, tmp, 0);
+		return err_sys(e, r, "writing '%s'", name);
+	}
+	return 0;
+}
+
+int config_copy_write(int dir, const char *text, size_t len, struct err *e)
+{
+	return file_replace(dir, "config.json", text, len, 0600, e);
+}
+
+int config_copy_read(int dir, const struct oci_state *st, struct ct_spec **ret, struct err *e)
+{
+	AUTO_FD int fd = openat(dir, "config.json", O_RDONLY | O_CLOEXEC);
+	AUTO_FREE char *text = NULL;
+	size_t len;
+	int r = fd < 0 ? -errno : fd_read_all(fd, CONFIG_MAX_BYTES, &text, &len);
+
+	if (r < 0)
+		return err_sys(e, r, "reading the config.json of container %s", st->id);
+	return config_read("config.json", text, len, st->bundle, ret, e);
+}

@@ -1,0 +1,361 @@
+#include "rootfs/rootfs.h"
+
+#include "base/fd.h"
+#include "sys/sys.h"
+
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <linux/openat2.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/vfs.h>
+
+enum { PATH_ROOM = 4096, MAX_LINKS = 16 };
+
+/* A relative target is from the root: "" and "." are the root itself. */
+int inside_open(int root, const char *path)
+{
+	return sys_openat2(root, path[0] ? path : ".", O_PATH, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
+}
+
+static int copy_path(char to[static PATH_ROOM], const char *s)
+{
+	size_t n = strlen(s);
+
+	if (n >= PATH_ROOM)
+		return -ENAMETOOLONG;
+	memcpy(to, s, n + 1);
+	return 0;
+}
+
+/* Takes the last component off @path. *ret_name points to it. */
+static void split(char *path, char **ret_name)
+{
+	size_t n = strlen(path);
+
+	while (n > 0 && path[n - 1] == '/')
+		path[--n] = '\0';
+	while (n > 0 && path[n - 1] != '/')
+		n--;
+	*ret_name = path + n;
+}
+
+static int make_at(int root, const char *path, bool directory, mode_t mode, int links);
+
+/* Something is there and leads nowhere: a link, whose target is made. */
+static int follow(int root, int parent, const char *parent_path, const char *name, bool directory, mode_t mode,
+		  int links)
+{
+	char target[PATH_ROOM], full[PATH_ROOM];
+	ssize_t n = readlinkat(parent, name, target, sizeof target - 1);
+	size_t at = 0;
+
+	if (n < 0)
+		return errno == EINVAL ? -ENOENT : -errno;
+	if (links == 0)
+		return -ELOOP;
+	target[n] = '\0';
+	if (target[0] == '/')
+		return make_at(root, target, directory, mode, links - 1);
+	at = strlen(parent_path);
+	if (at + 1 + (size_t)n >= sizeof full)
+		return -ENAMETOOLONG;
+	memcpy(full, parent_path, at);
+	full[at++] = '/';
+	memcpy(full + at, target, (size_t)n + 1);
+	return make_at(root, full, directory, mode, links - 1);
+}
+
+/* The path without its last component is made first; then that component in the directory that came of it. */
+static int make_at(int root, const char *path, bool directory, mode_t mode, int links)
+{
+	char parent_path[PATH_ROOM], name[256];
+	char *last;
+	int r, fd = inside_open(root, path);
+
+	if (fd != -ENOENT)
+		return fd;
+	r = copy_path(parent_path, path);
+	if (r < 0)
+		return r;
+	split(parent_path, &last);
+	if (strlen(last) >= sizeof name)
+		return -ENAMETOOLONG;
+	memcpy(name, last, strlen(last) + 1);
+	*last = '\0';
+	if (name[0] == '\0' || strcmp(name, "..") == 0)
+		return -ENOENT;
+	if (strcmp(name, ".") == 0)
+		return make_at(root, parent_path, true, 0755, links);
+
+	AUTO_FD int parent = make_at(root, parent_path, true, 0755, links);
+	if (parent < 0)
+		return parent;
+	if (directory)
+		r = mkdirat(parent, name, mode) < 0 ? -errno : 0;
+	else
+		r = mknodat(parent, name, S_IFREG | mode, 0) < 0 ? -errno : 0;
+	if (r == -EEXIST)
+		return follow(root, parent, parent_path, name, directory, mode, links);
+	if (r < 0)
+		return r;
+	fd = openat(parent, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	return fd < 0 ? -errno : fd;
+}
+
+int inside_make(int root, const char *path, bool directory, mode_t mode)
+{
+	return make_at(root, path, directory, mode, MAX_LINKS);
+}
+
+/* ---- Mounts ---- */
+
+int inside_bind(const struct ct_mount *m)
+{
+	const unsigned flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (m->recursive ? AT_RECURSIVE : 0U) |
+			       (m->source_nofollow ? AT_SYMLINK_NOFOLLOW : 0U);
+	AUTO_FD int fd = sys_open_tree(AT_FDCWD, m->source, flags);
+	int r = fd < 0 ? fd : 0;
+
+	if (r == 0 && (m->set || m->clear))
+		r = sys_mount_setattr(fd, m->set, m->clear, 0, false);
+	if (r == 0 && (m->set_recursive || m->clear_recursive))
+		r = sys_mount_setattr(fd, m->set_recursive, m->clear_recursive, 0, true);
+	return r < 0 ? r : take_fd(&fd);
+}
+
+static int set_option(int fs, const char *option)
+{
+	const char *eq = strchr(option, '=');
+	char key[256];
+
+	if (!eq)
+		return sys_fsconfig_flag(fs, option);
+	if ((size_t)(eq - option) >= sizeof key)
+		return -ENAMETOOLONG;
+	memcpy(key, option, (size_t)(eq - option));
+	key[eq - option] = '\0';
+	return sys_fsconfig_string(fs, key, eq + 1);
+}
+
+int inside_new(const struct ct_mount *m, const char **ret_option)
+{
+	AUTO_FD int fs = sys_fsopen(m->type);
+	int r = fs < 0 ? fs : 0;
+
+	*ret_option = NULL;
+	if (r == 0 && m->source && m->source[0])
+		r = sys_fsconfig_string(fs, "source", m->source);
+	for (size_t i = 0; r == 0 && m->data && m->data[i]; i++) {
+		r = set_option(fs, m->data[i]);
+		if (r < 0)
+			*ret_option = m->data[i];
+	}
+	if (r == 0)
+		r = sys_fsconfig_create(fs);
+	if (r < 0)
+		return r;
+
+	AUTO_FD int fd = sys_fsmount(fs, (unsigned)m->set);
+	if (fd < 0)
+		return fd;
+	if (m->set_recursive || m->clear_recursive)
+		r = sys_mount_setattr(fd, m->set_recursive, m->clear_recursive, 0, true);
+	return r < 0 ? r : take_fd(&fd);
+}
+
+/* Files of /proc that a container may be given in another form (lxcfs does): what they say binds nobody. */
+static bool is_harmless(const char *target)
+{
+	static const char *const names[] = {
+		"/proc/cpuinfo",
+		"/proc/diskstats",
+		"/proc/meminfo",
+		"/proc/stat",
+		"/proc/swaps",
+		"/proc/uptime",
+		"/proc/loadavg",
+		"/proc/slabinfo",
+		"/proc/net/dev",
+		"/proc/sys/kernel/ns_last_pid",
+		"/proc/sys/crypto/fips_enabled",
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(names); i++)
+		if (strcmp(target, names[i]) == 0)
+			return true;
+	return false;
+}
+
+/* What is mounted over parts of /proc could make a later write of ours, or of a tool, go elsewhere. */
+static int check_proc(int fd, const struct ct_mount *m)
+{
+	struct statfs fs;
+
+	if (fstatfs(fd, &fs) < 0)
+		return -errno;
+	if (fs.f_type != PROC_SUPER_MAGIC || is_harmless(m->target))
+		return 0;
+	return m->type && strcmp(m->type, "proc") == 0 ? 0 : -EXDEV;
+}
+
+int inside_attach(int root, const struct ct_mount *m, int mount_fd)
+{
+	struct stat st;
+	int r = fstat(mount_fd, &st) < 0 ? -errno : 0;
+	AUTO_FD int to = r < 0 ? r : inside_make(root, m->target, S_ISDIR(st.st_mode), 0755);
+
+	if (to < 0)
+		return to;
+	r = check_proc(to, m);
+	if (r == 0)
+		r = sys_move_mount_onto(mount_fd, to);
+	for (size_t i = 0; r == 0 && i < ARRAY_LEN(m->propagation) && m->propagation[i]; i++)
+		r = sys_mount_setattr(mount_fd, 0, 0, m->propagation[i] & ~(unsigned long)MS_REC,
+				      m->propagation[i] & MS_REC);
+	return r;
+}
+
+int inside_remount(int root, const struct ct_mount *m)
+{
+	AUTO_FD int fd = inside_open(root, m->target);
+
+	return fd < 0 ? fd : sys_mount_setattr(fd, m->set, m->clear, 0, false);
+}
+
+/* ---- Devices ---- */
+
+static mode_t device_type(const struct ct_device *d)
+{
+	return d->type[0] == 'b' ? S_IFBLK : d->type[0] == 'p' ? S_IFIFO : S_IFCHR;
+}
+
+static int bind_device(int root, const struct ct_device *d)
+{
+	const struct ct_mount m = {.target = d->path, .source = d->path, .bind = true};
+	AUTO_FD int fd = inside_bind(&m);
+	struct stat st;
+
+	if (fd < 0)
+		return fd;
+	if (fstat(fd, &st) < 0)
+		return -errno;
+	/* The host may have something else at that name. */
+	if ((st.st_mode & S_IFMT) != device_type(d) || st.st_rdev != makedev((unsigned)d->major, (unsigned)d->minor))
+		return -ENODEV;
+	return inside_attach(root, &m, fd);
+}
+
+static int same_device(int parent, const char *name, const struct ct_device *d)
+{
+	struct stat st;
+
+	if (fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+		return -errno;
+	return (st.st_mode & S_IFMT) == device_type(d) && st.st_rdev == makedev((unsigned)d->major, (unsigned)d->minor)
+		       ? 0
+		       : -EEXIST;
+}
+
+/* The directory of @path, made, and the last component, which points into @buf. */
+static int parent_of(int root, const char *path, char buf[static PATH_ROOM], char **ret_name)
+{
+	int fd, r = copy_path(buf, path);
+	char *name;
+
+	if (r < 0)
+		return r;
+	split(buf, &name);
+	if (name == buf || name[0] == '\0')
+		return -EINVAL;
+	name[-1] = '\0';
+	fd = inside_make(root, buf, true, 0755);
+	*ret_name = name;
+	return fd;
+}
+
+int inside_device(int root, const struct ct_device *d, bool bind)
+{
+	const mode_t mode = d->mode.set ? (mode_t)d->mode.v & 0777 : 0666;
+	char path[PATH_ROOM], *name = NULL;
+	int r;
+
+	if (bind && d->type[0] != 'p')
+		return bind_device(root, d);
+
+	AUTO_FD int parent = parent_of(root, d->path, path, &name);
+	if (parent < 0)
+		return parent;
+	r = mknodat(parent, name, device_type(d) | mode, makedev((unsigned)d->major, (unsigned)d->minor)) < 0 ? -errno
+													      : 0;
+	if (r == -EPERM)
+		return bind_device(root, d);
+	if (r == -EEXIST)
+		r = same_device(parent, name, d);
+	if (r < 0)
+		return r;
+	/* mknod(2) heeds the umask. */
+	if (fchmodat(parent, name, mode, 0) < 0)
+		return -errno;
+	if (fchownat(parent, name, d->uid.set ? (uid_t)d->uid.v : 0, d->gid.set ? (gid_t)d->gid.v : 0,
+		     AT_SYMLINK_NOFOLLOW) < 0)
+		return -errno;
+	return 0;
+}
+
+int inside_link(int root, const char *path, const char *to)
+{
+	char buf[PATH_ROOM], *name = NULL;
+	AUTO_FD int parent = parent_of(root, path, buf, &name);
+
+	if (parent < 0)
+		return parent;
+	return symlinkat(to, parent, name) < 0 && errno != EEXIST ? -errno : 0;
+}
+
+/* ---- Masks ---- */
+
+int inside_mask(int root, const char *path, int null)
+{
+	AUTO_FD int to = inside_open(root, path);
+	AUTO_FD int mask = FD_NONE;
+	struct stat st;
+
+	if (to == -ENOENT || to == -ENOTDIR)
+		return 0;
+	if (to < 0)
+		return to;
+	if (fstat(to, &st) < 0)
+		return -errno;
+	if (S_ISDIR(st.st_mode)) {
+		AUTO_FD int fs = sys_fsopen("tmpfs");
+		int r = fs < 0 ? fs : sys_fsconfig_string(fs, "source", "tmpfs");
+
+		if (r == 0)
+			r = sys_fsconfig_create(fs);
+		if (r < 0)
+			return r;
+		mask = sys_fsmount(fs, MOUNT_ATTR_RDONLY);
+	} else {
+		mask = sys_open_tree(null, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH);
+	}
+	return mask < 0 ? mask : sys_move_mount_onto(mask, to);
+}
+
+int inside_readonly(int root, const char *path)
+{
+	AUTO_FD int to = inside_open(root, path);
+	AUTO_FD int fd = FD_NONE;
+	int r;
+
+	if (to == -ENOENT || to == -ENOTDIR)
+		return 0;
+	if (to < 0)
+		return to;
+	fd = sys_open_tree(to, "", OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | AT_RECURSIVE);
+	if (fd < 0)
+		return fd;
+	r = sys_mount_setattr(fd, MOUNT_ATTR_RDONLY, 0, 0, false);
+	return r < 0 ? r : sys_move_mount_onto(fd, to);
+}

@@ -1,0 +1,17 @@
+# fsbox-oci, the OCI runtime, and the library of its parts for tests (tests/unit/test_oci_*). Included by the Makefile.
+OCI_SRC := $(wildcard sandbox/oci/*.c)
+
+$(B)/liboci.a: $(call obj,$(filter-out %/main.c,$(OCI_SRC)))
+	@echo "  AR      $@"
+	$(Q)mkdir -p $(@D) && rm -f $@ && $(AR) rcs $@ $^
+$(B)/tests/unit/test_oci_%: $(B)/obj/tests/unit/test_oci_%.o $(B)/tests/libtest.a $(B)/liboci.a $(B)/libfsbox.a
+	@echo "  LD      $@"
+	$(Q)mkdir -p $(@D) && $(CC) -pie $(LD_ALL) -o $@ $^ $(LIB_LDLIBS)
+$(B)/tests/fuzz/fuzz_oci_%: $(B)/obj/tests/fuzz/fuzz_oci_%.o $(if $(filter fuzz,$(VARIANT)),,$(B)/obj/tests/fuzz/replay.o) $(B)/liboci.a $(B)/libfsbox.a
+	@echo "  LD      $@"
+	$(Q)mkdir -p $(@D) && $(CC) -pie $(LD_ALL) $(if $(filter fuzz,$(VARIANT)),-fsanitize=fuzzer) -o $@ $^ $(LIB_LDLIBS)
+# Static, as fsbox: no loader runs before it, and what a container could get hold of is one file.
+$(B)/fsbox-oci: $(B)/obj/sandbox/oci/main.o $(B)/liboci.a $(B)/libfsbox.a
+	@echo "  LD      $@"
+	$(Q)$(CC) $(if $(LINK_STATIC),-static-pie,-pie) $(LD_ALL) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIB_LDLIBS) 2>$@.log || { cat $@.log >&2; exit 1; }
+	$(Q)sed '/in function/{N;/in statically linked applications/d}' $@.log >&2
