@@ -199,7 +199,7 @@ int function_may_reserve(const struct function *f, uint32_t cells, const struct 
 				 err_set(e, ERR_DENIED, 0,
 					 "more would be reserved than the daemon's policy gives this user"),
 				 "reserved");
-	if (all > d->config.max_cells / 4 * 3 || all_bytes > d->config.memory_bytes / 4 * 3)
+	if (all > (uint64_t)d->config.max_cells * 3 / 4 || all_bytes > d->config.memory_bytes / 4 * 3)
 		return err_set(e, ERR_CAPACITY, 0, "%s",
 			       shortage_name(all_bytes > d->config.memory_bytes / 4 * 3 ? SHORT_OF_MEMORY
 											: SHORT_OF_CELLS));

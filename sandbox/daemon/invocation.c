@@ -187,7 +187,7 @@ static void bound_kept(struct daemon *d)
 	const struct account *most = d->accounts;
 	struct invocation *oldest = NULL;
 
-	if (d->n_kept <= RESULTS_KEPT)
+	if (d->n_kept <= RESULTS_KEPT || !most)
 		return;
 	for (const struct account *a = most; a; a = a->next)
 		if (a->n_kept > most->n_kept)
