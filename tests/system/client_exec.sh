@@ -468,6 +468,7 @@ c.deploy("echo")
 cell = c.invoke("echo", "x")["cell"]
 s = Client()
 s.send("Subscribe", more=True)
+eq(s.result()["event"]["cell"], cell)  # it is there from here on
 c.run_in(cell, "sh", "-c", "exit 3")
 c.fails("NotFound", "Exec", cell=cell, argv=["no\nsuch\u00fc" * 40])
 got = []

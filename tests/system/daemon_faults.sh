@@ -439,7 +439,7 @@ END
 }
 
 test_with_few_descriptors_there_are_few_cells() {
-	DAEMON_WITH="prlimit --nofile=200"
+	DAEMON_WITH="prlimit --nofile=260"
 	daemon_start
 	steps <<'END'
 other = Bystander()
@@ -457,7 +457,7 @@ for i in range(30):
             full += 1
     other.is_undisturbed()
 n = len(c.cells("sleep_forever"))
-print("with 200 descriptors: %d cells beside the bystander's" % n)
+print("with 260 descriptors: %d cells beside the bystander's" % n)
 true(n >= 2 and full > 0, (n, full))
 # More clients than there is room for: they wait outside, and get in when there is.
 more = []
