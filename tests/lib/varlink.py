@@ -73,7 +73,8 @@ class Client:
             self.sock.sendall(data)
             return
         n = self.sock.sendmsg([data], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))])
-        self.sock.sendall(data[n:])
+        if n < len(data):
+            self.sock.sendall(data[n:])
 
     def send_message(self, message, fds=()):
         self.send_bytes(json.dumps(message).encode() + b"\0", fds)

@@ -134,9 +134,8 @@ with beside:
         c.invoke("late", "0 done")
         n = c.invoke("late", "60000")
         true(n["status"] != "success" or n["payload"]["text"] in ("answered", "forged"), n)
-        for k in range(3):
-            n = c.invoke("late", "60000")
-        eq(n["payload"], {"text": "answered"})
+        # Where the machine is busy it may be one call later that hears of it.
+        until(lambda: c.invoke("late", "60000").get("payload") == {"text": "answered"}, "the next ones are right again")
         for x in c.cells("late"):
             c.call("Kill", cell=x["id"])
     # What is printed between calls is the cell's, and of no invocation; the next call's log has its own.
