@@ -351,12 +351,13 @@ static pid_t clone_as_owner(struct cell *c, const struct clone_args *args, struc
 		child_main(c);
 	}
 	r = be_ourselves(c, &was);
-	if (elsewhere && setns(c->host->own_net, CLONE_NEWNET) < 0 && r == 0)
-		r = -errno;
+	/* Whoever goes on in a cell's network gives it to the next ones; better that the kernel ends all cells with us. */
+	if (elsewhere && setns(c->host->own_net, CLONE_NEWNET) < 0)
+		abort();
 	fd_closep(&c->net);     /* from here on it is the cell's alone */
 	if (r < 0 && pid > 0) { /* never seen; to go on with another uid would be worse than to stop */
 		c->pid = pid;
-		return err_sys(e, r, "taking back our own ids and network");
+		return err_sys(e, r, "taking back our own ids");
 	}
 	return pid < 0 ? explain_clone(pid, c, e) : pid;
 }

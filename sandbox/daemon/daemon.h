@@ -132,6 +132,11 @@ void daemon_complain(const struct err *e);
 /* Of this uid; made when it is not there, NULL when memory is out. */
 struct account *account_of(struct daemon *d, uid_t uid);
 
+static inline uint64_t least(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
 static inline int64_t wall_ms(void)
 {
 	return (int64_t)(clock_wall_ns() / NS_PER_MS);

@@ -181,11 +181,6 @@ static bool send_all(struct stream *s, const void *last, size_t len)
 	return true;
 }
 
-static size_t least(size_t a, uint64_t b)
-{
-	return a < b ? a : (size_t)b;
-}
-
 /* As much as credit and the socket take, at most one frame of it. */
 static void send_some(struct stream *s)
 {

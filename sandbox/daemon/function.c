@@ -115,11 +115,6 @@ const struct rights *function_rights(const struct function *f)
 	return peers_find(&f->d->peers, f->owner, f->gid, f->groups, f->n_groups);
 }
 
-static uint64_t least(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
-
 static uint64_t left(uint64_t of, uint64_t taken)
 {
 	return of > taken ? of - taken : 0;

@@ -307,11 +307,6 @@ static void take_outcome(struct invocation *v, struct unit *u, struct outcome *o
 	}
 }
 
-static uint64_t least(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
-
 /* What Lambda's REPORT line has. */
 static void measure(struct invocation *v, struct unit *u)
 {

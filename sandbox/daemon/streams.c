@@ -499,11 +499,6 @@ void method_describe(struct daemon *d, struct call *c)
 	buf_done(&b);
 }
 
-static uint64_t least(uint64_t a, uint64_t b)
-{
-	return a < b ? a : b;
-}
-
 void method_capacity(struct daemon *d, struct call *c)
 {
 	const struct rights *r = call_rights(d, c);
