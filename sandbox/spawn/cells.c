@@ -251,7 +251,7 @@ static void timer_due(void *arg)
 
 	if (k->state != KEPT_BUILDING) {
 		remove_it(k);
-	} else if (k->naps) {
+	} else if (k->naps && clock_mono_ns() < cell_deadline(&k->cell)) {
 		go_on(k);
 	} else {
 		(void)cell_late(&k->cell, &k->err);
@@ -272,7 +272,7 @@ static void wait_on(struct kept *k)
 	const size_t n = cell_waits_for(&k->cell, fds);
 
 	k->naps = n == 0;
-	set_timer(k, k->naps ? clock_mono_ns() + NAP_NS : k->cell.deadline_ns);
+	set_timer(k, k->naps ? clock_mono_ns() + NAP_NS : cell_deadline(&k->cell));
 	for (size_t i = 0; i < n; i++)
 		if (loop_add(&k->s->loop, &k->waits[i], fds[i], EPOLLIN, wait_is_over, k, &k->err) < 0) {
 			fail(k);
@@ -321,7 +321,7 @@ static void start(struct kept *k)
 }
 
 /* Out of the function's present snapshot. */
-static void restore(struct kept *k)
+static void restore(struct kept *k, uint64_t give_up_ns)
 {
 	struct cell_host *host = k->cell.host;
 
@@ -329,6 +329,7 @@ static void restore(struct kept *k)
 	host->engine = &k->s->engine;
 	(void)kdat_read(host, "criu", &host->kdat);
 	cell_restore_from(&k->cell, &k->image->snap, FD_NONE);
+	k->cell.give_up_ns = give_up_ns;
 }
 
 static int make(struct spawn *s, const struct spawn_make *m, struct err *why)
@@ -362,7 +363,7 @@ static int make(struct spawn *s, const struct spawn_make *m, struct err *why)
 	memcpy(k->note, m->note, sizeof k->note);
 	cell_init(&k->cell, &f->def.host, &f->def.spec, &f->def.filter);
 	if (m->restored)
-		restore(k);
+		restore(k, m->give_up_ns);
 	r = insert(s, k, why);
 	if (r < 0) {
 		free(k);
