@@ -50,7 +50,9 @@ struct spawn_note {
 	char note[SPAWN_MAX_NOTE];
 };
 
-/* The CPU share follows the memory. A limit below what is in use is refused with ERR_BUSY and changes nothing. */
+/* The CPU share follows the memory. A limit below what is in use is refused with ERR_BUSY and changes nothing. DONE comes
+ * when the kernel has reclaimed what is above a smaller one, or when that takes too long (ERR_BUSY, nothing has changed);
+ * other limits for the same cell are ERR_BUSY until then. */
 struct spawn_limits {
 	struct spawn_head head;
 	uint64_t cell;
