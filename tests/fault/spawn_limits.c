@@ -3,9 +3,11 @@
 #include "tests/lib/spawn_peer.h"
 
 #include "base/fd.h"
+#include "base/str.h"
 #include "tests/lib/tap.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -52,13 +54,11 @@ static int writer(const struct spawn_peer *p)
 	for (int tries = 0; tries < 1000; tries++, (void)usleep(5000)) {
 		if (fd_read_file_at(AT_FDCWD, name, text, sizeof text) <= 0)
 			continue;
-		for (char *at = text, *end; *at; at = end) {
-			const int pid = (int)strtol(at, &end, 10);
+		for (char *at = text, *word; (word = strsep(&at, " "));) {
+			uint64_t pid;
 
-			if (end == at)
-				break;
-			if (is_stopped(pid))
-				return pid;
+			if (parse_u64(word, 1, INT_MAX, &pid) && is_stopped((int)pid))
+				return (int)pid;
 		}
 	}
 	return 0;
