@@ -282,7 +282,7 @@ static void inspect(struct call *c, struct unit *u)
 	struct buf b = {0};
 	struct wire_obj o, cell;
 
-	usage_read(u);
+	usage_refresh(u);
 	wire_obj_begin(&o, &b);
 	wire_obj_key(&o, "cell");
 	wire_obj_begin(&cell, &b);
