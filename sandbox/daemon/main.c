@@ -352,11 +352,8 @@ static int begin_work(struct daemon *d, const struct spawn_hello *m, struct err 
 	if (r == 0)
 		r = open_busy(d, path, e);
 	(void)snprintf(path, sizeof path, "%s/functions.db", m->state_dir);
-	if (r == 0 && store_open(&d->store, path, e) < 0) {
-		/* Without it deployments last as long as this process; see deploy_known(). */
-		daemon_complain(e);
-		*e = (struct err){0};
-	}
+	if (r == 0)
+		deploy_open_store(d, path);
 	return r;
 }
 
