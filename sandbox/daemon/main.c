@@ -309,7 +309,8 @@ static int open_server(struct daemon *d, struct err *e)
 		.product = "fsboxd",
 		.version = FSBOX_VERSION,
 		.url = "https://github.com/fsbox/fsbox",
-		.max_message_bytes = WIRE_LIMIT_BYTES,
+		.max_message_bytes = MESSAGE_BYTES,
+		.too_long = "org.fsbox.Sandbox.TooLarge",
 		.max_queued = ANSWERS,
 		.max_queued_bytes = ANSWER_BYTES,
 	};
