@@ -5,8 +5,9 @@
 
 enum {
 	PROVISION_RETRY_S = 5,
-	/* Cells of a function that are being provisioned at once. More are not ready any sooner, and one that is being built
-	 * takes fsbox-spawn many more descriptors than one that runs: 1000 at once had none left for half of them. */
+	/* Cells of a function that are being provisioned at once. More are not ready any sooner, and one that is
+	 * being built takes fsbox-spawn many more descriptors than one that runs: 1000 at once had none left for
+	 * half of them. */
 	PROVISION_AT_ONCE = 64
 };
 
