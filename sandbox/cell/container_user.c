@@ -235,6 +235,10 @@ int ct_child_user(struct ct_child *ch, struct err *e)
 		return err_sys(e, errno, "becoming gid %u", p->gid);
 	if (syscall(SYS_setresuid, p->uid, p->uid, p->uid) < 0)
 		return err_sys(e, errno, "becoming uid %u", p->uid);
+	/* A change of ids makes it what fs.suid_dumpable says (proc(5)). Who is in the container has our ids and rights
+	 * from here on, and the filter is not there yet. */
+	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+		return err_sys(e, errno, "becoming undumpable");
 	return drop_and_filter(ch, e);
 }
 
