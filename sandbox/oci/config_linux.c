@@ -13,7 +13,7 @@ static const struct word ns_words[] = {
 	{"user", CT_USER}, {"pid", CT_PID},       {"network", CT_NET}, {"ipc", CT_IPC},
 	{"uts", CT_UTS},   {"cgroup", CT_CGROUP}, {"time", CT_TIME},   {"mount", CT_MOUNT},
 };
-static const struct words ns_names = {ns_words, ARRAY_LEN(ns_words), "type of namespace"};
+const struct words namespace_names = {ns_words, ARRAY_LEN(ns_words), "type of namespace"};
 
 struct namespace
 {
@@ -21,7 +21,7 @@ struct namespace
 	const char *path;
 };
 static const struct field ns_fields[] = {
-	{"type", field_word, offsetof(struct namespace, type), &ns_names, true},
+	{"type", field_word, offsetof(struct namespace, type), &namespace_names, true},
 	{"path", field_text, offsetof(struct namespace, path)},
 };
 TABLE(ns_table, ns_fields, struct namespace);

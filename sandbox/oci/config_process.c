@@ -58,12 +58,7 @@ static const struct word capability_words[] = {
 	CAP(CAP_BPF),
 	CAP(CAP_CHECKPOINT_RESTORE),
 };
-static const struct words capability_names = {capability_words, ARRAY_LEN(capability_words), "capability"};
-
-const struct words *config_capabilities(void)
-{
-	return &capability_names;
-}
+const struct words capability_names = {capability_words, ARRAY_LEN(capability_words), "capability"};
 
 int config_capability(const char *name)
 {

@@ -102,6 +102,7 @@ struct ct_process {
 struct ct_seccomp {
 	bool given;
 	struct policy policy;
+	bool asks; /* something in it is SCMP_ACT_NOTIFY; then there is a listener_path */
 	const char *listener_path, *listener_metadata;
 };
 

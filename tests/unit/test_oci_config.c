@@ -200,6 +200,31 @@ TEST(without_x32_its_numbers_kill)
 }
 /* clang-format on */
 
+/* clang-format off */
+TEST(questions_need_somebody_who_is_asked)
+{
+	AUTO(config_freep) struct ct_spec *s = NULL;
+	AUTO(filter_done) struct filter f = {0};
+	struct err e = {0};
+
+	refused(SECCOMP("\"defaultAction\":\"SCMP_ACT_NOTIFY\""), "c.json: $.linux.seccomp.listenerPath", "SCMP_ACT_NOTIFY");
+	refused(SECCOMP("\"defaultAction\":\"SCMP_ACT_ALLOW\",\"syscalls\":[{\"names\":[\"read\"],\"action\":\"SCMP_ACT_NOTIFY\"}]"),
+		"c.json: $.linux.seccomp.listenerPath", "SCMP_ACT_NOTIFY");
+	refused(SECCOMP("\"defaultAction\":\"SCMP_ACT_ALLOW\",\"listenerMetadata\":\"x\""),
+		"c.json: $.linux.seccomp.listenerMetadata", "without listenerPath");
+	refused(SECCOMP("\"defaultAction\":\"SCMP_ACT_ALLOW\",\"listenerPath\":\"x\""),
+		"c.json: $.linux.seccomp.listenerPath", "absolute");
+	REQUIRE(read_text(
+			SECCOMP("\"defaultAction\":\"SCMP_ACT_ALLOW\",\"listenerPath\":\"/s\",\"syscalls\":[{\"names\":[\"read\"],"
+				"\"action\":\"SCMP_ACT_NOTIFY\"}]"),
+			&s, &e) == 0);
+	CHECK(s->seccomp.asks);
+	REQUIRE(filter_build_for(&s->seccomp.policy, filter_arch_find("x86_64"), &f, &e) == 0);
+	CHECK_EQ(verdict(&f, AUDIT_ARCH_X86_64, 0, 0), SECCOMP_RET_USER_NOTIF);
+	CHECK_EQ(verdict(&f, AUDIT_ARCH_X86_64, 1, 0), SECCOMP_RET_ALLOW);
+}
+/* clang-format on */
+
 /* ---- Limits: what would be written ---- */
 
 struct host {
