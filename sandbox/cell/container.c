@@ -2,6 +2,7 @@
 #include "cell/container_internal.h"
 
 #include "base/fd.h"
+#include "netns/netns.h"
 #include "sys/sys.h"
 
 #include <fcntl.h>
@@ -376,12 +377,32 @@ static int hand_over(struct ct *c, struct err *e)
 	return r < 0 && !(c->unprivileged && r == -EACCES) ? err_sys(e, r, "writing '%s' to %s", value, path) : 0;
 }
 
+/* Before its mounts are made, so that sysctls of the devices find them. */
+static int bring_devices(struct ct *c, struct err *e)
+{
+	AUTO_FD int netns = FD_NONE;
+	char path[40];
+	int r = barrier_expect(c->barrier, BARRIER_APART, e);
+
+	if (r < 0)
+		return r;
+	(void)snprintf(path, sizeof path, "/proc/%d/ns/net", c->pid);
+	netns = sys_openat(AT_FDCWD, path, O_RDONLY, 0);
+	if (netns < 0)
+		return err_sys(e, netns, "opening the container's network namespace");
+	for (size_t i = 0; r == 0 && i < c->spec->n_net_devices; i++)
+		r = net_move_device(netns, c->spec->net_devices[i].name, c->spec->net_devices[i].inside, e);
+	return r;
+}
+
 static int talk(struct ct *c, struct err *e)
 {
 	int r = hand_over(c, e);
 
 	if (r == 0 && c->born)
 		r = c->born(c, c->arg, e);
+	if (r == 0 && !fd_valid(c->join) && c->spec->n_net_devices > 0)
+		r = bring_devices(c, e);
 	if (r == 0)
 		r = barrier_tell(c->barrier, (uint32_t)c->pid, e);
 	if (r == 0 && c->mounted) {

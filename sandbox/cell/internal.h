@@ -60,6 +60,7 @@ enum barrier_word {
 	BARRIER_PARKED,          /* restored cells: everything is prepared, the worker waits for its request */
 	BARRIER_BYTES_OF_WORKER, /* bytes: what it found out about this kernel, for the next one */
 	BARRIER_EXEC,            /* exec is next */
+	BARRIER_APART,           /* containers: in their namespaces, before anything is set up */
 	BARRIER_MOUNTED,         /* containers: the root is there, not yet entered */
 	BARRIER_CREATED,         /* containers: waits for the word to execute */
 	BARRIER_LISTENER,        /* containers: their filter asks, here is where; waits for the word to go on */

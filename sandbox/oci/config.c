@@ -183,6 +183,7 @@ const struct words *config_words(enum config_list which)
 		[CONFIG_CAPABILITIES] = &capability_names,   [CONFIG_NAMESPACES] = &namespace_names,
 		[CONFIG_SECCOMP_ACTIONS] = &seccomp_actions, [CONFIG_SECCOMP_OPS] = &seccomp_ops,
 		[CONFIG_SECCOMP_ARCHS] = &seccomp_archs,     [CONFIG_SECCOMP_FLAGS] = &seccomp_flags,
+		[CONFIG_MEMORY_MODES] = &memory_modes,       [CONFIG_MEMORY_FLAGS] = &memory_flags,
 	};
 
 	return lists[which];

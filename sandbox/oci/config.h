@@ -29,6 +29,8 @@ enum config_list {
 	CONFIG_SECCOMP_OPS,
 	CONFIG_SECCOMP_ARCHS,
 	CONFIG_SECCOMP_FLAGS,
+	CONFIG_MEMORY_MODES,
+	CONFIG_MEMORY_FLAGS,
 	CONFIG_LISTS
 };
 const struct words *config_words(enum config_list which);

@@ -1,4 +1,5 @@
 /* Rules between the fields of config.json. */
+#include "netns/netns.h"
 #include "oci/config_tables.h"
 
 #define LINUX                  \
@@ -129,6 +130,27 @@ static int check_devices(const struct ct_spec *s, const struct json_doc *doc, st
 	return 0;
 }
 
+static int check_net_devices(const struct ct_spec *s, const struct json_doc *doc, struct err *e)
+{
+	if (s->n_net_devices > 0 && !s->ns[CT_NET].wanted)
+		return wrong(doc, "linux", "netDevices", e,
+			     "unable to move network devices without a network namespace");
+	for (size_t i = 0; i < s->n_net_devices; i++) {
+		const struct ct_net_device *d = &s->net_devices[i];
+		const struct json_path up = LINUX, devices = {.up = &up, .key = "netDevices"};
+		const struct json_path at = {.up = &devices, .key = d->name};
+
+		if (!net_name_is_valid(d->name, false))
+			return json_err(e, doc, &at, "'%.20s' is no name of a network device", d->name);
+		if (!net_name_is_valid(d->inside, true))
+			return json_err(e, doc, &at, "'%.20s' is no name of a network device", d->inside);
+		for (size_t j = 0; j < i; j++)
+			if (strcmp(d->inside, s->net_devices[j].inside) == 0 && !strchr(d->inside, '%'))
+				return json_err(e, doc, &at, "'%s' a second time in the container", d->inside);
+	}
+	return 0;
+}
+
 static int check_security(const struct ct_spec *s, const struct json_doc *doc, struct err *e)
 {
 	for (size_t i = 0; i < s->n_annotations; i++)
@@ -176,6 +198,8 @@ int config_check(struct ct_spec *s, const struct json_doc *doc, struct err *e)
 		r = check_mounts(s, doc, e);
 	if (r == 0)
 		r = check_devices(s, doc, e);
+	if (r == 0)
+		r = check_net_devices(s, doc, e);
 	if (r == 0)
 		r = check_security(s, doc, e);
 	return r == 0 ? check_seccomp(s, doc, e) : r;

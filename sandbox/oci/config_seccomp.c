@@ -67,23 +67,6 @@ static const struct word arch_words[] = {
 };
 const struct words seccomp_archs = {arch_words, ARRAY_LEN(arch_words), "architecture"};
 
-/* An array of words, each a bit of the unsigned that @to is. */
-static int read_bits(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here,
-		     void *to)
-{
-	if (json_type_of(v) != JSON_ARRAY)
-		return field_wrong_type(r, v, here, "an array of strings");
-	for (size_t i = 0; i < json_length(v); i++) {
-		struct json_path at = {.up = here, .index = i};
-		int bit = 0, rc = field_word(r, f, json_at(v, i), &at, &bit);
-
-		if (rc < 0)
-			return rc;
-		*(unsigned *)to |= (unsigned)bit;
-	}
-	return 0;
-}
-
 static int read_errno(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here,
 		      void *to)
 {
@@ -110,27 +93,10 @@ struct group {
 	size_t n_args;
 };
 
-/* 64 bits without sign; config.c has made 2^64-1 a real number. */
-static int read_value(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here,
-		      void *to)
-{
-	int64_t n = 0;
-	int rc;
-
-	if (json_type_of(v) == JSON_REAL && json_real_get(v) > 9.2e18) {
-		*(uint64_t *)to = UINT64_MAX;
-		return 0;
-	}
-	rc = field_i64(r, f, v, here, &n);
-	if (rc == 0)
-		*(uint64_t *)to = (uint64_t)n;
-	return rc;
-}
-
 static const struct field arg_fields[] = {
 	{"index", field_i64, offsetof(struct arg, index), NULL, true, .min = 0, .max = POLICY_MAX_ARGS - 1},
-	{"value", read_value, offsetof(struct arg, value), NULL, true},
-	{"valueTwo", read_value, offsetof(struct arg, value_two)},
+	{"value", field_u64, offsetof(struct arg, value), NULL, true},
+	{"valueTwo", field_u64, offsetof(struct arg, value_two)},
 	{"op", field_word, offsetof(struct arg, op), &seccomp_ops, true},
 };
 TABLE(arg_table, arg_fields, struct arg);
@@ -228,8 +194,8 @@ static int read_groups(struct reader *r, const struct field *f, const struct jso
 static const struct field seccomp_fields[] = {
 	{"defaultAction", field_word, AT(policy.default_action), &seccomp_actions, true},
 	{"defaultErrnoRet", read_errno, AT(policy.default_errno)},
-	{"architectures", read_bits, AT(policy.archs), &seccomp_archs},
-	{"flags", read_bits, AT(policy.flags), &seccomp_flags},
+	{"architectures", field_bits, AT(policy.archs), &seccomp_archs},
+	{"flags", field_bits, AT(policy.flags), &seccomp_flags},
 	{"listenerPath", field_path, AT(listener_path)},
 	{"listenerMetadata", field_text, AT(listener_metadata)},
 	{"syscalls", read_groups, AT(policy), &group_table},

@@ -88,6 +88,8 @@ static int check_host(const struct life *l, struct err *e)
 	if (s->process.selinux && s->process.selinux[0])
 		return err_set(e, ERR_UNSUPPORTED, EOPNOTSUPP,
 			       "selinux label is specified in config, but selinux is disabled or not supported");
+	if (s->n_net_devices > 0 && life_unprivileged(l->args))
+		return err_set(e, ERR_UNSUPPORTED, EPERM, "moving network devices takes root");
 	if (stat(s->rootfs, &st) < 0)
 		return err_sys(e, errno, "rootfs '%s'", s->rootfs);
 	if (!S_ISDIR(st.st_mode))

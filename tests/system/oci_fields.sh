@@ -106,4 +106,72 @@ test_without_a_listener_nothing_starts() {
 	check_nothing_left
 }
 
+# ---- Network devices and memory policy ----
+
+# In a network namespace of its own, which is the host's for the runtime: two ends of a pair, one for the container.
+moves_devices() { # SETUP CONFIG SCRIPT
+	command -v ip >/dev/null || skip "no ip"
+	bundle in "$2 | .process.args = [\"sh\", \"-c\", $(printf '%s' "$3" | jq -Rs .)]"
+	status=0
+	unshare -n sh -ec "ip link add host0 type veth peer name peer0 || exit 99; $1
+		\"$OCI\" --root $T/state run --bundle $T/in $(oci_id in); ip -o link >$T/left" >"$T/out" 2>"$T/err" || status=$?
+	[ "$status" != 99 ] || skip_host "no veth"
+}
+
+test_network_devices_move_with_their_addresses() {
+	need_oci
+	moves_devices 'ip link set host0 mtu 1400 address 02:00:00:00:00:07; ip addr add 10.1.2.3/24 brd + dev host0 label host0:x; ip addr add 10.1.2.4/24 dev host0; ip addr add 10.9.9.9/32 scope link dev host0; ip addr add 2001:db8::7/64 nodad dev host0; ip addr add 10.8.8.8/32 valid_lft 1000 preferred_lft 1000 dev host0; ip link set host0 up; ip link set peer0 up' \
+		'.linux.netDevices = {"host0": {"name": "inner0"}} | .linux.sysctl = {"net.ipv4.conf.inner0.forwarding": "1"}' \
+		'/bin/busybox ip addr show dev inner0; cat /proc/sys/net/ipv4/conf/inner0/forwarding; cat /sys/class/net/inner0/mtu'
+	check_eq "$status" 0
+	check_matches "$T/out" 'inner0.*[<,]UP[,>]'
+	check_contains "$T/out" "02:00:00:00:00:07"
+	check_contains "$T/out" "inet 10.1.2.3/24 brd 10.1.2.255 scope global inner0:x"
+	check_contains "$T/out" "inet 10.1.2.4/24 scope global secondary inner0"
+	check_contains "$T/out" "inet6 2001:db8::7/64"
+	check_eq "$(grep -c -E '10.9.9.9|10.8.8.8' "$T/out")" 0
+	check_eq "$(tail -n 2 "$T/out" | tr '\n' ' ')" "1 1400 "
+	check_eq "$(grep -c host0: "$T/left")" 0
+	check_nothing_left
+}
+
+test_network_devices_keep_their_name_or_get_a_free_one() {
+	need_oci
+	moves_devices 'ip link set peer0 up' '.linux.netDevices = {"host0": {}, "peer0": {"name": "eth%d"}}' 'ls /sys/class/net'
+	check_eq "$status" 0
+	check_eq "$(tr '\n' ' ' <"$T/out")" "eth0 host0 lo "
+	moves_devices : '.linux.netDevices = {"host0": {"name": "lo"}}' true
+	check_eq "$status" 1
+	check_contains "$T/err" "'lo': the container has one of that name already"
+	moves_devices : '.linux.netDevices = {"none0": {}}' true
+	check_eq "$status" 1
+	check_contains "$T/err" "network device 'none0': No such device"
+	moves_devices : '.linux.netDevices = {"host0": {}} | del(.linux.namespaces[] | select(.type == "network"))' true
+	check_contains "$T/err" "without a network namespace"
+	check_nothing_left
+}
+
+test_memory_policy() {
+	need_oci
+	[ -e /proc/self/numa_maps ] || skip_host "this kernel has no NUMA"
+	for pair in BIND:bind INTERLEAVE:interleave PREFERRED:prefer 'PREFERRED_MANY:prefer (many)'; do
+		mode=${pair%:*}
+		in_container 'cat /proc/self/numa_maps' ".linux.memoryPolicy = {\"mode\": \"MPOL_$mode\", \"nodes\": \"0\", \"flags\": [\"MPOL_F_STATIC_NODES\"]}"
+		check_eq "$status" 0
+		check_contains "$T/out" " ${pair#*:}=static:0 "
+	done
+	in_container 'cat /proc/self/numa_maps' '.linux.memoryPolicy = {"mode": "MPOL_LOCAL"}'
+	check_matches "$T/out" '^[0-9a-f]* local '
+	in_container true '.linux.memoryPolicy = {"mode": "MPOL_BIND", "nodes": "900"}'
+	check_eq "$status" 1
+	check_contains "$T/err" "setting the memory policy"
+	bundle b '.process.args = ["sleep", "60"] | .linux.memoryPolicy = {"mode": "MPOL_BIND", "nodes": "0"}'
+	c=$(oci_id c)
+	oci_ok run -d --bundle "$T/b" "$c"
+	oci_ok exec "$c" cat /proc/self/numa_maps
+	check_matches "$T/out" '^[0-9a-f]* bind:0 '
+	oci_ok delete -f "$c"
+	check_nothing_left
+}
+
 run_tests "$@"
