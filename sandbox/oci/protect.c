@@ -19,10 +19,12 @@ enum { SEALS = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE };
 static bool is_protected(int exe)
 {
 	struct statvfs fs;
+	int seals;
 
 	if (fstatvfs(exe, &fs) == 0 && (fs.f_flag & ST_RDONLY))
 		return true;
-	return (fcntl(exe, F_GET_SEALS) & SEALS) == SEALS;
+	seals = fcntl(exe, F_GET_SEALS); /* -1, all bits set, of a file that knows no seals */
+	return seals >= 0 && (seals & SEALS) == SEALS;
 }
 
 static int read_only_mount(void)
