@@ -238,4 +238,89 @@ test_a_limit_of_few_descriptors_is_the_programs_alone() {
 	check_nothing_left
 }
 
+test_a_link_leads_no_proc_to_where_its_masks_do_not_find_it() {
+	need_oci
+	bundle b '.process.args = ["true"]'
+	for name in proc sys; do
+		rm "$T/b/rootfs"
+		rootfs "$T/b/rootfs"
+		rmdir "$T/b/rootfs/$name"
+		mkdir "$T/b/rootfs/other"
+		ln -s /other "$T/b/rootfs/$name"
+		oci run --bundle "$T/b" "$(oci_id link)"
+		check_eq "$status" 1
+		check_contains "$T/err" "mounting at '/$name': a symbolic link leads there"
+		rm -r "$T/b/rootfs"
+		ln -s ../rootfs "$T/b/rootfs"
+	done
+	# Or the directory is moved away between the mounts and the masks, by who shares the root.
+	bundle m "$(printf '.hooks.createRuntime = [{"path": "/bin/sh", "args": ["sh", "-c", "mv %s/proc %s/other; mkdir %s/proc"]}]' "$T/rootfs" "$T/rootfs" "$T/rootfs")
+		| .process.args = [\"head\", \"-c\", \"1\", \"/other/keys\"]"
+	oci run --bundle "$T/m" "$(oci_id link)"
+	check_eq "$status" 1
+	check_contains "$T/err" "moved away"
+	check_nothing_left
+}
+
+test_at_proc_there_is_nothing_but_a_proc() {
+	need_oci
+	mkdir "$T/fake"
+	for mount in "{\"type\": \"bind\", \"source\": \"$T/fake\", \"options\": [\"bind\"]}" '{"type": "tmpfs", "source": "t"}'; do
+		for at in /proc //proc/ proc; do
+			bundle b ".mounts = [$mount + {\"destination\": \"$at\"}] + (.mounts | map(select(.destination != \"/proc\")))"
+			oci run --bundle "$T/b" "$(oci_id fake)"
+			check_eq "$status" 1
+			check_contains "$T/err" "/proc takes nothing but a proc"
+		done
+	done
+	# The host's own is one.
+	bundle b '(.mounts[] | select(.destination == "/proc")) = {"destination": "/proc", "type": "bind", "source": "/proc", "options": ["rbind"]}'
+	oci_ok run --bundle "$T/b" "$(oci_id fake)"
+	check_nothing_left
+}
+
+# A device's directory is a volume, in which another container exchanges the node for a link to a file of the host.
+test_a_device_that_is_exchanged_for_a_link_changes_no_file() {
+	need_cc
+	mkdir "$T/volume"
+	echo secret >"$T/victim"
+	chmod 600 "$T/victim"
+	mknod "$T/volume/d" c 1 3
+	ln -s "$T/victim" "$T/volume/link"
+	"${CC:-cc}" -O2 -o "$T/exchange" "$FSBOX_SRC/tests/lib/oci_attack/exchange.c"
+	bundle b ".mounts += [{\"destination\": \"/volume\", \"type\": \"bind\", \"source\": \"$T/volume\", \"options\": [\"bind\"]}]
+		| .linux.devices = [range(40) | {\"path\": \"/volume/d\", \"type\": \"c\", \"major\": 1, \"minor\": 3, \"fileMode\": 438}]
+		| .process.args = [\"true\"]"
+	"$T/exchange" "$T/volume/d" "$T/volume/link" &
+	exchange=$!
+	i=0
+	while [ "$i" -lt 60 ] && [ "$(stat -c %a "$T/victim")" = 600 ]; do
+		oci run --bundle "$T/b" "$(oci_id node)"
+		i=$((i + 1))
+	done
+	kill "$exchange"
+	check_eq "$(stat -c %a "$T/victim")" 600
+	check_nothing_left
+}
+
+test_paths_with_dots_are_found_while_the_host_mounts_and_renames() {
+	need_cc
+	mkdir "$T/volume" "$T/volume/a" "$T/volume/b"
+	"${CC:-cc}" -O2 -o "$T/exchange" "$FSBOX_SRC/tests/lib/oci_attack/exchange.c"
+	bundle b '.mounts += [range(20) | {"destination": "/run/m\(.)", "type": "tmpfs", "source": "t"}] | .process.args = ["true"]'
+	mkdir -p "$T/rootfs/var/run"
+	ln -sfn ./var/../var/run/../../var/run "$T/rootfs/run"
+	"$T/exchange" "$T/volume/a" "$T/volume/b" &
+	exchange=$!
+	i=0
+	while [ "$i" -lt 20 ]; do
+		oci run --bundle "$T/b" "$(oci_id dots)"
+		[ "$status" = 0 ] || break
+		i=$((i + 1))
+	done
+	kill "$exchange"
+	check_eq "$status" 0
+	check_nothing_left
+}
+
 run_tests "$@"
