@@ -145,7 +145,8 @@ static int do_mount(struct ct_child *ch, size_t i, struct err *e)
 	r = inside_attach(ch->root, m, ch->sources[i]);
 	fd_closep(&ch->sources[i]);
 	if (r == -EXDEV)
-		return err_set(e, ERR_DENIED, EPERM, "mounting at '%s': /proc takes nothing but a proc", m->target);
+		return err_set(e, ERR_DENIED, EPERM, "mounting at '%s': it is inside of /proc, or /proc and no proc",
+			       m->target);
 	if (r == -ELOOP)
 		return err_set(e, ERR_DENIED, ELOOP, "mounting at '%s': a symbolic link leads there", m->target);
 	return r < 0 ? err_sys(e, r, "mounting %s at '%s'", m->bind ? m->source : m->type, m->target) : 0;

@@ -167,8 +167,8 @@ static bool is_paused(const struct oci_state *st)
 	return frozen;
 }
 
-/* The socket may have outlived the wait: a "start" that was killed could not remove it. A connection without a word is nothing
- * to who waits. */
+/* The socket may have outlived the wait: a "start" that was killed could not remove it. A connection without a word is
+ * nothing to who waits. */
 static bool waits_for_start(int dir)
 {
 	struct sockaddr_un to = {.sun_family = AF_UNIX};

@@ -184,7 +184,7 @@ int file_replace(int dir, const char *name, const char *text, size_t len, mode_t
 	int r;
 
 	(void)snprintf(tmp, sizeof tmp, ".%.250s.%d", name, getpid());
-	/* A new file: what lies there under a name that is easy to guess may be somebody's, who would go on writing to it. */
+	/* A new file: what lies there under a name that is easy to guess may be somebody's, who would go on writing. */
 	(void)unlinkat(dir, tmp, 0);
 	fd = openat(dir, tmp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
 	if (fd < 0)

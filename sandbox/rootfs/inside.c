@@ -223,8 +223,8 @@ static int is_proc(int fd)
 	return fs.f_type == PROC_SUPER_MAGIC;
 }
 
-/* What is mounted over parts of /proc could make a later write of ours, or of a tool, go elsewhere; so could a /proc that is
- * none. */
+/* What is mounted over parts of /proc could make a later write of ours, or of a tool, go elsewhere; so could a /proc that
+ * is none. */
 static int check_proc(int to, const struct ct_mount *m, int mount_fd)
 {
 	int r = is_proc(to);

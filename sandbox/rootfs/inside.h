@@ -20,8 +20,8 @@ NODISCARD int inside_make(int root, const char *path, bool directory, mode_t mod
 NODISCARD int inside_bind(const struct ct_mount *m);
 /* A new file system of @m->type with its options, detached. *ret_option is the option that was refused, or NULL. */
 NODISCARD int inside_new(const struct ct_mount *m, const char **ret_option);
-/* Attaches @mount_fd where @m says, with its propagation. -EXDEV: inside of /proc, or no proc at /proc; -ELOOP: a link leads to
- * where proc or sysfs are to be. */
+/* Attaches @mount_fd where @m says, with its propagation. -EXDEV: inside of /proc, or no proc at /proc; -ELOOP: a link
+ * leads to where proc or sysfs are to be. */
 NODISCARD int inside_attach(int root, const struct ct_mount *m, int mount_fd);
 /* -EXDEV when /proc is not the root of a proc any more: its directory was moved away. */
 NODISCARD int inside_check_proc(int root);

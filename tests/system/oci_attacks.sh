@@ -270,7 +270,7 @@ test_at_proc_there_is_nothing_but_a_proc() {
 			bundle b ".mounts = [$mount + {\"destination\": \"$at\"}] + (.mounts | map(select(.destination != \"/proc\")))"
 			oci run --bundle "$T/b" "$(oci_id fake)"
 			check_eq "$status" 1
-			check_contains "$T/err" "/proc takes nothing but a proc"
+			check_contains "$T/err" "/proc and no proc"
 		done
 	done
 	# The host's own is one.
