@@ -377,8 +377,8 @@ static int open_null(const struct ct_child *ch, struct err *e)
 			   : err_set(e, ERR_DENIED, EPERM, "/dev/null of the host is not the null device");
 }
 
-/* What is masked is passed over where it is not found. With the directory that proc was mounted at moved to another name, by
- * somebody who shares the root, all of it would be. */
+/* What is masked is passed over where it is not found. With the directory that proc was mounted at moved to another name,
+ * by somebody who shares the root, all of it would be. */
 static bool hides_proc(const struct ct_spec *s)
 {
 	for (size_t i = 0; s->masked && s->masked[0] && i < s->n_mounts; i++)
