@@ -207,6 +207,18 @@ static void narrow(uint64_t want[CT_CAP_SETS], const struct ct_process *p, uint6
 	want[CT_AMBIENT] &= want[CT_PERMITTED] & want[CT_INHERITABLE];
 }
 
+static int install_filter(const struct ct_child *ch, struct err *e)
+{
+	int r;
+
+	if (!ch->ct->filter)
+		return 0;
+	if (ct_notifies(ch))
+		return ct_notify_install(ch, e);
+	r = filter_install(ch->ct->filter);
+	return r < 0 ? err_sys(e, r, "installing the seccomp filter") : 0;
+}
+
 /* The filter goes in as late as may be. Without no_new_privs that takes CAP_SYS_ADMIN, so it comes before the last of the
  * capabilities goes, and must let capset(2) through, as with every other runtime. */
 static int drop_and_filter(struct ct_child *ch, struct err *e)
@@ -214,8 +226,10 @@ static int drop_and_filter(struct ct_child *ch, struct err *e)
 	const struct ct_process *p = &ch->spec->process;
 	const uint64_t now = caps_permitted();
 	uint64_t want[CT_CAP_SETS];
-	int r = 0;
+	int r = ct_notifies(ch) ? ct_notify_begin(ch, e) : 0;
 
+	if (r < 0)
+		return r;
 	narrow(want, p, now);
 	r = caps_set(now, now, want[CT_INHERITABLE]);
 	if (r == 0)
@@ -224,16 +238,13 @@ static int drop_and_filter(struct ct_child *ch, struct err *e)
 		return err_sys(e, r, "setting capabilities");
 	if (p->no_new_privs && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return err_sys(e, errno, "setting no_new_privs");
-	if (!p->no_new_privs && ch->ct->filter) {
-		r = filter_install(ch->ct->filter);
-		if (r < 0)
-			return err_sys(e, r, "installing the seccomp filter");
-	}
+	r = p->no_new_privs ? 0 : install_filter(ch, e);
+	if (r < 0)
+		return r;
 	r = caps_set(want[CT_EFFECTIVE], want[CT_PERMITTED], want[CT_INHERITABLE]);
 	if (r < 0)
 		return err_sys(e, r, "setting capabilities");
-	r = p->no_new_privs && ch->ct->filter ? filter_install(ch->ct->filter) : 0;
-	return r < 0 ? err_sys(e, r, "installing the seccomp filter") : 0;
+	return p->no_new_privs ? install_filter(ch, e) : 0;
 }
 
 bool ct_child_is_late(const struct ct_rlimit *l)
