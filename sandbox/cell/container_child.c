@@ -250,7 +250,8 @@ static int child_limits(struct ct_child *ch, struct err *e)
 	int r;
 
 	for (size_t i = 0; i < p->n_rlimits; i++)
-		if (setrlimit((__rlimit_resource_t)p->rlimits[i].resource, &p->rlimits[i].value) < 0)
+		if (!ct_child_is_late(&p->rlimits[i]) &&
+		    setrlimit((__rlimit_resource_t)p->rlimits[i].resource, &p->rlimits[i].value) < 0)
 			return err_sys(e, errno, "setting resource limit %d", p->rlimits[i].resource);
 	if (p->io_priority.set && syscall(SYS_ioprio_set, 1 /* IOPRIO_WHO_PROCESS */, 0, (int)p->io_priority.v) < 0)
 		return err_sys(e, errno, "setting the I/O priority");

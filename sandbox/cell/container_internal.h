@@ -45,6 +45,8 @@ int ct_child_masks(struct ct_child *ch, struct err *e);
 int ct_child_pivot(struct ct_child *ch, struct err *e);
 
 /* container_user.c */
+/* Fewer descriptors than we need ourselves: the stage "user" sets that limit. */
+bool ct_child_is_late(const struct ct_rlimit *l);
 int ct_child_lookup(struct ct_child *ch, struct err *e);
 int ct_child_user(struct ct_child *ch, struct err *e);
 int ct_child_exec(struct ct_child *ch, struct err *e);

@@ -144,14 +144,19 @@ int life_filter(struct life *l, struct err *e)
 static int bind_listener(struct life *l, struct err *e)
 {
 	struct sockaddr_un at = {.sun_family = AF_UNIX};
+	mode_t old;
+	int r;
 
 	l->listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	if (l->listener < 0)
 		return err_sys(e, errno, "making the start socket");
 	(void)snprintf(at.sun_path, sizeof at.sun_path, "/proc/self/fd/%d/start.sock", l->dir);
-	if (bind(l->listener, (const struct sockaddr *)&at, sizeof at) < 0 || listen(l->listener, 8) < 0)
-		return err_sys(e, errno, "binding the start socket");
-	return 0;
+	old = umask(0177); /* whatever the caller's is: who may connect can start the container */
+	r = bind(l->listener, (const struct sockaddr *)&at, sizeof at) < 0 ? -errno : 0;
+	(void)umask(old);
+	if (r == 0 && listen(l->listener, 8) < 0)
+		r = -errno;
+	return r < 0 ? err_sys(e, r, "binding the start socket") : 0;
 }
 
 int life_pid_file(const char *path, pid_t pid, struct err *e)
