@@ -141,6 +141,12 @@ static int prepare(struct life *l, struct err *e)
 	r = config_copy_read(l->dir, &l->state, &l->spec, e);
 	if (r == 0)
 		r = a->process ? read_process(l->spec, a->process, e) : adapt_process(l->spec, a, e);
+	if (a->apparmor)
+		l->spec->process.apparmor = a->apparmor;
+	if (a->process_label)
+		l->spec->process.selinux = a->process_label;
+	if (r == 0)
+		r = life_check_labels(l->spec, e);
 	l->preserve = a->preserve_fds;
 	if (r == 0)
 		r = life_listen_fds(l->spec, &l->preserve, e);
@@ -236,8 +242,8 @@ static const struct opt exec_options[] = {
 	OCI_TEXT("process", process, 'p', "FILE", "the process as config.json has it"),
 	OCI_FLAG("detach", detach, 'd', "do not wait for its end"),
 	OCI_TEXT("pid-file", pid_file, 0, "FILE", "gets the number of the process"),
-	OCI_TEXT("process-label", process_label, 0, "LABEL", "accepted; there is no SELinux here"),
-	OCI_TEXT("apparmor", apparmor, 0, "PROFILE", "accepted; there is no AppArmor here"),
+	OCI_TEXT("process-label", process_label, 0, "LABEL", "its label, where there is SELinux"),
+	OCI_TEXT("apparmor", apparmor, 0, "PROFILE", "its profile, where there is AppArmor"),
 	OCI_FLAG("no-new-privs", no_new_privs, 0, "nothing that it executes gains rights"),
 	OCI_LIST("cap", caps, 'c', "CAPABILITY", "a capability more"),
 	OCI_NUMBER("preserve-fds", preserve_fds, 0, "N", "give 3 … 3+N-1 to the process"),

@@ -263,6 +263,45 @@ int field_objects(struct reader *r, const struct field *f, const struct json *v,
 	return 0;
 }
 
+struct named {
+	struct reader *r;
+	const struct table *table;
+	const struct json_path *here;
+	char *at;
+	size_t n;
+};
+
+static int add_named(const char *key, const struct json *v, void *arg)
+{
+	struct named *all = arg;
+	char *to = all->at + all->n++ * all->table->size;
+	const struct json_path here = {.up = all->here, .key = key};
+	const char *name = reader_copy(all->r, key);
+
+	if (!name)
+		return -ENOMEM;
+	memcpy(to, &name, sizeof name);
+	return table_read(all->r, all->table, v, &here, to);
+}
+
+int field_named(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here, void *to)
+{
+	struct named all = {.r = r, .table = f->arg, .here = here};
+	int rc;
+
+	if (json_type_of(v) != JSON_OBJECT)
+		return field_wrong_type(r, v, here, "an object");
+	all.at = reader_alloc(r, (json_length(v) + 1) * all.table->size);
+	if (!all.at)
+		return -ENOMEM;
+	rc = json_each(v, add_named, &all);
+	if (rc == 0) {
+		memcpy(to, &all.at, sizeof all.at);
+		memcpy((char *)to + sizeof all.at, &all.n, sizeof all.n);
+	}
+	return rc;
+}
+
 struct pairs {
 	struct reader *r;
 	const struct json_path *here;

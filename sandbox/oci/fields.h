@@ -63,6 +63,8 @@ int field_object(struct reader *r, const struct field *f, const struct json *v, 
 		 void *to); /* what @f->arg, a table, describes; offsets from @to */
 int field_objects(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here,
 		  void *to); /* pointer and size_t */
+int field_named(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here,
+		void *to); /* as field_objects, of an object: a struct's first member is the key, const char * */
 int field_pairs(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here,
 		void *to); /* struct ct_pair * and size_t: an object of strings */
 int field_cpus(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here,

@@ -70,24 +70,32 @@ static int read_config(struct life *l, struct buf *ret_text, struct err *e)
 	return ret_text->failed ? err_oom(e) : 0;
 }
 
+int life_check_labels(const struct ct_spec *s, struct err *e)
+{
+	const char *profile = s->process.apparmor;
+	const bool selinux = (s->process.selinux && s->process.selinux[0]) || (s->mount_label && s->mount_label[0]);
+
+	if (profile && profile[0] && strcmp(profile, "unconfined") != 0 && !label_apparmor_is_on())
+		return err_set(e, ERR_UNSUPPORTED, EOPNOTSUPP,
+			       "apparmor profile '%s' is wanted, but AppArmor is not enabled on this host", profile);
+	if (selinux && !label_selinux_is_on())
+		return err_set(e, ERR_UNSUPPORTED, EOPNOTSUPP,
+			       "selinux label is specified in config, but selinux is disabled or not supported");
+	return 0;
+}
+
 static int check_host(const struct life *l, struct err *e)
 {
 	const struct ct_spec *s = l->spec;
 	struct stat st;
+	int r;
 
 	if (l->args->systemd_cgroup || (l->args->cgroup_manager && strcmp(l->args->cgroup_manager, "systemd") == 0))
 		return err_set(e, ERR_UNSUPPORTED, EOPNOTSUPP,
 			       "the systemd cgroup driver is not built yet: use cgroupfs");
-	if (s->process.apparmor && s->process.apparmor[0] && strcmp(s->process.apparmor, "unconfined") != 0 &&
-	    stat("/sys/kernel/security/apparmor", &st) < 0)
-		return err_set(e, ERR_UNSUPPORTED, EOPNOTSUPP,
-			       "apparmor profile '%s' is wanted, but AppArmor is not enabled on this host",
-			       s->process.apparmor);
-	if (s->process.apparmor && s->process.apparmor[0] && strcmp(s->process.apparmor, "unconfined") != 0)
-		return err_set(e, ERR_UNSUPPORTED, EOPNOTSUPP, "apparmor profiles are not built yet");
-	if (s->process.selinux && s->process.selinux[0])
-		return err_set(e, ERR_UNSUPPORTED, EOPNOTSUPP,
-			       "selinux label is specified in config, but selinux is disabled or not supported");
+	r = life_check_labels(s, e);
+	if (r < 0)
+		return r;
 	if (s->n_net_devices > 0 && life_unprivileged(l->args))
 		return err_set(e, ERR_UNSUPPORTED, EPERM, "moving network devices takes root");
 	if (stat(s->rootfs, &st) < 0)

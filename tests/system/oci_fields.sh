@@ -174,4 +174,36 @@ test_memory_policy() {
 	check_nothing_left
 }
 
+# ---- Security modules, RDMA, resctrl: detected, and an error where the host has none ----
+
+test_what_the_host_lacks_is_an_error() {
+	need_oci
+	lacks() { # JQ-PROGRAM TEXT
+		in_container true "$1"
+		check_eq "$status" 1
+		check_contains "$T/err" "$2"
+	}
+	if ! grep -q Y /sys/module/apparmor/parameters/enabled 2>/dev/null; then
+		lacks '.process.apparmorProfile = "mine"' "AppArmor is not enabled on this host"
+		bundle b '.process.args = ["sleep", "60"]'
+		c=$(oci_id c)
+		oci_ok run -d --bundle "$T/b" "$c"
+		oci exec --apparmor mine "$c" true
+		check_eq "$status" 255
+		check_contains "$T/err" "AppArmor is not enabled"
+		oci_ok exec --apparmor unconfined "$c" true
+		oci_ok delete -f "$c"
+	fi
+	if [ ! -d /sys/fs/selinux ]; then
+		lacks '.process.selinuxLabel = "a:b:c:s0"' "selinux is disabled"
+		lacks '.linux.mountLabel = "a:b:c:s0"' "selinux is disabled"
+	fi
+	if ! grep -q "^rdma[^a-z]" /proc/cgroups; then
+		lacks '.linux.resources.rdma = {"mlx5_1": {"hcaHandles": 3}}' "no cgroup controller 'rdma'"
+	fi
+	in_container 'echo ran' '.process.apparmorProfile = "unconfined" | .process.selinuxLabel = "" | .linux.mountLabel = ""'
+	check_eq "$(cat "$T/out")" ran
+	check_nothing_left
+}
+
 run_tests "$@"
