@@ -188,6 +188,8 @@ static int prepare(struct ct *c, struct prepared *p, struct err *e)
 		ch->ns[i] = FD_NONE;
 	r = copy_texts(p, e);
 	if (r == 0)
+		r = ct_become_undumpable(c, e);
+	if (r == 0)
 		r = fd_valid(c->join) ? compare_namespaces(p, c->pid, e) : open_namespaces(p, e);
 	if (r == 0 && !fd_valid(c->join))
 		r = open_sources(p, e);

@@ -34,6 +34,9 @@ struct ct_child {
 /* ch->born, when the first instruction of the child was executed. */
 _Noreturn void ct_child_main(struct ct_child *ch);
 
+/* container_guard.c: host side, before the clone. */
+int ct_become_undumpable(const struct ct *c, struct err *e);
+
 /* container_root.c */
 int ct_child_mounts(struct ct_child *ch, struct err *e);
 int ct_child_devices(struct ct_child *ch, struct err *e);

@@ -116,10 +116,13 @@ static bool take_home(const char *line, size_t len, uint32_t uid, char *to, size
 	return true;
 }
 
+/* Whatever is there: no queue is waited at, no terminal becomes ours. */
+enum { PASSWD_FLAGS = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY };
+
 /* Without HOME the container's passwd says, else "/". */
 static void set_home(struct ct_child *ch)
 {
-	AUTO_FD int fd = env_value(ch, "HOME") ? FD_NONE : open("/etc/passwd", O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	AUTO_FD int fd = env_value(ch, "HOME") ? FD_NONE : open("/etc/passwd", PASSWD_FLAGS);
 	char text[8192], *home = ch->home + 5;
 	size_t len = 0;
 	ssize_t n;
@@ -165,14 +168,30 @@ static int set_groups(const struct ct_child *ch, struct err *e)
 	return err_sys(e, EPERM, "setting supplementary groups");
 }
 
+/* What a user may be given: pipes, sockets, terminals, and files that he writes to already. Not /dev/null, which is the
+ * host's and everybody's, nor another device, and no file that was opened for reading: its owner could write to it. */
+static bool may_be_given(int fd, const struct stat *st)
+{
+	switch (st->st_mode & S_IFMT) {
+	case S_IFIFO:
+	case S_IFSOCK:
+		return true;
+	case S_IFCHR:
+		return isatty(fd);
+	case S_IFREG:
+		return (fcntl(fd, F_GETFL) & O_ACCMODE) != O_RDONLY;
+	default:
+		return false;
+	}
+}
+
 /* Opened again by name (/dev/stdout) they have to belong to the user. */
 static void give_stdio(uint32_t uid)
 {
-	struct stat null, st;
-	const bool has_null = stat("/dev/null", &null) == 0;
+	struct stat st;
 
 	for (int fd = 0; fd < 3; fd++)
-		if (fstat(fd, &st) == 0 && st.st_uid != uid && !(has_null && st.st_rdev == null.st_rdev))
+		if (fstat(fd, &st) == 0 && st.st_uid != uid && may_be_given(fd, &st))
 			(void)!fchown(fd, uid, (gid_t)-1);
 }
 
@@ -264,6 +283,10 @@ int ct_child_user(struct ct_child *ch, struct err *e)
 		return err_sys(e, errno, "becoming gid %u", p->gid);
 	if (syscall(SYS_setresuid, p->uid, p->uid, p->uid) < 0)
 		return err_sys(e, errno, "becoming uid %u", p->uid);
+	/* A change of ids makes it what fs.suid_dumpable says (proc(5)). Who is in the container has our ids and rights
+	 * from here on, and the filter is not there yet. */
+	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+		return err_sys(e, errno, "becoming undumpable");
 	return drop_and_filter(ch, e);
 }
 

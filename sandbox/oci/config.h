@@ -20,6 +20,9 @@ static inline void config_freep(struct ct_spec **s)
 	config_free(*s);
 }
 
+/* By which namespace (enum ct_ns) a sysctl, written with dots, belongs to the container alone; -1: to none. */
+int config_sysctl_namespace(const char *name);
+
 /* Words that `features` prints. */
 struct words;
 enum config_list {

@@ -38,8 +38,7 @@ static int check_namespaces(const struct ct_spec *s, const struct json_doc *doc,
 	return 0;
 }
 
-/* By which namespace a sysctl belongs to the container alone. -1: to none. */
-static int sysctl_namespace(const char *name)
+int config_sysctl_namespace(const char *name)
 {
 	static const char *const ipc[] = {"kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem",
 					  "kernel.shmall", "kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced"};
@@ -68,6 +67,20 @@ static char *dotted(struct arena *a, const char *name)
 	return copy;
 }
 
+/* "net/../kernel/core_pattern" is not one of "net.": of @name, which is dotted, no part may be empty, "." or "..". */
+static bool is_sysctl(const char *name)
+{
+	for (const char *p = name;; p++) {
+		const size_t n = strcspn(p, ".");
+
+		if (strspn(p, "/") >= n)
+			return false;
+		p += n;
+		if (!*p)
+			return true;
+	}
+}
+
 static int check_sysctls(struct ct_spec *s, const struct json_doc *doc, struct err *e)
 {
 	for (size_t i = 0; i < s->n_sysctls; i++) {
@@ -78,7 +91,9 @@ static int check_sysctls(struct ct_spec *s, const struct json_doc *doc, struct e
 
 		if (!name)
 			return err_oom(e);
-		ns = sysctl_namespace(name);
+		if (!is_sysctl(name))
+			return json_err(e, doc, &at, "'%s' is no name of a sysctl", name);
+		ns = config_sysctl_namespace(name);
 		if (ns < 0)
 			return json_err(e, doc, &at, "sysctl '%s' is not in a separate kernel namespace", name);
 		if (!s->ns[ns].wanted)

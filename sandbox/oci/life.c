@@ -84,6 +84,30 @@ int life_check_labels(const struct ct_spec *s, struct err *e)
 	return 0;
 }
 
+/* A namespace that is joined by its path may be the one that we are in: what is set in it would be set on the host. */
+static bool is_ours(const struct ct_spec *s, int ns)
+{
+	static const char *const files[] = {[CT_NET] = "/proc/self/ns/net",
+					    [CT_IPC] = "/proc/self/ns/ipc",
+					    [CT_UTS] = "/proc/self/ns/uts",
+					    [CT_USER] = "/proc/self/ns/user"};
+	struct stat own, joined;
+
+	return s->ns[ns].path && stat(files[ns], &own) == 0 && stat(s->ns[ns].path, &joined) == 0 &&
+	       own.st_ino == joined.st_ino && own.st_dev == joined.st_dev;
+}
+
+static int check_joined(const struct ct_spec *s, struct err *e)
+{
+	for (size_t i = 0; i < s->n_sysctls; i++)
+		if (is_ours(s, config_sysctl_namespace(s->sysctls[i].key)))
+			return err_set(e, ERR_DENIED, EPERM, "sysctl '%s' is not allowed in the host's namespace",
+				       s->sysctls[i].key);
+	if (((s->hostname && s->hostname[0]) || (s->domainname && s->domainname[0])) && is_ours(s, CT_UTS))
+		return err_set(e, ERR_DENIED, EPERM, "the host's names are not the container's to set");
+	return 0;
+}
+
 static int check_host(const struct life *l, struct err *e)
 {
 	const struct ct_spec *s = l->spec;
@@ -102,7 +126,8 @@ static int check_host(const struct life *l, struct err *e)
 		return err_sys(e, errno, "rootfs '%s'", s->rootfs);
 	if (!S_ISDIR(st.st_mode))
 		return err_sys(e, ENOTDIR, "rootfs '%s'", s->rootfs);
-	return life_check_agent(s, e);
+	r = check_joined(s, e);
+	return r < 0 ? r : life_check_agent(s, e);
 }
 
 int life_filter(struct life *l, struct err *e)
