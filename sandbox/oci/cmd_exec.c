@@ -153,9 +153,26 @@ static int prepare(struct life *l, struct err *e)
 	l->preserve = a->preserve_fds;
 	if (r == 0)
 		r = life_listen_fds(l->spec, &l->preserve, e);
-	if (r == 0 && a->cgroup)
-		return err_set(e, ERR_UNSUPPORTED, EOPNOTSUPP, "--cgroup is not built yet");
 	return r == 0 ? life_filter(l, e) : r;
+}
+
+/* "PATH", or "cpu,memory:PATH" of v1, from the container's own group. */
+static int descend(struct cg_group *g, const struct text_list *l, struct err *e)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < l->n; i++) {
+		const char *colon = strchr(l->at[i], ':');
+		char controllers[128];
+
+		if (!colon) {
+			r = cg_group_descend(g, NULL, l->at[i], e);
+			continue;
+		}
+		(void)snprintf(controllers, sizeof controllers, "%.*s", (int)(colon - l->at[i]), l->at[i]);
+		r = cg_group_descend(g, controllers, colon + 1, e);
+	}
+	return r < 0 ? err_ctx(e, r, "--cgroup") : 0;
 }
 
 static int join(struct life *l, int pidfd, struct err *e)
@@ -169,6 +186,12 @@ static int join(struct life *l, int pidfd, struct err *e)
 			return r;
 		l->has_group = true;
 		c->group = &l->group;
+		r = descend(&l->group, &l->args->cgroups, e);
+		if (r < 0)
+			return r;
+	} else if (l->args->cgroups.n > 0) {
+		return err_set(e, ERR_UNSUPPORTED, EOPNOTSUPP, "--cgroup: container %s has no cgroup of its own",
+			       l->state.id);
 	}
 	c->spec = l->spec;
 	c->filter = l->filter.len > 0 ? &l->filter : NULL;
@@ -251,7 +274,7 @@ static const struct opt exec_options[] = {
 	OCI_LIST("cap", caps, 'c', "CAPABILITY", "a capability more"),
 	OCI_NUMBER("preserve-fds", preserve_fds, 0, "N", "give 3 … 3+N-1 to the process"),
 	OCI_FLAG("ignore-paused", ignore_paused, 0, "also when the container is frozen"),
-	OCI_TEXT("cgroup", cgroup, 0, "PATH", "a group below the container's"),
+	OCI_LIST("cgroup", cgroups, 0, "[CONTROLLERS:]PATH", "a group below the container's, which exists"),
 	OCI_TEXT("console-socket", console_socket, 0, "PATH", "where the terminal's master is sent"),
 	OCI_TEXT("pidfd-socket", pidfd_socket, 0, "PATH", "where the process's pidfd is sent"),
 };

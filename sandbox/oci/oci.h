@@ -24,8 +24,8 @@ struct oci_args {
 	bool detach, keep, no_subreaper, no_pivot, no_new_keyring;
 	uint64_t preserve_fds;
 	/* exec */
-	const char *cwd, *user, *process, *process_label, *apparmor, *cgroup;
-	struct text_list env, groups, caps;
+	const char *cwd, *user, *process, *process_label, *apparmor;
+	struct text_list env, groups, caps, cgroups;
 	bool tty, no_new_privs, ignore_paused;
 	/* delete, kill, list, ps, state, events, spec */
 	bool force, all, quiet, stats, regex, spec_rootless;

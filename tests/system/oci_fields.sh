@@ -206,4 +206,63 @@ test_what_the_host_lacks_is_an_error() {
 	check_nothing_left
 }
 
+# ---- Options ----
+
+sleeper() { # NAME: a container that sleeps, its id in $c
+	bundle "$1" '.process.args = ["sleep", "60"]'
+	c=$(oci_id "$1")
+	oci_ok run -d --bundle "$T/$1" "$c"
+}
+
+test_exec_goes_into_a_group_below() {
+	need_oci
+	sleeper b
+	for group in $(find /sys/fs/cgroup -type d -name "$c"); do
+		mkdir "$group/below"
+		for file in cpuset.cpus cpuset.mems; do # v1's are born empty, and take nobody in then
+			case $group in /sys/fs/cgroup/cpuset/*) cat "$group/$file" >"$group/below/$file" ;; esac
+		done
+	done
+	oci_ok exec "$c" cat /proc/self/cgroup
+	check_eq "$(grep -c below "$T/out")" 0
+	for path in below /below; do
+		oci_ok exec --cgroup "$path" "$c" cat /proc/self/cgroup
+		check_eq "$(grep -c /below "$T/out")" "$(find /sys/fs/cgroup -type d -path "*/$c/below" | wc -l)"
+	done
+	oci_ok exec --cgroup / "$c" true
+	for wrong in nothere ../.. bogus:below; do
+		oci exec --cgroup "$wrong" "$c" true
+		check_eq "$status" 255
+		check_contains "$T/err" "--cgroup"
+	done
+	if [ -e /sys/fs/cgroup/pids ]; then
+		oci_ok exec --cgroup pids:below --cgroup memory,cpuset:below "$c" cat /proc/self/cgroup
+		check_eq "$(grep /below "$T/out" | cut -d : -f 2 | sort | tr '\n' ' ')" "cpuset memory pids "
+	fi
+	oci_ok delete -f "$c"
+	check_nothing_left
+}
+
+test_kill_and_delete_by_regular_expression() {
+	need_oci
+	for name in x1 x2 y1; do
+		sleeper "$name"
+	done
+	oci_ok kill --regex "^$(oci_id x)[0-9]\$" KILL
+	wait_status "$(oci_id x1)" stopped
+	wait_status "$(oci_id x2)" stopped
+	check_eq "$(oci_status "$(oci_id y1)")" running
+	oci_ok kill --regex "$(oci_id '(x1|y1)')" TERM # who is not running any more is no failure
+	oci delete --regex "$(oci_id '.*')"
+	check_eq "$status" 1
+	check_contains "$T/err" "not stopped"
+	check_eq "$("$OCI" --root "$T/state" list -q)" "$(oci_id y1)"
+	oci delete --force --regex '['
+	check_eq "$status" 1
+	check_contains "$T/err" "regular expression '['"
+	oci_ok delete --force --regex "$(oci_id y)"
+	oci_ok delete --force --regex "$(oci_id nobody)"
+	check_nothing_left
+}
+
 run_tests "$@"
