@@ -265,4 +265,33 @@ test_kill_and_delete_by_regular_expression() {
 	check_nothing_left
 }
 
+# ---- events ----
+
+test_events_tell_what_engines_read() {
+	need_oci
+	bundle b '.process.args = ["sh", "-c", "cat /dev/zero | head -c 10000000 >/data; sync; exec sleep 60"] | .root.readonly = false | .linux.resources.pids = {"limit": 9} | .linux.resources.memory = {"limit": 67108864}'
+	ln -sf busybox "$T/rootfs/bin/sync"
+	c=$(oci_id b)
+	oci_ok run -d --bundle "$T/b" "$c"
+	command sleep 0.5
+	oci_ok events --stats "$c"
+	check_eq "$(wc -l <"$T/out")" 1
+	# The types of every member, as runc's types/events.go has them.
+	check jq -e '.id == $c and .type == "stats" and (.data |
+		(.cpu.usage | .total > 0 and (.kernel | type) == "number" and (.user | type) == "number") and
+		(.cpu.throttling | type) == "object" and
+		(.cpuset | type) == "object" and (.cpuset.cpus == null or (.cpuset.cpus | length) > 0) and
+		(.memory | (.cache | type) == "number" and .usage.usage > 0 and .usage.limit == 67108864 and
+			(.usage, .swap, .kernel, .kernelTCP | (.failcnt | type) == "number") and (.raw | length) > 5) and
+		.pids.current == 1 and .pids.limit == 9 and
+		(.blkio | to_entries | all(.key == "psi" or (.value | type == "array" and all(.major >= 0 and .minor >= 0 and .value >= 0)))) and
+		(.hugetlb | type) == "object" and (.hugetlb | all(.usage >= 0 and .failcnt >= 0)) and
+		(.network_interfaces | any(.Name == "lo" and .RxBytes >= 0 and .TxDropped >= 0)))' --arg c "$c" "$T/out"
+	if [ -e "/sys/fs/cgroup/unified/fsbox-oci/$c/cpu.pressure" ] && cat "/sys/fs/cgroup/unified/fsbox-oci/$c/cpu.pressure" >/dev/null 2>&1; then
+		check jq -e '.data | .cpu.psi, .memory.psi, .blkio.psi | (.some, .full) | (.avg10, .avg60, .avg300, .total) | type == "number"' "$T/out"
+	fi
+	oci_ok delete -f "$c"
+	check_nothing_left
+}
+
 run_tests "$@"
