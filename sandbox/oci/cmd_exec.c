@@ -143,13 +143,17 @@ static int prepare(struct life *l, struct err *e)
 		return err_set(e, ERR_LOST, ESRCH, "cannot exec in a stopped container: container not running");
 	r = config_copy_read(l->dir, &l->state, &l->spec, e);
 	if (r == 0)
+		l->spec->warnings = NULL; /* told at create */
+	if (r == 0)
 		r = a->process ? read_process(l->spec, a->process, e) : adapt_process(l->spec, a, e);
+	if (r < 0)
+		return r;
 	if (a->apparmor)
 		l->spec->process.apparmor = a->apparmor;
 	if (a->process_label)
 		l->spec->process.selinux = a->process_label;
-	if (r == 0)
-		r = life_check_labels(l->spec, e);
+	life_warn(l);
+	r = life_check_labels(l->spec, e);
 	l->preserve = a->preserve_fds;
 	if (r == 0)
 		r = life_listen_fds(l->spec, &l->preserve, e);

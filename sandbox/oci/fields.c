@@ -1,12 +1,35 @@
 #include "oci/fields.h"
 
 #include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
 
-enum { MAX_ELEMENTS = 65536 };
+enum { MAX_ELEMENTS = 65536, MAX_WARNINGS = 64 };
 
 int field_wrong_type(struct reader *r, const struct json *v, const struct json_path *here, const char *want)
 {
 	return json_err(r->e, r->doc, here, "expected %s, got %s", want, json_type_name(json_type_of(v)));
+}
+
+void reader_warn(struct reader *r, const struct json_path *here, const char *fmt, ...)
+{
+	struct ct_spec *s = r->spec;
+	struct err place = {0};
+	char text[200];
+	size_t n = 0;
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
+	if (!s->warnings)
+		s->warnings = arena_alloc(&s->arena, (MAX_WARNINGS + 1) * sizeof *s->warnings);
+	while (s->warnings && s->warnings[n])
+		n++;
+	if (!s->warnings || n == MAX_WARNINGS)
+		return;
+	(void)json_err(&place, r->doc, here, "%s", text);
+	s->warnings[n] = arena_printf(&s->arena, "%s: %s", place.where, place.msg);
 }
 
 void *reader_alloc(struct reader *r, size_t size)

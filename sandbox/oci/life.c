@@ -217,16 +217,21 @@ int life_state_text(const struct oci_state *st, struct buf *head, struct buf *ta
 	return head->failed || tail->failed ? err_oom(e) : 0;
 }
 
-int life_hooks(const struct ct_spec *spec, enum ct_hook_kind kind, const struct oci_state *st, struct err *e)
+static int life_hook(const struct ct_hook *h, const struct oci_state *st, struct err *e)
 {
 	AUTO(buf_done) struct buf head = {0}, tail = {0};
-	int r = spec->hooks[kind].n > 0 ? life_state_text(st, &head, &tail, e) : 0;
+	int r = life_state_text(st, &head, &tail, e);
+	const struct ct_state_text text = {head.data, tail.data};
 
-	for (size_t i = 0; r == 0 && i < spec->hooks[kind].n; i++) {
-		const struct ct_state_text text = {head.data, tail.data};
+	return r == 0 ? ct_hook_run(h, &text, st->status == OCI_STOPPED ? 0 : (pid_t)st->pid, e) : r;
+}
 
-		r = ct_hook_run(&spec->hooks[kind].at[i], &text, st->status == OCI_STOPPED ? 0 : (pid_t)st->pid, e);
-	}
+int life_hooks(const struct ct_spec *spec, enum ct_hook_kind kind, const struct oci_state *st, struct err *e)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < spec->hooks[kind].n; i++)
+		r = life_hook(&spec->hooks[kind].at[i], st, e);
 	return r;
 }
 
@@ -403,6 +408,8 @@ int life_create(struct life *l, const struct oci_args *a, const char *id, bool w
 	if (r == 0)
 		r = check_host(l, e);
 	if (r == 0)
+		life_warn(l);
+	if (r == 0)
 		r = life_filter(l, e);
 	if (r == 0)
 		r = open_console(l, e);
@@ -465,7 +472,6 @@ static int keep_first(int r, int first)
 
 int life_remove(const struct oci_store *store, int dir, struct oci_state *st, const struct ct_spec *spec, struct err *e)
 {
-	struct err hook = {0};
 	struct cg_group g;
 	int first = 0;
 
@@ -483,8 +489,12 @@ int life_remove(const struct oci_store *store, int dir, struct oci_state *st, co
 		return first;
 	first = store_remove(store, st->id, e);
 	st->status = OCI_STOPPED;
-	/* "MUST log a warning, but the remaining hooks and lifecycle continue": there is no log but for errors. */
-	if (spec)
-		(void)!life_hooks(spec, CT_POSTSTOP, st, &hook);
+	/* "MUST log a warning, but the remaining hooks and lifecycle continue" */
+	for (size_t i = 0; spec && i < spec->hooks[CT_POSTSTOP].n; i++) {
+		struct err hook = {0};
+
+		if (life_hook(&spec->hooks[CT_POSTSTOP].at[i], st, &hook) < 0)
+			oci_warn(store->args, "poststop: %s", hook.msg);
+	}
 	return first;
 }

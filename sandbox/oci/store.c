@@ -34,7 +34,7 @@ int store_open(const struct oci_args *a, bool make, struct oci_store *ret, struc
 	const char *run = secure_getenv("XDG_RUNTIME_DIR");
 	int r = 0;
 
-	*ret = (struct oci_store){.dir = FD_NONE};
+	*ret = (struct oci_store){.dir = FD_NONE, .args = a};
 	if (a->root)
 		r = snprintf(ret->path, sizeof ret->path, "%s", a->root);
 	else if (geteuid() != 0 && run && run[0])

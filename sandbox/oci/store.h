@@ -28,6 +28,7 @@ struct oci_state {
 };
 
 struct oci_store {
+	const struct oci_args *args; /* of the command, for what is to be told */
 	int dir;
 	char path[512];
 };

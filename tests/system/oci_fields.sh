@@ -265,6 +265,38 @@ test_kill_and_delete_by_regular_expression() {
 	check_nothing_left
 }
 
+# ---- Warnings ----
+
+test_what_is_left_out_is_a_warning() {
+	need_oci
+	caps='.process.capabilities = {"bounding": ["CAP_KILL"], "permitted": ["CAP_KILL", "CAP_BOGUS"], "effective": ["CAP_KILL"], "ambient": ["CAP_KILL"]}'
+	in_container 'echo ran' "$caps"
+	check_eq "$status" 0
+	check_contains "$T/err" "warning: config.json: $.process.capabilities.permitted[1]: unknown capability 'CAP_BOGUS' is left out"
+	check_contains "$T/err" "CAP_KILL is ambient, but not both permitted and inheritable"
+	# With a log they go there, and nothing goes where the container's own errors go.
+	bundle b "$caps | .process.args = [\"sleep\", \"60\"]"
+	c=$(oci_id c)
+	oci --log "$T/log" --log-format json create --bundle "$T/b" "$c"
+	check_eq "$status" 0
+	check_eq "$(cat "$T/err")" ""
+	check jq -es 'length == 2 and all(.[]; .level == "warning" and .msg and .time)' "$T/log"
+	# Once is enough.
+	oci_ok start "$c"
+	oci_ok exec "$c" true
+	check_eq "$(grep -c BOGUS "$T/err")" 0
+	# A failing command logs its one error: callers read the whole log as that.
+	rm "$T/log"
+	oci --log "$T/log" --log-format json create --bundle "$T/b" "$c"
+	check_eq "$status" 1
+	check jq -es 'length == 1 and .[0].level == "error"' "$T/log"
+	oci_ok delete -f "$c"
+	in_container true '.hooks.poststop = [{"path": "/bin/false"}]'
+	check_eq "$status" 0
+	check_contains "$T/err" "warning: poststop: hook '/bin/false' failed"
+	check_nothing_left
+}
+
 # ---- events ----
 
 test_events_tell_what_engines_read() {
