@@ -158,8 +158,10 @@ static int run_main(struct oci_args *a, struct err *e)
 	if (r == 0 && !a->detach && !l.spec->process.terminal)
 		fd_closep(&f.ours);
 	fd_closep(&l.console);
-	if (r == 0)
+	if (r == 0) {
+		oci_flush_warnings(a);
 		r = run_created(&l, &f, e);
+	}
 	foreground_end(&f);
 	life_done(&l);
 	return r;

@@ -69,15 +69,14 @@ static void add_linux(struct buf *b)
 	add_words(b, "namespaces", CONFIG_NAMESPACES);
 	buf_puts(b, ",");
 	add_words(b, "capabilities", CONFIG_CAPABILITIES);
-	buf_puts(b, ",\"cgroup\":{\"v1\":true,\"v2\":true,\"systemd\":false,\"systemdUser\":false,\"rdma\":false},");
+	buf_puts(b, ",\"cgroup\":{\"v1\":true,\"v2\":true,\"systemd\":false,\"systemdUser\":false,\"rdma\":true},");
 	add_seccomp(b);
 	buf_puts(b, ",\"memoryPolicy\":{");
 	add_words(b, "modes", CONFIG_MEMORY_MODES);
 	buf_puts(b, ",");
 	add_words(b, "flags", CONFIG_MEMORY_FLAGS);
-	buf_puts(b,
-		 "},\"apparmor\":{\"enabled\":false},\"selinux\":{\"enabled\":false},\"intelRdt\":{\"enabled\":false},"
-		 "\"mountExtensions\":{\"idmap\":{\"enabled\":true}},\"netDevices\":{\"enabled\":true}}");
+	buf_puts(b, "},\"apparmor\":{\"enabled\":true},\"selinux\":{\"enabled\":true},\"intelRdt\":{\"enabled\":false},"
+		    "\"mountExtensions\":{\"idmap\":{\"enabled\":true}},\"netDevices\":{\"enabled\":true}}");
 }
 
 static int features_main(struct oci_args *a, struct err *e)

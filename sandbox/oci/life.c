@@ -70,6 +70,20 @@ static int read_config(struct life *l, struct buf *ret_text, struct err *e)
 	return ret_text->failed ? err_oom(e) : 0;
 }
 
+int life_check_labels(const struct ct_spec *s, struct err *e)
+{
+	const char *profile = s->process.apparmor;
+	const bool selinux = (s->process.selinux && s->process.selinux[0]) || (s->mount_label && s->mount_label[0]);
+
+	if (profile && profile[0] && strcmp(profile, "unconfined") != 0 && !label_apparmor_is_on())
+		return err_set(e, ERR_UNSUPPORTED, EOPNOTSUPP,
+			       "apparmor profile '%s' is wanted, but AppArmor is not enabled on this host", profile);
+	if (selinux && !label_selinux_is_on())
+		return err_set(e, ERR_UNSUPPORTED, EOPNOTSUPP,
+			       "selinux label is specified in config, but selinux is disabled or not supported");
+	return 0;
+}
+
 /* A namespace that is joined by its path may be the one that we are in: what is set in it would be set on the host. */
 static bool is_ours(const struct ct_spec *s, int ns)
 {
@@ -103,16 +117,9 @@ static int check_host(const struct life *l, struct err *e)
 	if (l->args->systemd_cgroup || (l->args->cgroup_manager && strcmp(l->args->cgroup_manager, "systemd") == 0))
 		return err_set(e, ERR_UNSUPPORTED, EOPNOTSUPP,
 			       "the systemd cgroup driver is not built yet: use cgroupfs");
-	if (s->process.apparmor && s->process.apparmor[0] && strcmp(s->process.apparmor, "unconfined") != 0 &&
-	    stat("/sys/kernel/security/apparmor", &st) < 0)
-		return err_set(e, ERR_UNSUPPORTED, EOPNOTSUPP,
-			       "apparmor profile '%s' is wanted, but AppArmor is not enabled on this host",
-			       s->process.apparmor);
-	if (s->process.apparmor && s->process.apparmor[0] && strcmp(s->process.apparmor, "unconfined") != 0)
-		return err_set(e, ERR_UNSUPPORTED, EOPNOTSUPP, "apparmor profiles are not built yet");
-	if (s->process.selinux && s->process.selinux[0])
-		return err_set(e, ERR_UNSUPPORTED, EOPNOTSUPP,
-			       "selinux label is specified in config, but selinux is disabled or not supported");
+	r = life_check_labels(s, e);
+	if (r < 0)
+		return r;
 	if (s->n_net_devices > 0 && life_unprivileged(l->args))
 		return err_set(e, ERR_UNSUPPORTED, EPERM, "moving network devices takes root");
 	if (stat(s->rootfs, &st) < 0)
@@ -215,16 +222,21 @@ int life_state_text(const struct oci_state *st, struct buf *head, struct buf *ta
 	return head->failed || tail->failed ? err_oom(e) : 0;
 }
 
-int life_hooks(const struct ct_spec *spec, enum ct_hook_kind kind, const struct oci_state *st, struct err *e)
+static int life_hook(const struct ct_hook *h, const struct oci_state *st, struct err *e)
 {
 	AUTO(buf_done) struct buf head = {0}, tail = {0};
-	int r = spec->hooks[kind].n > 0 ? life_state_text(st, &head, &tail, e) : 0;
+	int r = life_state_text(st, &head, &tail, e);
+	const struct ct_state_text text = {head.data, tail.data};
 
-	for (size_t i = 0; r == 0 && i < spec->hooks[kind].n; i++) {
-		const struct ct_state_text text = {head.data, tail.data};
+	return r == 0 ? ct_hook_run(h, &text, st->status == OCI_STOPPED ? 0 : (pid_t)st->pid, e) : r;
+}
 
-		r = ct_hook_run(&spec->hooks[kind].at[i], &text, st->status == OCI_STOPPED ? 0 : (pid_t)st->pid, e);
-	}
+int life_hooks(const struct ct_spec *spec, enum ct_hook_kind kind, const struct oci_state *st, struct err *e)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < spec->hooks[kind].n; i++)
+		r = life_hook(&spec->hooks[kind].at[i], st, e);
 	return r;
 }
 
@@ -401,6 +413,8 @@ int life_create(struct life *l, const struct oci_args *a, const char *id, bool w
 	if (r == 0)
 		r = check_host(l, e);
 	if (r == 0)
+		life_warn(l);
+	if (r == 0)
 		r = life_filter(l, e);
 	if (r == 0)
 		r = open_console(l, e);
@@ -463,7 +477,6 @@ static int keep_first(int r, int first)
 
 int life_remove(const struct oci_store *store, int dir, struct oci_state *st, const struct ct_spec *spec, struct err *e)
 {
-	struct err hook = {0};
 	struct cg_group g;
 	int first = 0;
 
@@ -481,8 +494,12 @@ int life_remove(const struct oci_store *store, int dir, struct oci_state *st, co
 		return first;
 	first = store_remove(store, st->id, e);
 	st->status = OCI_STOPPED;
-	/* "MUST log a warning, but the remaining hooks and lifecycle continue": there is no log but for errors. */
-	if (spec)
-		(void)!life_hooks(spec, CT_POSTSTOP, st, &hook);
+	/* "MUST log a warning, but the remaining hooks and lifecycle continue" */
+	for (size_t i = 0; spec && i < spec->hooks[CT_POSTSTOP].n; i++) {
+		struct err hook = {0};
+
+		if (life_hook(&spec->hooks[CT_POSTSTOP].at[i], st, &hook) < 0)
+			oci_warn(store->args, "poststop: %s", hook.msg);
+	}
 	return first;
 }

@@ -39,6 +39,10 @@ int life_remove(const struct oci_store *store, int dir, struct oci_state *st, co
 NODISCARD int life_hooks(const struct ct_spec *spec, enum ct_hook_kind kind, const struct oci_state *st, struct err *e);
 /* The text of @st in two parts around its pid. */
 NODISCARD int life_state_text(const struct oci_state *st, struct buf *head, struct buf *tail, struct err *e);
+/* What of l->spec is left out. */
+void life_warn(const struct life *l);
+/* Labels that no security module of this host would know. */
+NODISCARD int life_check_labels(const struct ct_spec *s, struct err *e);
 /* Is there somebody to ask, when there will be questions? Before anything is made. */
 NODISCARD int life_check_agent(const struct ct_spec *s, struct err *e);
 /* Passes the descriptor of the questions to linux.seccomp.listenerPath, which is a name of our own namespaces. All is

@@ -98,7 +98,8 @@ static int run(int argc, char **argv, struct oci_args *a, int *ret_failure, stru
 
 int main(int argc, char **argv)
 {
-	struct oci_args args = {0};
+	AUTO(buf_done) struct buf warnings = {0};
+	struct oci_args args = {.warnings = &warnings};
 	struct err e = {0};
 	int r, failure = 1;
 
@@ -112,5 +113,6 @@ int main(int argc, char **argv)
 		oci_report(&args, &e);
 		return failure;
 	}
+	oci_flush_warnings(&args);
 	return r;
 }

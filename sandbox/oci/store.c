@@ -52,7 +52,7 @@ int store_open(const struct oci_args *a, bool make, struct oci_store *ret, struc
 	const char *run = secure_getenv("XDG_RUNTIME_DIR");
 	int r = 0;
 
-	*ret = (struct oci_store){.dir = FD_NONE};
+	*ret = (struct oci_store){.dir = FD_NONE, .args = a};
 	if (a->root)
 		r = snprintf(ret->path, sizeof ret->path, "%s", a->root);
 	else if (geteuid() != 0 && run && run[0])
@@ -214,4 +214,22 @@ int config_copy_read(int dir, const struct oci_state *st, struct ct_spec **ret, 
 	if (r < 0)
 		return err_sys(e, r, "reading the config.json of container %s", st->id);
 	return config_read("config.json", text, len, st->bundle, ret, e);
+}
+
+int store_group(const struct oci_args *a, bool lock, struct oci_state *st, int *ret_dir, struct cg_group *g,
+		struct err *e)
+{
+	struct oci_store store;
+	int r = store_open(a, false, &store, e);
+
+	if (r == 0)
+		r = store_find(&store, a->operands[0], lock, ret_dir, e);
+	fd_closep(&store.dir);
+	if (r == 0)
+		r = state_read(*ret_dir, a->operands[0], st, e);
+	if (r == 0 && (st->status == OCI_STOPPED || st->status == OCI_CREATING))
+		r = err_set(e, ERR_LOST, ESRCH, "container not running");
+	if (r == 0 && !st->cgroup[0])
+		r = err_set(e, ERR_UNSUPPORTED, EOPNOTSUPP, "container %s has no cgroup of its own", st->id);
+	return r == 0 ? cg_group_find(st->cgroup, g, e) : r;
 }

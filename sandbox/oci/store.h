@@ -28,6 +28,7 @@ struct oci_state {
 };
 
 struct oci_store {
+	const struct oci_args *args; /* of the command, for what is to be told */
 	int dir;
 	char path[512];
 };
@@ -45,6 +46,10 @@ NODISCARD int store_remove(const struct oci_store *s, const char *id, struct err
 /* Calls @fn for the id of each. */
 NODISCARD int store_each(const struct oci_store *s, int (*fn)(const char *id, void *arg, struct err *e), void *arg,
 			 struct err *e);
+
+/* The container that a command is about, which runs, and its group. */
+NODISCARD int store_group(const struct oci_args *a, bool lock, struct oci_state *st, int *ret_dir, struct cg_group *g,
+			  struct err *e);
 
 NODISCARD int state_write(int dir, const struct oci_state *st, struct err *e);
 /* With the status as it is now. @id is borrowed. A directory without a state is one being made: OCI_CREATING, pid 0. */
