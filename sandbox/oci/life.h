@@ -14,6 +14,7 @@ struct life {
 	bool has_group;
 	struct oci_state state;
 	struct buf head, tail; /* of the state's text for hooks */
+	struct buf created;    /* its head for those that run at start */
 	struct ct ct;
 	int dir, listener, console;
 };

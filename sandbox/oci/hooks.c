@@ -1,0 +1,39 @@
+/* Hooks of the host's side, and the state that all hooks read. */
+#include "oci/life.h"
+
+/* The pid stands between the two parts. */
+int life_state_text(const struct oci_state *st, struct buf *head, struct buf *tail, struct err *e)
+{
+	struct oci_state marked = *st;
+	AUTO(buf_done) struct buf all = {0};
+	const char *at;
+
+	marked.pid = st->pid > 0 && st->status != OCI_STOPPED ? st->pid : 0;
+	state_print(&all, &marked, false);
+	at = all.failed ? NULL : strstr(all.data, "\"pid\":");
+	if (!at)
+		return err_oom(e);
+	at += strlen("\"pid\":");
+	buf_add(head, all.data, (size_t)(at - all.data));
+	buf_puts(tail, at + strspn(at, "0123456789"));
+	return head->failed || tail->failed ? err_oom(e) : 0;
+}
+
+int life_hooks(const struct ct_spec *spec, enum ct_hook_kind kind, const struct oci_state *st, struct err *e)
+{
+	AUTO(buf_done) struct buf head = {0}, tail = {0};
+	int r = spec->hooks[kind].n > 0 ? life_state_text(st, &head, &tail, e) : 0;
+
+	for (size_t i = 0; r == 0 && i < spec->hooks[kind].n; i++) {
+		const struct ct_state_text text = {head.data, tail.data};
+		struct err warning = {0};
+
+		r = ct_hook_run(&spec->hooks[kind].at[i], &text, st->status == OCI_STOPPED ? 0 : (pid_t)st->pid,
+				kind == CT_POSTSTOP ? &warning : e);
+		/* "MUST log a warning, but the remaining hooks and lifecycle continue as if the hook had succeeded". How,
+		 * and whether, it is shown is ours (runtime.md, "Warnings"): who reads our log knows only errors. */
+		if (kind == CT_POSTSTOP)
+			r = 0;
+	}
+	return r;
+}
