@@ -71,7 +71,8 @@ static int child_namespaces(struct ct_child *ch, struct err *e)
 
 static int child_ids(struct ct_child *ch, struct err *e)
 {
-	int r = barrier_hear(ch->barrier, &ch->host_pid);
+	uint32_t go;
+	int r = barrier_hear(ch->barrier, &go);
 
 	if (r < 0)
 		return err_sys(e, r, "waiting for the id maps");
@@ -96,10 +97,13 @@ static int child_names(struct ct_child *ch, struct err *e)
 	return 0;
 }
 
+/* "For hooks executed in the container namespace, it is the pid as seen by the container": runtime.md, "State". */
 static int run_hooks(struct ct_child *ch, enum ct_hook_kind kind, struct err *e)
 {
+	const struct ct_state_text *state = kind == CT_START_CONTAINER ? &ch->ct->created : &ch->ct->state;
+
 	for (size_t i = 0; !fd_valid(ch->ct->join) && i < ch->spec->hooks[kind].n; i++) {
-		int r = ct_hook_run(&ch->spec->hooks[kind].at[i], &ch->ct->state, (pid_t)ch->host_pid, e);
+		int r = ct_hook_run(&ch->spec->hooks[kind].at[i], state, getpid(), e);
 
 		if (r < 0)
 			return r;

@@ -25,7 +25,6 @@ struct ct_child {
 	size_t n_env;
 	int root;    /* of the container, until pivot */
 	int sysctls; /* a /proc/sys of our own, or FD_NONE */
-	uint32_t host_pid;
 	int tty;
 	char exe[CT_PATH_ROOM];
 	char home[CT_PATH_ROOM];

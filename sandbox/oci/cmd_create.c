@@ -68,8 +68,9 @@ static int start_locked(struct oci_store *store, int dir, struct oci_state *st, 
 	r = config_copy_read(dir, st, &spec, e);
 	if (r == 0)
 		r = life_start(dir, st, spec, e);
-	/* "If any poststart hook fails, the container is stopped": runtime-spec 1.3. */
-	if (r < 0 && st->status == OCI_RUNNING) {
+	/* "If any startContainer hook fails, the runtime MUST generate an error, stop the container, and continue the
+	 * lifecycle at step 12", which destroys it; of poststart hooks runtime-spec 1.3 says the same. */
+	if (r < 0 && (st->status == OCI_RUNNING || strcmp(e->stage, "startHooks") == 0)) {
 		struct err second = {0};
 
 		(void)life_remove(store, dir, st, spec, &second);

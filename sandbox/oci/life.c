@@ -30,6 +30,7 @@ void life_done(struct life *l)
 		cg_group_close(&l->group);
 	buf_done(&l->head);
 	buf_done(&l->tail);
+	buf_done(&l->created);
 	config_free(l->spec);
 	state_done(&l->state);
 }
@@ -202,44 +203,6 @@ int life_listen_fds(struct ct_spec *s, uint64_t *preserve, struct err *e)
 	return env[n] ? 0 : err_oom(e);
 }
 
-/* ---- Hooks ---- */
-
-/* The pid stands between the two parts. */
-int life_state_text(const struct oci_state *st, struct buf *head, struct buf *tail, struct err *e)
-{
-	struct oci_state marked = *st;
-	AUTO(buf_done) struct buf all = {0};
-	const char *at;
-
-	marked.pid = st->pid > 0 && st->status != OCI_STOPPED ? st->pid : 0;
-	state_print(&all, &marked, false);
-	at = all.failed ? NULL : strstr(all.data, "\"pid\":");
-	if (!at)
-		return err_oom(e);
-	at += strlen("\"pid\":");
-	buf_add(head, all.data, (size_t)(at - all.data));
-	buf_puts(tail, at + strspn(at, "0123456789"));
-	return head->failed || tail->failed ? err_oom(e) : 0;
-}
-
-static int life_hook(const struct ct_hook *h, const struct oci_state *st, struct err *e)
-{
-	AUTO(buf_done) struct buf head = {0}, tail = {0};
-	int r = life_state_text(st, &head, &tail, e);
-	const struct ct_state_text text = {head.data, tail.data};
-
-	return r == 0 ? ct_hook_run(h, &text, st->status == OCI_STOPPED ? 0 : (pid_t)st->pid, e) : r;
-}
-
-int life_hooks(const struct ct_spec *spec, enum ct_hook_kind kind, const struct oci_state *st, struct err *e)
-{
-	int r = 0;
-
-	for (size_t i = 0; r == 0 && i < spec->hooks[kind].n; i++)
-		r = life_hook(&spec->hooks[kind].at[i], st, e);
-	return r;
-}
-
 /* ---- Building ---- */
 
 static const char *group_path(struct life *l)
@@ -282,7 +245,11 @@ static int find_group(struct life *l, struct err *e)
 	r = strcmp(l->state.cgroup, "/") == 0 ? 1 : cg_group_processes(&l->group, count, NULL);
 	if (r == 1)
 		return err_set(e, ERR_BUSY, EBUSY, "container's cgroup %s is not empty", l->state.cgroup);
-	return r < 0 ? err_sys(e, r, "looking into cgroup %s", l->state.cgroup) : 0;
+	if (r < 0)
+		return err_sys(e, r, "looking into cgroup %s", l->state.cgroup);
+	if (cg_group_is_frozen(&l->group)) /* who entered it would stop there */
+		return err_set(e, ERR_BUSY, EBUSY, "container's cgroup %s is frozen", l->state.cgroup);
+	return found_note(&l->group, &l->state, e);
 }
 
 static int make_group(struct life *l, struct err *e)
@@ -353,6 +320,18 @@ static void fill_state(struct life *l, const char *id)
 	st->creating = true;
 	st->status = OCI_CREATING;
 	st->cgroup = group_path(l);
+	st->found = "";
+}
+
+/* For the hooks that the child runs: createContainer's, and startContainer's. */
+static int state_texts(struct life *l, struct err *e)
+{
+	AUTO(buf_done) struct buf same = {0};
+	struct oci_state created = l->state;
+	int r = life_state_text(&l->state, &l->head, &l->tail, e);
+
+	created.status = OCI_CREATED;
+	return r == 0 ? life_state_text(&created, &l->created, &same, e) : r;
 }
 
 static int build(struct life *l, bool wait_here, struct err *e)
@@ -366,7 +345,7 @@ static int build(struct life *l, bool wait_here, struct err *e)
 	if (r == 0)
 		r = ct_fault("listener", e);
 	if (r == 0)
-		r = life_state_text(&l->state, &l->head, &l->tail, e);
+		r = state_texts(l, e);
 	if (r == 0 && !wait_here)
 		r = bind_listener(l, e);
 	if (r < 0)
@@ -381,6 +360,7 @@ static int build(struct life *l, bool wait_here, struct err *e)
 	c->no_keyring = l->args->no_new_keyring;
 	c->unprivileged = life_unprivileged(l->args);
 	c->state = (struct ct_state_text){l->head.data, l->tail.data};
+	c->created = (struct ct_state_text){l->created.data, l->tail.data};
 	c->born = on_born;
 	c->mounted = s->hooks[CT_PRESTART].n + s->hooks[CT_CREATE_RUNTIME].n > 0 ? on_mounted : NULL;
 	c->arg = l;
@@ -485,6 +465,7 @@ int life_remove(const struct oci_store *store, int dir, struct oci_state *st, co
 		first = cg_group_find(st->cgroup, &g, e);
 		if (first == 0) {
 			first = cg_group_kill(&g, SIGKILL, e);
+			found_keep(&g, st);
 			first = keep_first(cg_group_remove(&g, e), first);
 			cg_group_close(&g);
 		}
@@ -494,12 +475,7 @@ int life_remove(const struct oci_store *store, int dir, struct oci_state *st, co
 		return first;
 	first = store_remove(store, st->id, e);
 	st->status = OCI_STOPPED;
-	/* "MUST log a warning, but the remaining hooks and lifecycle continue" */
-	for (size_t i = 0; spec && i < spec->hooks[CT_POSTSTOP].n; i++) {
-		struct err hook = {0};
-
-		if (life_hook(&spec->hooks[CT_POSTSTOP].at[i], st, &hook) < 0)
-			oci_warn(store->args, "poststop: %s", hook.msg);
-	}
+	if (spec)
+		life_poststop(store->args, spec, st);
 	return first;
 }

@@ -21,6 +21,7 @@ struct life {
 	struct oci_state state;
 	struct buf head, tail; /* of the state's text for hooks */
 	struct life_agent agent;
+	struct buf created;    /* its head for those that run at start */
 	struct ct ct;
 	int dir, listener, console;
 };
@@ -37,6 +38,8 @@ int life_remove(const struct oci_store *store, int dir, struct oci_state *st, co
 		struct err *e);
 /* Hooks of the host's side. @st as the hooks shall see it. */
 NODISCARD int life_hooks(const struct ct_spec *spec, enum ct_hook_kind kind, const struct oci_state *st, struct err *e);
+/* Those of poststop: "MUST log a warning, but the remaining hooks and lifecycle continue" (runtime.md, "Lifecycle"). */
+void life_poststop(const struct oci_args *a, const struct ct_spec *spec, const struct oci_state *st);
 /* The text of @st in two parts around its pid. */
 NODISCARD int life_state_text(const struct oci_state *st, struct buf *head, struct buf *tail, struct err *e);
 /* What of l->spec is left out. */

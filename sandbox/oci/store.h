@@ -20,6 +20,7 @@ struct oci_state {
 	int64_t pid;
 	int64_t owner;
 	uint64_t start_ticks; /* of the process, since the boot: tells it from a later one of that number */
+	const char *found; /* mount points of the hierarchies that had the group before, each with a colon behind it */
 	bool creating;
 	struct ct_pair *annotations;
 	size_t n_annotations;
@@ -63,6 +64,11 @@ uint64_t process_start(int64_t pid);
 
 /* Signals the container's process, if it is still that; -ESRCH. */
 NODISCARD int state_signal(const struct oci_state *st, int sig);
+
+/* Notes which hierarchies have the group already. */
+NODISCARD int found_note(const struct cg_group *g, struct oci_state *st, struct err *e);
+/* Closes @g in those, so that it is not removed there. */
+void found_keep(struct cg_group *g, const struct oci_state *st);
 
 /* The copy of config.json. */
 NODISCARD int config_copy_write(int dir, const char *text, size_t len, struct err *e);
