@@ -1,4 +1,5 @@
 /* features: what this runtime knows (runtime-spec, features.md), from the same tables that read config.json. */
+#include "oci/checkpoint.h"
 #include "oci/config.h"
 #include "oci/fields.h"
 #include "oci/oci.h"
@@ -95,8 +96,10 @@ static int features_main(struct oci_args *a, struct err *e)
 	add_list(&b, "mountOptions", options, n);
 	buf_puts(&b, ",");
 	add_linux(&b);
-	buf_printf(&b, ",\"annotations\":{\"io.fsbox.version\":\"%s\"},\"potentiallyUnsafeConfigAnnotations\":[]}\n",
-		   FSBOX_VERSION);
+	buf_printf(&b,
+		   ",\"annotations\":{\"io.fsbox.version\":\"%s\",\"io.fsbox.checkpoint.enabled\":\"%s\"},"
+		   "\"potentiallyUnsafeConfigAnnotations\":[\"" CHECKPOINT_CONFIG_ANNOTATION "\"]}\n",
+		   FSBOX_VERSION, checkpoint_possible() ? "true" : "false");
 	return oci_print(&b, e);
 }
 

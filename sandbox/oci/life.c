@@ -252,16 +252,25 @@ static int find_group(struct life *l, struct err *e)
 	return found_note(&l->group, &l->state, e);
 }
 
-static int make_group(struct life *l, struct err *e)
+static bool is_lenient(const struct life *l)
 {
-	const bool lenient = life_unprivileged(l->args) && !asks_for_limits(&l->spec->resources);
+	return life_unprivileged(l->args) && !asks_for_limits(&l->spec->resources);
+}
+
+int life_limit(struct life *l, struct err *e)
+{
+	return l->has_group && !is_lenient(l) ? cg_group_limit(&l->group, &l->spec->resources, false, e) : 0;
+}
+
+int life_group(struct life *l, bool limits, struct err *e)
+{
 	int r;
 
 	if (!l->has_group)
 		return 0;
-	r = cg_group_make(&l->group, lenient, e);
-	if (r == 0 && !lenient)
-		r = cg_group_limit(&l->group, &l->spec->resources, false, e);
+	r = cg_group_make(&l->group, is_lenient(l), e);
+	if (r == 0 && limits)
+		r = life_limit(l, e);
 	if (r == 0)
 		l->ct.group = &l->group;
 	return r;
@@ -341,7 +350,7 @@ static int build(struct life *l, bool wait_here, struct err *e)
 	int r = ct_fault("cgroup", e);
 
 	if (r == 0)
-		r = make_group(l, e);
+		r = life_group(l, true, e);
 	if (r == 0)
 		r = ct_fault("listener", e);
 	if (r == 0)
@@ -379,7 +388,7 @@ static int build(struct life *l, bool wait_here, struct err *e)
 	return r == 0 && l->args->pid_file ? life_pid_file(l->args->pid_file, c->pid, e) : r;
 }
 
-int life_create(struct life *l, const struct oci_args *a, const char *id, bool wait_here, struct err *e)
+int life_claim(struct life *l, const struct oci_args *a, const char *id, struct err *e)
 {
 	AUTO(buf_done) struct buf config = {0};
 	int r = store_check_id(id, e);
@@ -415,13 +424,21 @@ int life_create(struct life *l, const struct oci_args *a, const char *id, bool w
 		r = config_copy_write(l->dir, config.data, config.len, e);
 	if (r == 0)
 		r = state_write(l->dir, &l->state, e);
-	if (r == 0)
-		r = build(l, wait_here, e);
-	if (r < 0) {
-		struct err second = {0};
+	if (r < 0)
+		(void)life_remove(&l->store, l->dir, &l->state, l->spec, &(struct err){0});
+	return r;
+}
 
+int life_create(struct life *l, const struct oci_args *a, const char *id, bool wait_here, struct err *e)
+{
+	int r = life_claim(l, a, id, e);
+
+	if (r < 0)
+		return r;
+	r = build(l, wait_here, e);
+	if (r < 0) {
 		ct_abandon(&l->ct);
-		(void)life_remove(&l->store, l->dir, &l->state, l->spec, &second);
+		(void)life_remove(&l->store, l->dir, &l->state, l->spec, &(struct err){0});
 	}
 	return r;
 }

@@ -26,6 +26,12 @@ struct life {
 	int dir, listener, console;
 };
 
+/* What create and restore begin with: config.json is read and checked, the id is claimed, its state is on disk. On failure
+ * nothing is left but what life_done() frees. */
+NODISCARD int life_claim(struct life *l, const struct oci_args *a, const char *id, struct err *e);
+/* Its groups, with their limits or, for restore, without them until life_limit(). */
+NODISCARD int life_group(struct life *l, bool limits, struct err *e);
+NODISCARD int life_limit(struct life *l, struct err *e);
 /* Everything up to "created", with its file of the pid. With @wait_here no start.sock: ct_go() starts it. On failure
  * nothing is left but what life_done() frees. */
 NODISCARD int life_create(struct life *l, const struct oci_args *a, const char *id, bool wait_here, struct err *e);
