@@ -3,7 +3,13 @@
 
 #include <stdio.h>
 
-enum { PROVISION_RETRY_S = 5 };
+enum {
+	PROVISION_RETRY_S = 5,
+	/* Cells of a function that are being provisioned at once. More are not ready any sooner, and one that is
+	 * being built takes fsbox-spawn many more descriptors than one that runs: 1000 at once had none left for
+	 * half of them. */
+	PROVISION_AT_ONCE = 64
+};
 
 /* An idle cell that makes room: of the same owner first, then, unless it is @own room that lacks, of one who has more than
  * the asker. @also_its: one of @f, too. */
@@ -263,7 +269,7 @@ void invocation_provision(struct function *f)
 
 	if (f->forgotten || !f->defined || timer_armed(&f->again))
 		return;
-	while (f->n_starting + f->n_idle + f->n_busy < f->provisioned) {
+	while (f->n_starting < PROVISION_AT_ONCE && f->n_starting + f->n_idle + f->n_busy < f->provisioned) {
 		if (f->init_failures == 0 && start_one(f, 0, &e) == CELL_STARTS)
 			continue;
 		/* No room, or inits that fail: later, and not without pause. */

@@ -484,6 +484,17 @@ END
 	daemon_stop
 }
 
+test_provisioned_cells_do_not_want_all_descriptors_at_once() {
+	DAEMON_WITH="prlimit --nofile=8000"
+	daemon_start --memory 20000 --cpu-overcommit 100
+	steps <<'END'
+c.deploy("echo", mem=64, provisioned=200)  # running they hold 2,800 descriptors, all being built at once they would 14,800
+until(lambda: c.functions()[0]["idle"] == 200, "they are there", 60)
+eq(c.functions()[0]["coldStarts"], 200, "none had to be tried again")
+END
+	daemon_stop
+}
+
 test_on_a_full_disk_deployments_hold_until_the_daemon_ends() {
 	need_daemon
 	DAEMON_STATE=/run/fsbox/disk # in this script's own mount namespace
