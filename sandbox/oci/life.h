@@ -21,7 +21,7 @@ struct life {
 	struct oci_state state;
 	struct buf head, tail; /* of the state's text for hooks */
 	struct life_agent agent;
-	struct buf created;    /* its head for those that run at start */
+	struct buf created; /* its head for those that run at start */
 	struct ct ct;
 	int dir, listener, console;
 };
