@@ -23,6 +23,7 @@ struct life {
 	struct life_agent agent;
 	struct ct ct;
 	int dir, listener, console;
+	int claim; /* on the group, until somebody is in it */
 };
 
 /* Everything up to "created", with its file of the pid. With @wait_here no start.sock: ct_go() starts it. On failure
