@@ -297,7 +297,7 @@ int ct_child_devices(struct ct_child *ch, struct err *e)
 
 /* ---- Console ---- */
 
-static int send_master(int sock, int master, struct err *e)
+int ct_send_console(int sock, int master, struct err *e)
 {
 	static const char name[] = "/dev/ptmx";
 	char text[sizeof name];
@@ -351,7 +351,7 @@ int ct_child_console(struct ct_child *ch, struct err *e)
 		if (r < 0)
 			return err_sys(e, r, "mounting the console");
 	}
-	return send_master(ch->ct->console, master, e);
+	return ct_send_console(ch->ct->console, master, e);
 }
 
 /* ---- Masks, and the change of root ---- */

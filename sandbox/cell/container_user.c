@@ -260,6 +260,21 @@ static int set_late_limits(const struct ct_process *p, struct err *e)
 	return 0;
 }
 
+/* "/proc/.../attr/..." are the words by which podman knows what is wrong. */
+static int set_labels(const struct ct_process *p, struct err *e)
+{
+	int r = 0;
+
+	if (p->apparmor && p->apparmor[0] && strcmp(p->apparmor, "unconfined") != 0)
+		r = label_next_exec_apparmor(p->apparmor);
+	if (r < 0)
+		return err_sys(e, r, "apparmor profile '%s': writing /proc/thread-self/attr/apparmor/exec",
+			       p->apparmor);
+	if (p->selinux && p->selinux[0])
+		r = label_next_exec_selinux(p->selinux);
+	return r < 0 ? err_sys(e, r, "selinux label '%s': writing /proc/thread-self/attr/exec", p->selinux) : 0;
+}
+
 int ct_child_user(struct ct_child *ch, struct err *e)
 {
 	const struct ct_process *p = &ch->spec->process;
@@ -267,6 +282,9 @@ int ct_child_user(struct ct_child *ch, struct err *e)
 
 	give_stdio(p->uid);
 	set_home(ch);
+	r = set_labels(p, e);
+	if (r < 0)
+		return r;
 	r = set_late_limits(p, e);
 	if (r < 0)
 		return r;

@@ -68,8 +68,9 @@ static int start_locked(struct oci_store *store, int dir, struct oci_state *st, 
 	r = config_copy_read(dir, st, &spec, e);
 	if (r == 0)
 		r = life_start(dir, st, spec, e);
-	/* "If any poststart hook fails, the container is stopped": runtime-spec 1.3. */
-	if (r < 0 && st->status == OCI_RUNNING) {
+	/* "If any startContainer hook fails, the runtime MUST generate an error, stop the container, and continue the
+	 * lifecycle at step 12", which destroys it; of poststart hooks runtime-spec 1.3 says the same. */
+	if (r < 0 && (st->status == OCI_RUNNING || strcmp(e->stage, "startHooks") == 0)) {
 		struct err second = {0};
 
 		(void)life_remove(store, dir, st, spec, &second);
@@ -113,7 +114,7 @@ static int run_wait(struct life *l, struct foreground *f, struct err *e)
 
 	foreground_end(f);
 	/* Who deleted it meanwhile has done all this. */
-	if (!l->args->keep && store_lock(l->dir) == 0)
+	if (!l->args->keep && store_hold(l->dir) == 0)
 		(void)life_remove(&l->store, l->dir, &l->state, l->spec, &second);
 	if (status >= 0 && second.kind != ERR_NONE)
 		return err_adopt(e, &second);
@@ -158,8 +159,10 @@ static int run_main(struct oci_args *a, struct err *e)
 	if (r == 0 && !a->detach && !l.spec->process.terminal)
 		fd_closep(&f.ours);
 	fd_closep(&l.console);
-	if (r == 0)
+	if (r == 0) {
+		oci_flush_warnings(a);
 		r = run_created(&l, &f, e);
+	}
 	foreground_end(&f);
 	life_done(&l);
 	return r;

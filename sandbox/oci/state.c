@@ -98,6 +98,8 @@ int state_write(int dir, const struct oci_state *st, struct err *e)
 	put(&b, "rootfs", st->rootfs);
 	put(&b, "created", st->created);
 	put(&b, "cgroup", st->cgroup);
+	if (st->found[0])
+		put(&b, "found", st->found);
 	buf_printf(&b, ",\"pid\":%" PRId64 ",\"owner\":%" PRId64 ",\"start\":%" PRIu64 ",\"creating\":%s", st->pid,
 		   st->owner, st->start_ticks, st->creating ? "true" : "false");
 	put_annotations(&b, st);
@@ -143,6 +145,7 @@ static void read_members(struct oci_state *st, const struct json *root)
 	st->rootfs = text_of(st, root, "rootfs");
 	st->created = text_of(st, root, "created");
 	st->cgroup = text_of(st, root, "cgroup");
+	st->found = text_of(st, root, "found");
 	st->pid = number_of(root, "pid");
 	st->owner = number_of(root, "owner");
 	st->start_ticks = (uint64_t)number_of(root, "start");
@@ -203,7 +206,7 @@ int state_read(int dir, const char *id, struct oci_state *ret, struct err *e)
 	int r;
 
 	*ret = (struct oci_state){
-		.id = id, .version = "1.0.2", .bundle = "", .rootfs = "", .created = "", .cgroup = ""};
+		.id = id, .version = "1.0.2", .bundle = "", .rootfs = "", .created = "", .cgroup = "", .found = ""};
 	if (fd < 0 && errno == ENOENT)
 		return 0;
 	r = fd < 0 ? -errno : fd_read_all(fd, STATE_MAX_BYTES, &text, &len);

@@ -52,7 +52,7 @@ int store_open(const struct oci_args *a, bool make, struct oci_store *ret, struc
 	const char *run = secure_getenv("XDG_RUNTIME_DIR");
 	int r = 0;
 
-	*ret = (struct oci_store){.dir = FD_NONE};
+	*ret = (struct oci_store){.dir = FD_NONE, .args = a};
 	if (a->root)
 		r = snprintf(ret->path, sizeof ret->path, "%s", a->root);
 	else if (geteuid() != 0 && run && run[0])
@@ -88,7 +88,7 @@ int store_check_id(const char *id, struct err *e)
 	return 0;
 }
 
-int store_lock(int dir)
+int store_hold(int dir)
 {
 	struct stat st;
 
@@ -117,7 +117,7 @@ int store_add(const struct oci_store *s, const char *id, int *ret_dir, struct er
 			return err_sys(e, errno, "making '%s/%s'", s->path, id);
 		}
 		dir = openat(s->dir, id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		r = dir < 0 ? -errno : store_lock(dir);
+		r = dir < 0 ? -errno : store_hold(dir);
 	} while (r == -ENOENT); /* "delete --force" came before the lock */
 	if (r < 0)
 		return err_sys(e, r, "locking '%s/%s'", s->path, id);
@@ -147,7 +147,7 @@ int store_find(const struct oci_store *s, const char *id, bool lock, int *ret_di
 	r = check_owner(dir, s->path, id, e);
 	if (r < 0)
 		return r;
-	r = lock ? store_lock(dir) : 0;
+	r = lock ? store_hold(dir) : 0;
 	if (r < 0)
 		return r == -ENOENT ? gone(id, e) : err_sys(e, r, "locking '%s/%s'", s->path, id);
 	*ret_dir = take_fd(&dir);
@@ -214,4 +214,22 @@ int config_copy_read(int dir, const struct oci_state *st, struct ct_spec **ret, 
 	if (r < 0)
 		return err_sys(e, r, "reading the config.json of container %s", st->id);
 	return config_read("config.json", text, len, st->bundle, ret, e);
+}
+
+int store_group(const struct oci_args *a, bool lock, struct oci_state *st, int *ret_dir, struct cg_group *g,
+		struct err *e)
+{
+	struct oci_store store;
+	int r = store_open(a, false, &store, e);
+
+	if (r == 0)
+		r = store_find(&store, a->operands[0], lock, ret_dir, e);
+	fd_closep(&store.dir);
+	if (r == 0)
+		r = state_read(*ret_dir, a->operands[0], st, e);
+	if (r == 0 && (st->status == OCI_STOPPED || st->status == OCI_CREATING))
+		r = err_set(e, ERR_LOST, ESRCH, "container not running");
+	if (r == 0 && !st->cgroup[0])
+		r = err_set(e, ERR_UNSUPPORTED, EOPNOTSUPP, "container %s has no cgroup of its own", st->id);
+	return r == 0 ? cg_group_find(st->cgroup, g, e) : r;
 }
