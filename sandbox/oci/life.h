@@ -24,6 +24,7 @@ struct life {
 	struct buf created; /* its head for those that run at start */
 	struct ct ct;
 	int dir, listener, console;
+	int claim; /* on the group, until somebody is in it */
 };
 
 /* What create and restore begin with: config.json is read and checked, the id is claimed, its state is on disk. On failure
