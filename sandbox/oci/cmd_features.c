@@ -95,8 +95,11 @@ static int features_main(struct oci_args *a, struct err *e)
 	add_list(&b, "mountOptions", options, n);
 	buf_puts(&b, ",");
 	add_linux(&b);
-	buf_printf(&b, ",\"annotations\":{\"io.fsbox.version\":\"%s\"},\"potentiallyUnsafeConfigAnnotations\":[]}\n",
+	buf_printf(&b, ",\"annotations\":{\"io.fsbox.version\":\"%s\"},\"potentiallyUnsafeConfigAnnotations\":[",
 		   FSBOX_VERSION);
+	for (size_t i = 0; config_annotation_name(i); i++)
+		buf_printf(&b, "%s\"%s\"", i ? "," : "", config_annotation_name(i));
+	buf_puts(&b, "]}\n");
 	return oci_print(&b, e);
 }
 

@@ -13,6 +13,8 @@ extern const struct table linux_table;     /* of struct ct_spec */
 extern const struct words capability_names, namespace_names, seccomp_actions, seccomp_ops, seccomp_archs, seccomp_flags,
 	memory_modes, memory_flags;
 
+/* What annotations say, before the rules between fields are checked. */
+NODISCARD int config_annotations(struct ct_spec *s, const struct json_doc *doc, struct err *e);
 /* What one field cannot see. ERR_SPEC. */
 NODISCARD int config_check(struct ct_spec *s, const struct json_doc *doc, struct err *e);
 NODISCARD int config_check_process(const struct ct_process *p, const struct json_doc *doc, struct err *e);

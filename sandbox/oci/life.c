@@ -13,7 +13,11 @@
 
 void life_init(struct life *l)
 {
-	*l = (struct life){.store.dir = FD_NONE, .dir = FD_NONE, .listener = FD_NONE, .console = FD_NONE};
+	*l = (struct life){.store.dir = FD_NONE,
+			   .dir = FD_NONE,
+			   .listener = FD_NONE,
+			   .console = FD_NONE,
+			   .streams = {FD_NONE, FD_NONE}};
 	l->ct.pidfd = l->ct.barrier = FD_NONE;
 }
 
@@ -23,6 +27,8 @@ void life_done(struct life *l)
 	fd_closep(&l->dir);
 	fd_closep(&l->listener);
 	fd_closep(&l->console);
+	fd_closep(&l->streams[0]);
+	fd_closep(&l->streams[1]);
 	fd_closep(&l->ct.pidfd);
 	fd_closep(&l->ct.barrier);
 	filter_done(&l->filter);
@@ -134,9 +140,11 @@ int life_filter(struct life *l, struct err *e)
 {
 	struct policy *p = &l->spec->seccomp.policy;
 
+	if (l->spec->seccomp.program)
+		return life_program(&l->spec->seccomp, &l->filter, e);
 	if (!l->spec->seccomp.given)
 		return 0;
-	p->skip_unknown = true;
+	p->skip_unknown = !l->spec->seccomp.strict_names;
 	/* Calls younger than the profile: who asks gets ENOSYS and does without, where EPERM would make him fail. */
 	p->new_enosys = p->default_action == POLICY_ERRNO && p->n_rules > 0;
 	p->none = p->default_action == POLICY_ALLOW && p->n_rules == 0;
@@ -217,13 +225,34 @@ int life_state_text(const struct oci_state *st, struct buf *head, struct buf *ta
 	return head->failed || tail->failed ? err_oom(e) : 0;
 }
 
-static int life_hook(const struct ct_hook *h, const struct oci_state *st, struct err *e)
+int life_hook_streams(const struct ct_spec *spec, int to[2], struct err *e)
+{
+	const char *const paths[] = {spec->hooks_out, spec->hooks_err};
+
+	for (int i = 0; i < 2; i++) {
+		if (!paths[i])
+			continue;
+		to[i] = open(paths[i], O_WRONLY | O_CREAT | O_APPEND | O_NOCTTY | O_CLOEXEC, 0600);
+		if (to[i] < 0)
+			return err_sys(e, errno, "opening '%s' for hooks", paths[i]);
+	}
+	return 0;
+}
+
+static int life_hook(const struct ct_spec *spec, const struct ct_hook *h, const struct oci_state *st, struct err *e)
 {
 	AUTO(buf_done) struct buf head = {0}, tail = {0};
+	int streams[2] = {FD_NONE, FD_NONE};
 	int r = life_state_text(st, &head, &tail, e);
-	const struct ct_state_text text = {head.data, tail.data};
+	const struct ct_state_text text = {head.data, tail.data, streams};
 
-	return r == 0 ? ct_hook_run(h, &text, st->status == OCI_STOPPED ? 0 : (pid_t)st->pid, e) : r;
+	if (r == 0)
+		r = life_hook_streams(spec, streams, e);
+	if (r == 0)
+		r = ct_hook_run(h, &text, st->status == OCI_STOPPED ? 0 : (pid_t)st->pid, e);
+	fd_closep(&streams[0]);
+	fd_closep(&streams[1]);
+	return r;
 }
 
 int life_hooks(const struct ct_spec *spec, enum ct_hook_kind kind, const struct oci_state *st, struct err *e)
@@ -231,7 +260,7 @@ int life_hooks(const struct ct_spec *spec, enum ct_hook_kind kind, const struct 
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < spec->hooks[kind].n; i++)
-		r = life_hook(&spec->hooks[kind].at[i], st, e);
+		r = life_hook(spec, &spec->hooks[kind].at[i], st, e);
 	return r;
 }
 
@@ -362,12 +391,14 @@ static int build(struct life *l, bool wait_here, struct err *e)
 		r = ct_fault("listener", e);
 	if (r == 0)
 		r = life_state_text(&l->state, &l->head, &l->tail, e);
+	if (r == 0)
+		r = life_hook_streams(s, l->streams, e);
 	if (r == 0 && !wait_here)
 		r = bind_listener(l, e);
 	if (r < 0)
 		return r;
 	c->spec = s;
-	c->filter = s->seccomp.given && l->filter.len > 0 ? &l->filter : NULL;
+	c->filter = l->filter.len > 0 ? &l->filter : NULL;
 	c->console = l->console;
 	c->listener = l->listener;
 	c->join = FD_NONE;
@@ -375,7 +406,7 @@ static int build(struct life *l, bool wait_here, struct err *e)
 	c->no_pivot = l->args->no_pivot;
 	c->no_keyring = l->args->no_new_keyring;
 	c->unprivileged = life_unprivileged(l->args);
-	c->state = (struct ct_state_text){l->head.data, l->tail.data};
+	c->state = (struct ct_state_text){l->head.data, l->tail.data, l->streams};
 	c->born = on_born;
 	c->mounted = s->hooks[CT_PRESTART].n + s->hooks[CT_CREATE_RUNTIME].n > 0 ? on_mounted : NULL;
 	c->arg = l;
@@ -391,6 +422,8 @@ static int build(struct life *l, bool wait_here, struct err *e)
 		r = ct_fault("state", e);
 	if (r == 0)
 		r = life_send_pidfd(l->args->pidfd_socket, c->pidfd, e);
+	if (r == 0)
+		r = life_send_pidfd(s->pidfd_receiver, c->pidfd, e);
 	return r == 0 && l->args->pid_file ? life_pid_file(l->args->pid_file, c->pid, e) : r;
 }
 
@@ -493,7 +526,7 @@ int life_remove(const struct oci_store *store, int dir, struct oci_state *st, co
 	for (size_t i = 0; spec && i < spec->hooks[CT_POSTSTOP].n; i++) {
 		struct err hook = {0};
 
-		if (life_hook(&spec->hooks[CT_POSTSTOP].at[i], st, &hook) < 0)
+		if (life_hook(spec, &spec->hooks[CT_POSTSTOP].at[i], st, &hook) < 0)
 			oci_warn(store->args, "poststop: %s", hook.msg);
 	}
 	return first;
