@@ -75,8 +75,9 @@ static void add_linux(struct buf *b)
 	add_words(b, "modes", CONFIG_MEMORY_MODES);
 	buf_puts(b, ",");
 	add_words(b, "flags", CONFIG_MEMORY_FLAGS);
-	buf_puts(b, "},\"apparmor\":{\"enabled\":true},\"selinux\":{\"enabled\":true},\"intelRdt\":{\"enabled\":false},"
-		    "\"mountExtensions\":{\"idmap\":{\"enabled\":true}},\"netDevices\":{\"enabled\":true}}");
+	buf_puts(b, "},\"apparmor\":{\"enabled\":true},\"selinux\":{\"enabled\":true},");
+	buf_puts(b, "\"intelRdt\":{\"enabled\":true,\"schemata\":true,\"monitoring\":true},");
+	buf_puts(b, "\"mountExtensions\":{\"idmap\":{\"enabled\":true}},\"netDevices\":{\"enabled\":true}}");
 }
 
 static int features_main(struct oci_args *a, struct err *e)

@@ -126,6 +126,13 @@ static int check_host(const struct life *l, struct err *e)
 	r = life_check_labels(s, e);
 	if (r < 0)
 		return r;
+	if (s->rdt.given) {
+		char root[CG_RESCTRL_ROOT];
+
+		r = cg_resctrl_find(root, e);
+		if (r < 0)
+			return r;
+	}
 	if (s->n_net_devices > 0 && life_unprivileged(l->args))
 		return err_set(e, ERR_UNSUPPORTED, EPERM, "moving network devices takes root");
 	if (stat(s->rootfs, &st) < 0)
@@ -205,65 +212,6 @@ int life_listen_fds(struct ct_spec *s, uint64_t *preserve, struct err *e)
 	return env[n] ? 0 : err_oom(e);
 }
 
-/* ---- Hooks ---- */
-
-/* The pid stands between the two parts. */
-int life_state_text(const struct oci_state *st, struct buf *head, struct buf *tail, struct err *e)
-{
-	struct oci_state marked = *st;
-	AUTO(buf_done) struct buf all = {0};
-	const char *at;
-
-	marked.pid = st->pid > 0 && st->status != OCI_STOPPED ? st->pid : 0;
-	state_print(&all, &marked, false);
-	at = all.failed ? NULL : strstr(all.data, "\"pid\":");
-	if (!at)
-		return err_oom(e);
-	at += strlen("\"pid\":");
-	buf_add(head, all.data, (size_t)(at - all.data));
-	buf_puts(tail, at + strspn(at, "0123456789"));
-	return head->failed || tail->failed ? err_oom(e) : 0;
-}
-
-int life_hook_streams(const struct ct_spec *spec, int to[2], struct err *e)
-{
-	const char *const paths[] = {spec->hooks_out, spec->hooks_err};
-
-	for (int i = 0; i < 2; i++) {
-		if (!paths[i])
-			continue;
-		to[i] = open(paths[i], O_WRONLY | O_CREAT | O_APPEND | O_NOCTTY | O_CLOEXEC, 0600);
-		if (to[i] < 0)
-			return err_sys(e, errno, "opening '%s' for hooks", paths[i]);
-	}
-	return 0;
-}
-
-static int life_hook(const struct ct_spec *spec, const struct ct_hook *h, const struct oci_state *st, struct err *e)
-{
-	AUTO(buf_done) struct buf head = {0}, tail = {0};
-	int streams[2] = {FD_NONE, FD_NONE};
-	int r = life_state_text(st, &head, &tail, e);
-	const struct ct_state_text text = {head.data, tail.data, streams};
-
-	if (r == 0)
-		r = life_hook_streams(spec, streams, e);
-	if (r == 0)
-		r = ct_hook_run(h, &text, st->status == OCI_STOPPED ? 0 : (pid_t)st->pid, e);
-	fd_closep(&streams[0]);
-	fd_closep(&streams[1]);
-	return r;
-}
-
-int life_hooks(const struct ct_spec *spec, enum ct_hook_kind kind, const struct oci_state *st, struct err *e)
-{
-	int r = 0;
-
-	for (size_t i = 0; r == 0 && i < spec->hooks[kind].n; i++)
-		r = life_hook(spec, &spec->hooks[kind].at[i], st, e);
-	return r;
-}
-
 /* ---- Building ---- */
 
 static const char *group_path(struct life *l)
@@ -327,10 +275,15 @@ static int make_group(struct life *l, struct err *e)
 static int on_born(struct ct *c, void *arg, struct err *e)
 {
 	struct life *l = arg;
+	char root[CG_RESCTRL_ROOT];
+	int r;
 
 	l->state.pid = c->pid;
 	l->state.start_ticks = process_start(c->pid);
-	return state_write(l->dir, &l->state, e);
+	r = state_write(l->dir, &l->state, e);
+	if (r == 0 && l->spec->rdt.given)
+		r = cg_resctrl_find(root, e);
+	return r == 0 && l->spec->rdt.given ? cg_resctrl_make(root, &l->spec->rdt, l->state.id, c->pid, e) : r;
 }
 
 static int on_mounted(struct ct *c, void *arg, struct err *e)
@@ -506,6 +459,8 @@ static int keep_first(int r, int first)
 int life_remove(const struct oci_store *store, int dir, struct oci_state *st, const struct ct_spec *spec, struct err *e)
 {
 	struct cg_group g;
+	struct err ignored = {0};
+	char root[CG_RESCTRL_ROOT];
 	int first = 0;
 
 	(void)!state_signal(st, SIGKILL);
@@ -518,6 +473,8 @@ int life_remove(const struct oci_store *store, int dir, struct oci_state *st, co
 		}
 	}
 	(void)dir;
+	if (spec && spec->rdt.given && cg_resctrl_find(root, &ignored) == 0)
+		first = keep_first(cg_resctrl_remove(root, &spec->rdt, st->id, e), first);
 	if (first < 0)
 		return first;
 	first = store_remove(store, st->id, e);

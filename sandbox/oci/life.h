@@ -40,6 +40,7 @@ int life_remove(const struct oci_store *store, int dir, struct oci_state *st, co
 		struct err *e);
 /* Hooks of the host's side. @st as the hooks shall see it. */
 NODISCARD int life_hooks(const struct ct_spec *spec, enum ct_hook_kind kind, const struct oci_state *st, struct err *e);
+NODISCARD int life_hook(const struct ct_spec *spec, const struct ct_hook *h, const struct oci_state *st, struct err *e);
 /* Where hooks write, for ct_state_text. The caller closes both; FD_NONE where nothing is said. */
 NODISCARD int life_hook_streams(const struct ct_spec *spec, int to[2], struct err *e);
 /* The text of @st in two parts around its pid. */

@@ -155,6 +155,7 @@ struct ct_spec {
 	struct ct_net_device *net_devices;
 	size_t n_net_devices;
 	struct ct_memory_policy memory_policy;
+	struct ct_rdt rdt;
 	const char **masked, **readonly;
 	unsigned long propagation; /* of the root, MS_…; 0: not given */
 	const char *cgroups_path;

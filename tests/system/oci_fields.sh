@@ -201,6 +201,14 @@ test_what_the_host_lacks_is_an_error() {
 	if ! grep -q "^rdma[^a-z]" /proc/cgroups; then
 		lacks '.linux.resources.rdma = {"mlx5_1": {"hcaHandles": 3}}' "no cgroup controller 'rdma'"
 	fi
+	if ! grep -q ' - resctrl ' /proc/self/mountinfo; then
+		lacks '.linux.intelRdt = {"closID": "gold"}' "no resctrl is mounted"
+		sleeper r
+		oci update --l3-cache-schema "L3:0=f" "$c"
+		check_eq "$status" 1
+		check_contains "$T/err" "no resctrl is mounted"
+		oci_ok delete -f "$c"
+	fi
 	in_container 'echo ran' '.process.apparmorProfile = "unconfined" | .process.selinuxLabel = "" | .linux.mountLabel = ""'
 	check_eq "$(cat "$T/out")" ran
 	check_nothing_left

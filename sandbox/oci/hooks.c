@@ -1,0 +1,62 @@
+/* Hooks that run on the host's side. */
+#include "base/fd.h"
+#include "oci/life.h"
+
+#include <fcntl.h>
+
+/* The pid stands between the two parts. */
+int life_state_text(const struct oci_state *st, struct buf *head, struct buf *tail, struct err *e)
+{
+	struct oci_state marked = *st;
+	AUTO(buf_done) struct buf all = {0};
+	const char *at;
+
+	marked.pid = st->pid > 0 && st->status != OCI_STOPPED ? st->pid : 0;
+	state_print(&all, &marked, false);
+	at = all.failed ? NULL : strstr(all.data, "\"pid\":");
+	if (!at)
+		return err_oom(e);
+	at += strlen("\"pid\":");
+	buf_add(head, all.data, (size_t)(at - all.data));
+	buf_puts(tail, at + strspn(at, "0123456789"));
+	return head->failed || tail->failed ? err_oom(e) : 0;
+}
+
+int life_hook_streams(const struct ct_spec *spec, int to[2], struct err *e)
+{
+	const char *const paths[] = {spec->hooks_out, spec->hooks_err};
+
+	for (int i = 0; i < 2; i++) {
+		if (!paths[i])
+			continue;
+		to[i] = open(paths[i], O_WRONLY | O_CREAT | O_APPEND | O_NOCTTY | O_CLOEXEC, 0600);
+		if (to[i] < 0)
+			return err_sys(e, errno, "opening '%s' for hooks", paths[i]);
+	}
+	return 0;
+}
+
+int life_hook(const struct ct_spec *spec, const struct ct_hook *h, const struct oci_state *st, struct err *e)
+{
+	AUTO(buf_done) struct buf head = {0}, tail = {0};
+	int streams[2] = {FD_NONE, FD_NONE};
+	int r = life_state_text(st, &head, &tail, e);
+	const struct ct_state_text text = {head.data, tail.data, streams};
+
+	if (r == 0)
+		r = life_hook_streams(spec, streams, e);
+	if (r == 0)
+		r = ct_hook_run(h, &text, st->status == OCI_STOPPED ? 0 : (pid_t)st->pid, e);
+	fd_closep(&streams[0]);
+	fd_closep(&streams[1]);
+	return r;
+}
+
+int life_hooks(const struct ct_spec *spec, enum ct_hook_kind kind, const struct oci_state *st, struct err *e)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < spec->hooks[kind].n; i++)
+		r = life_hook(spec, &spec->hooks[kind].at[i], st, e);
+	return r;
+}
