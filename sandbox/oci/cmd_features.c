@@ -1,4 +1,5 @@
 /* features: what this runtime knows (runtime-spec, features.md), from the same tables that read config.json. */
+#include "oci/checkpoint.h"
 #include "oci/config.h"
 #include "oci/fields.h"
 #include "oci/oci.h"
@@ -96,10 +97,12 @@ static int features_main(struct oci_args *a, struct err *e)
 	add_list(&b, "mountOptions", options, n);
 	buf_puts(&b, ",");
 	add_linux(&b);
-	buf_printf(&b, ",\"annotations\":{\"io.fsbox.version\":\"%s\"},\"potentiallyUnsafeConfigAnnotations\":[",
-		   FSBOX_VERSION);
+	buf_printf(&b,
+		   ",\"annotations\":{\"io.fsbox.version\":\"%s\",\"io.fsbox.checkpoint.enabled\":\"%s\"},"
+		   "\"potentiallyUnsafeConfigAnnotations\":[\"" CHECKPOINT_CONFIG_ANNOTATION "\"",
+		   FSBOX_VERSION, checkpoint_possible() ? "true" : "false");
 	for (size_t i = 0; config_annotation_name(i); i++)
-		buf_printf(&b, "%s\"%s\"", i ? "," : "", config_annotation_name(i));
+		buf_printf(&b, ",\"%s\"", config_annotation_name(i));
 	buf_puts(&b, "]}\n");
 	return oci_print(&b, e);
 }

@@ -267,11 +267,13 @@ static int read_seccomp(struct reader *r, const struct field *f, const struct js
 			void *to)
 {
 	struct ct_seccomp *s = to;
+	int rc;
 
 	s->given = true;
 	s->policy.default_errno = EPERM;
 	s->policy.file = json_doc_file(r->doc);
-	return field_object(r, f, v, here, to);
+	rc = field_object(r, f, v, here, to);
+	return rc == 0 ? seccomp_check_default(r, v, here, (int)s->policy.default_action) : rc;
 }
 
 static const struct field linux_fields[] = {
@@ -283,8 +285,8 @@ static const struct field linux_fields[] = {
 	{"cgroupsPath", field_text, AT(cgroups_path)},
 	{"resources", field_object, AT(resources), &resources_table},
 	{"rootfsPropagation", read_propagation, AT(propagation), &propagations},
-	{"maskedPaths", field_texts, AT(masked)},
-	{"readonlyPaths", field_texts, AT(readonly)},
+	{"maskedPaths", field_paths, AT(masked)},
+	{"readonlyPaths", field_paths, AT(readonly)},
 	{"mountLabel", field_text, AT(mount_label)},
 	{"sysctl", field_pairs, AT(sysctls)},
 	{"seccomp", read_seccomp, AT(seccomp), &seccomp_table},

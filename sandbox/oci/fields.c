@@ -117,6 +117,22 @@ int field_texts(struct reader *r, const struct field *f, const struct json *v, c
 	return 0;
 }
 
+int field_paths(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here, void *to)
+{
+	const char **list = NULL;
+	int rc = field_texts(r, f, v, here, &list);
+
+	for (size_t i = 0; rc == 0 && list[i]; i++) {
+		struct json_path at = {.up = here, .index = i};
+
+		if (list[i][0] != '/')
+			return json_err(r->e, r->doc, &at, "'%s' is not an absolute path", list[i]);
+	}
+	if (rc == 0)
+		*(const char ***)to = list;
+	return rc;
+}
+
 static int take_number(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here,
 		       int64_t min, int64_t max, int64_t *ret)
 {
@@ -361,6 +377,11 @@ int field_pairs(struct reader *r, const struct field *f, const struct json *v, c
 	return rc;
 }
 
+static bool is_absent(const struct json *v)
+{
+	return !v || json_type_of(v) == JSON_NULL;
+}
+
 struct members {
 	struct reader *r;
 	const struct table *table;
@@ -378,7 +399,7 @@ static int read_member(const char *key, const struct json *v, void *arg)
 
 		if (strcmp(f->key, key) != 0)
 			continue;
-		return f->read && json_type_of(v) != JSON_NULL ? f->read(m->r, f, v, &here, m->to + f->offset) : 0;
+		return f->read && !is_absent(v) ? f->read(m->r, f, v, &here, m->to + f->offset) : 0;
 	}
 	return 0;
 }
@@ -392,7 +413,7 @@ int table_read(struct reader *r, const struct table *t, const struct json *v, co
 		return field_wrong_type(r, v, at, "an object");
 	rc = json_each(v, read_member, &m);
 	for (size_t i = 0; rc == 0 && i < t->n; i++)
-		if (t->fields[i].required && !json_member(v, t->fields[i].key))
+		if (t->fields[i].required && is_absent(json_member(v, t->fields[i].key)))
 			rc = json_err(r->e, r->doc, at, "'%s' is missing", t->fields[i].key);
 	return rc;
 }

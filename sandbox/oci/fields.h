@@ -53,6 +53,8 @@ int field_path(struct reader *r, const struct field *f, const struct json *v, co
 	       void *to); /* const char *, absolute */
 int field_texts(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here,
 		void *to); /* const char **, NULL at its end */
+int field_paths(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here,
+		void *to); /* the same, all absolute */
 int field_number(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here,
 		 void *to); /* struct ct_number */
 int field_u32(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here, void *to);

@@ -1,4 +1,4 @@
-/* Hooks that run on the host's side. */
+/* Hooks of the host's side, and the state that all hooks read. */
 #include "base/fd.h"
 #include "oci/life.h"
 
@@ -36,7 +36,7 @@ int life_hook_streams(const struct ct_spec *spec, int to[2], struct err *e)
 	return 0;
 }
 
-int life_hook(const struct ct_spec *spec, const struct ct_hook *h, const struct oci_state *st, struct err *e)
+static int run(const struct ct_spec *spec, const struct ct_hook *h, const struct oci_state *st, struct err *e)
 {
 	AUTO(buf_done) struct buf head = {0}, tail = {0};
 	int streams[2] = {FD_NONE, FD_NONE};
@@ -57,6 +57,16 @@ int life_hooks(const struct ct_spec *spec, enum ct_hook_kind kind, const struct 
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < spec->hooks[kind].n; i++)
-		r = life_hook(spec, &spec->hooks[kind].at[i], st, e);
+		r = run(spec, &spec->hooks[kind].at[i], st, e);
 	return r;
+}
+
+void life_poststop(const struct oci_args *args, const struct ct_spec *spec, const struct oci_state *st)
+{
+	for (size_t i = 0; i < spec->hooks[CT_POSTSTOP].n; i++) {
+		struct err e = {0};
+
+		if (run(spec, &spec->hooks[CT_POSTSTOP].at[i], st, &e) < 0)
+			oci_warn(args, "poststop: %s", e.msg);
+	}
 }

@@ -36,6 +36,7 @@ void life_done(struct life *l)
 		cg_group_close(&l->group);
 	buf_done(&l->head);
 	buf_done(&l->tail);
+	buf_done(&l->created);
 	config_free(l->spec);
 	state_done(&l->state);
 }
@@ -166,14 +167,19 @@ int life_filter(struct life *l, struct err *e)
 static int bind_listener(struct life *l, struct err *e)
 {
 	struct sockaddr_un at = {.sun_family = AF_UNIX};
+	mode_t old;
+	int r;
 
 	l->listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	if (l->listener < 0)
 		return err_sys(e, errno, "making the start socket");
 	(void)snprintf(at.sun_path, sizeof at.sun_path, "/proc/self/fd/%d/start.sock", l->dir);
-	if (bind(l->listener, (const struct sockaddr *)&at, sizeof at) < 0 || listen(l->listener, 8) < 0)
-		return err_sys(e, errno, "binding the start socket");
-	return 0;
+	old = umask(0177); /* whatever the caller's is: who may connect can start the container */
+	r = bind(l->listener, (const struct sockaddr *)&at, sizeof at) < 0 ? -errno : 0;
+	(void)umask(old);
+	if (r == 0 && listen(l->listener, 8) < 0)
+		r = -errno;
+	return r < 0 ? err_sys(e, r, "binding the start socket") : 0;
 }
 
 int life_pid_file(const char *path, pid_t pid, struct err *e)
@@ -254,19 +260,32 @@ static int find_group(struct life *l, struct err *e)
 	r = strcmp(l->state.cgroup, "/") == 0 ? 1 : cg_group_processes(&l->group, count, NULL);
 	if (r == 1)
 		return err_set(e, ERR_BUSY, EBUSY, "container's cgroup %s is not empty", l->state.cgroup);
-	return r < 0 ? err_sys(e, r, "looking into cgroup %s", l->state.cgroup) : 0;
+	if (r < 0)
+		return err_sys(e, r, "looking into cgroup %s", l->state.cgroup);
+	if (cg_group_is_frozen(&l->group)) /* who entered it would stop there */
+		return err_set(e, ERR_BUSY, EBUSY, "container's cgroup %s is frozen", l->state.cgroup);
+	return found_note(&l->group, &l->state, e);
 }
 
-static int make_group(struct life *l, struct err *e)
+static bool is_lenient(const struct life *l)
 {
-	const bool lenient = life_unprivileged(l->args) && !asks_for_limits(&l->spec->resources);
+	return life_unprivileged(l->args) && !asks_for_limits(&l->spec->resources);
+}
+
+int life_limit(struct life *l, struct err *e)
+{
+	return l->has_group && !is_lenient(l) ? cg_group_limit(&l->group, &l->spec->resources, false, e) : 0;
+}
+
+int life_group(struct life *l, bool limits, struct err *e)
+{
 	int r;
 
 	if (!l->has_group)
 		return 0;
-	r = cg_group_make(&l->group, lenient, e);
-	if (r == 0 && !lenient)
-		r = cg_group_limit(&l->group, &l->spec->resources, false, e);
+	r = cg_group_make(&l->group, is_lenient(l), e);
+	if (r == 0 && limits)
+		r = life_limit(l, e);
 	if (r == 0)
 		l->ct.group = &l->group;
 	return r;
@@ -330,6 +349,18 @@ static void fill_state(struct life *l, const char *id)
 	st->creating = true;
 	st->status = OCI_CREATING;
 	st->cgroup = group_path(l);
+	st->found = "";
+}
+
+/* For the hooks that the child runs: createContainer's, and startContainer's. */
+static int state_texts(struct life *l, struct err *e)
+{
+	AUTO(buf_done) struct buf same = {0};
+	struct oci_state created = l->state;
+	int r = life_state_text(&l->state, &l->head, &l->tail, e);
+
+	created.status = OCI_CREATED;
+	return r == 0 ? life_state_text(&created, &l->created, &same, e) : r;
 }
 
 static int build(struct life *l, bool wait_here, struct err *e)
@@ -339,11 +370,11 @@ static int build(struct life *l, bool wait_here, struct err *e)
 	int r = ct_fault("cgroup", e);
 
 	if (r == 0)
-		r = make_group(l, e);
+		r = life_group(l, true, e);
 	if (r == 0)
 		r = ct_fault("listener", e);
 	if (r == 0)
-		r = life_state_text(&l->state, &l->head, &l->tail, e);
+		r = state_texts(l, e);
 	if (r == 0)
 		r = life_hook_streams(s, l->streams, e);
 	if (r == 0 && !wait_here)
@@ -360,6 +391,7 @@ static int build(struct life *l, bool wait_here, struct err *e)
 	c->no_keyring = l->args->no_new_keyring;
 	c->unprivileged = life_unprivileged(l->args);
 	c->state = (struct ct_state_text){l->head.data, l->tail.data, l->streams};
+	c->created = (struct ct_state_text){l->created.data, l->tail.data, l->streams};
 	c->born = on_born;
 	c->mounted = s->hooks[CT_PRESTART].n + s->hooks[CT_CREATE_RUNTIME].n > 0 ? on_mounted : NULL;
 	c->arg = l;
@@ -380,7 +412,7 @@ static int build(struct life *l, bool wait_here, struct err *e)
 	return r == 0 && l->args->pid_file ? life_pid_file(l->args->pid_file, c->pid, e) : r;
 }
 
-int life_create(struct life *l, const struct oci_args *a, const char *id, bool wait_here, struct err *e)
+int life_claim(struct life *l, const struct oci_args *a, const char *id, struct err *e)
 {
 	AUTO(buf_done) struct buf config = {0};
 	int r = store_check_id(id, e);
@@ -416,13 +448,21 @@ int life_create(struct life *l, const struct oci_args *a, const char *id, bool w
 		r = config_copy_write(l->dir, config.data, config.len, e);
 	if (r == 0)
 		r = state_write(l->dir, &l->state, e);
-	if (r == 0)
-		r = build(l, wait_here, e);
-	if (r < 0) {
-		struct err second = {0};
+	if (r < 0)
+		(void)life_remove(&l->store, l->dir, &l->state, l->spec, &(struct err){0});
+	return r;
+}
 
+int life_create(struct life *l, const struct oci_args *a, const char *id, bool wait_here, struct err *e)
+{
+	int r = life_claim(l, a, id, e);
+
+	if (r < 0)
+		return r;
+	r = build(l, wait_here, e);
+	if (r < 0) {
 		ct_abandon(&l->ct);
-		(void)life_remove(&l->store, l->dir, &l->state, l->spec, &second);
+		(void)life_remove(&l->store, l->dir, &l->state, l->spec, &(struct err){0});
 	}
 	return r;
 }
@@ -468,6 +508,7 @@ int life_remove(const struct oci_store *store, int dir, struct oci_state *st, co
 		first = cg_group_find(st->cgroup, &g, e);
 		if (first == 0) {
 			first = cg_group_kill(&g, SIGKILL, e);
+			found_keep(&g, st);
 			first = keep_first(cg_group_remove(&g, e), first);
 			cg_group_close(&g);
 		}
@@ -479,12 +520,7 @@ int life_remove(const struct oci_store *store, int dir, struct oci_state *st, co
 		return first;
 	first = store_remove(store, st->id, e);
 	st->status = OCI_STOPPED;
-	/* "MUST log a warning, but the remaining hooks and lifecycle continue" */
-	for (size_t i = 0; spec && i < spec->hooks[CT_POSTSTOP].n; i++) {
-		struct err hook = {0};
-
-		if (life_hook(spec, &spec->hooks[CT_POSTSTOP].at[i], st, &hook) < 0)
-			oci_warn(store->args, "poststop: %s", hook.msg);
-	}
+	if (spec)
+		life_poststop(store->args, spec, st);
 	return first;
 }

@@ -34,6 +34,12 @@ struct oci_args {
 	const char *resources, *memory, *memory_reservation, *memory_swap, *cpu_period, *cpu_quota, *cpu_burst,
 		*cpu_share, *cpuset_cpus, *cpuset_mems, *cpu_idle, *pids_limit, *blkio_weight, *kernel_memory,
 		*kernel_memory_tcp, *cpu_rt_period, *cpu_rt_runtime, *l3_schema, *mem_bw_schema;
+	/* checkpoint, restore */
+	const char *image_path, *work_path, *parent_path, *page_server, *cgroups_mode, *lsm_profile, *lsm_context;
+	const char *status_fd;
+	struct text_list empty_ns;
+	bool leave_running, pre_dump, tcp_established, tcp_close, skip_in_flight, ext_unix, shell_job, file_locks,
+		link_remap, auto_dedup, lazy_pages;
 	struct buf *warnings; /* lines, for oci_warn() */
 	/* operands: argv[1] … */
 	int n_operands;
@@ -51,7 +57,7 @@ struct oci_command {
 
 extern const struct oci_command *const oci_commands[];
 extern const struct oci_command oci_create, oci_start, oci_state, oci_kill, oci_delete, oci_run, oci_exec, oci_ps,
-	oci_list, oci_pause, oci_resume, oci_update, oci_events, oci_features, oci_spec;
+	oci_list, oci_pause, oci_resume, oci_update, oci_events, oci_checkpoint, oci_restore, oci_features, oci_spec;
 extern const struct opt_table oci_global_options;
 
 /* args.c: argv of one command, argv[0] is its name. */

@@ -64,7 +64,14 @@ TEST(unknown_keys_are_ignored_and_null_is_absent)
 TEST(refusals_name_the_place)
 {
 	refused("{}", "c.json: $", "'ociVersion' is missing");
-	refused("{\"ociVersion\":\"2.0\"}", "c.json: $.ociVersion", "unsupported version");
+	refused("{\"ociVersion\":\"2.0.0\"}", "c.json: $.ociVersion", "unsupported version");
+	refused("{\"ociVersion\":\"1.0\"}", "c.json: $.ociVersion", "SemVer");
+	refused("{\"ociVersion\":null}", "c.json: $", "'ociVersion' is missing");
+	refused(CONFIG("", ",\"maskedPaths\":[\"x\"]", ""), "c.json: $.linux.maskedPaths[0]", "absolute");
+	refused(CONFIG("", ",\"devices\":[{\"type\":\"c\",\"path\":\"/x\",\"major\":1}]", ""),
+		"c.json: $.linux.devices[0]", "'minor'");
+	refused(CONFIG("", ",\"seccomp\":{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"defaultErrnoRet\":1}", ""),
+		"c.json: $.linux.seccomp.defaultErrnoRet", "no error number");
 	refused("[]", "c.json: $", "expected an object");
 	refused(CONFIG(",\"rlimits\":[{\"type\":\"RLIMIT_CORE\",\"soft\":2,\"hard\":1}]", "", ""),
 		"c.json: $.process.rlimits[0]", "above 'hard'");
