@@ -104,18 +104,22 @@ static int make_points(struct restorer *x, struct err *e)
 	return 0;
 }
 
-/* Its root is where who makes it is: so a process goes there, makes it, and waits until it is taken. */
-static _Noreturn void make_cgroup_ns(const struct ct_child *ch, int to)
+/* Its root is where who makes it is: so a process goes there, makes it, and stays until it is taken, or nobody is there to
+ * take it: then the other end of @to is closed. */
+static _Noreturn void make_cgroup_ns(const struct ct_child *ch, int from, int to)
 {
+	struct pollfd p = {.fd = to};
 	int r = 0;
 
+	(void)close(from);
 	for (int i = 0; r == 0 && i < ch->n_entries; i++)
 		if (write(ch->entries[i], "0", 1) != 1)
 			r = -errno;
 	if (r == 0 && unshare(CLONE_NEWCGROUP) < 0)
 		r = -errno;
 	(void)!write(to, &r, sizeof r);
-	(void)pause();
+	while (poll(&p, 1, -1) < 0 && errno == EINTR)
+		;
 	_exit(0);
 }
 
@@ -135,7 +139,7 @@ static int new_cgroup_ns(struct restorer *x, struct err *e)
 		return err_sys(e, errno, "making a pipe");
 	pid = sys_clone3(&(struct clone_args){.flags = CLONE_PIDFD, .pidfd = (uintptr_t)&fd, .exit_signal = SIGCHLD});
 	if (pid == 0)
-		make_cgroup_ns(&x->p.child, ends[1]);
+		make_cgroup_ns(&x->p.child, ends[0], ends[1]);
 	from = ends[0];
 	fd_closep(&ends[1]);
 	if (pid < 0)
@@ -153,7 +157,6 @@ static int new_cgroup_ns(struct restorer *x, struct err *e)
 static int prepare(struct restorer *x, struct err *e)
 {
 	struct ct_restore *r = x->r;
-	char kdat[CT_PATH_ROOM];
 	int sv[2], ret;
 
 	x->ct = (struct ct){.spec = r->spec, .group = r->group, .listener = FD_NONE, .join = FD_NONE};
@@ -173,8 +176,7 @@ static int prepare(struct restorer *x, struct err *e)
 	if (x->work < 0)
 		return err_sys(e, errno, "opening '%s'", r->job->work);
 	(void)unlinkat(x->work, r->job->log, 0); /* one of an earlier restore would explain this one */
-	(void)snprintf(kdat, sizeof kdat, "%s/kdat", r->stage);
-	return criu_worker(r->engine, CRIU_SOCKET, kdat, &x->command, e);
+	return criu_worker(r->engine, CRIU_SOCKET, &x->command, e);
 }
 
 /* ---- CRIU's process, until it is CRIU ---- */
@@ -238,7 +240,7 @@ static _Noreturn void be_criu(struct restorer *x)
 	if (r == 0)
 		r = enter_given(x, &e);
 	if (r == 0)
-		r = ct_stage(&x->p.child, x->r->stage, x->r->job->images, &e);
+		r = ct_stage(&x->p.child, x->r->job->images, x->r->kdat, &e);
 	if (r == 0)
 		r = place_descriptors(x, &e);
 	if (r == 0) {
@@ -279,14 +281,15 @@ static const char *point_of(const struct restorer *x, const char *staged, const 
 static int add_staged(struct restorer *x, struct arena *a, const struct mounted_table *t, const char **list, size_t *n,
 		      struct err *e)
 {
-	const size_t len = strlen(x->r->stage);
+	const size_t len = strlen(CT_STAGE);
 
 	for (size_t i = 0; i < t->n; i++) {
 		const char *at = t->at[i].point, *rest, *tree, *point;
 
-		if (strncmp(at, x->r->stage, len) != 0 || at[len] != '/')
+		if (strncmp(at, CT_STAGE, len) != 0 || at[len] != '/')
 			continue;
 		point = point_of(x, at + len + 1, &rest, &tree);
+		x->r->job->compat_mounts |= t->at[i].peers;
 		if (!point)
 			continue;
 		list[*n] = arena_printf(a, "mnt[%s%s%s%s]:%s", point[0] == '/' ? "" : "/",
@@ -353,12 +356,12 @@ static int send_request(struct restorer *x, struct err *e)
 	for (size_t i = 0; s->masked && s->masked[i]; i++)
 		room++;
 	list = arena_alloc(&x->p.arena, (room + t.n) * sizeof *list);
-	j->root = arena_printf(&x->p.arena, "%s/root", x->r->stage);
+	j->root = CT_STAGE "/root";
 	if (s->ns[CT_USER].wanted)
 		j->images_fd = FD_NONE;
 	if (s->ns[CT_USER].wanted)
-		j->images = arena_printf(&x->p.arena, "%s/images0", x->r->stage);
-	if (!list || !j->root || !j->images || !bytes)
+		j->images = CT_STAGE "/images0";
+	if (!list || !bytes)
 		return err_oom(e);
 	j->externals = list;
 	j->n_externals = 0;
