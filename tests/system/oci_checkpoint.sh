@@ -560,7 +560,7 @@ test_killed_in_a_checkpoint() {
 
 no_criu_of() { # nobody of the engine's is left
 	for no_try in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
-		pgrep -f "$FSBOX_BUILD/criu/bin/criu.*swrk" >"$T/criu.pids" || return 0
+		pgrep -f "$FSBOX_BUILD/criu/lib.*criu" >"$T/criu.pids" || return 0
 		command sleep 0.25
 	done
 	fail "CRIU is left: $(cat "$T/criu.pids")"
