@@ -238,7 +238,19 @@ static _Noreturn void be_criu(struct restorer *x)
 
 /* ---- The talk ---- */
 
-static ssize_t receive(int sock, void *data, size_t size, int *ret_fd)
+/* What CRIU forks has its end of the socket, too: that CRIU is gone shows by its process. */
+static bool is_there(const struct restorer *x)
+{
+	struct pollfd p[] = {{.fd = x->sock, .events = POLLIN}, {.fd = x->criu_pidfd, .events = POLLIN}};
+	int n;
+
+	do
+		n = poll(p, ARRAY_LEN(p), -1);
+	while (n < 0 && errno == EINTR);
+	return n > 0 && p[0].revents;
+}
+
+static ssize_t receive(const struct restorer *x, void *data, size_t size, int *ret_fd)
 {
 	union {
 		struct cmsghdr align;
@@ -252,8 +264,10 @@ static ssize_t receive(int sock, void *data, size_t size, int *ret_fd)
 	const struct cmsghdr *c;
 	ssize_t n;
 
+	if (!is_there(x))
+		return 0;
 	do
-		n = recvmsg(sock, &msg, MSG_CMSG_CLOEXEC);
+		n = recvmsg(x->sock, &msg, MSG_CMSG_CLOEXEC);
 	while (n < 0 && errno == EINTR);
 	c = n > 0 ? CMSG_FIRSTHDR(&msg) : NULL;
 	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS && c->cmsg_len == CMSG_LEN(sizeof(int)))
@@ -339,7 +353,7 @@ static int talk(struct restorer *x, struct err *e)
 	struct snap_answer a = {0};
 	struct err first;
 	unsigned char bytes[ANSWER_ROOM];
-	ssize_t n = receive(x->sock, &first, sizeof first, &(int){FD_NONE});
+	ssize_t n = receive(x, &first, sizeof first, &(int){FD_NONE});
 	int r;
 
 	if (n != (ssize_t)sizeof first)
@@ -350,7 +364,7 @@ static int talk(struct restorer *x, struct err *e)
 	while (r == 0 && a.word != SNAP_WORD_RESTORED) {
 		AUTO_FD int fd = FD_NONE;
 
-		n = receive(x->sock, bytes, sizeof bytes, &fd);
+		n = receive(x, bytes, sizeof bytes, &fd);
 		if (n == (ssize_t)sizeof first) {
 			memcpy(&first, bytes, sizeof first);
 			return err_adopt(e, &first);
