@@ -62,12 +62,18 @@ static int child_namespaces(struct ct_child *ch, struct err *e)
 			return err_sys(e, r, "joining namespace '%s'", ch->spec->ns[i].path);
 		fd_closep(&ch->ns[i]);
 	}
-	return ch->unshare_flags && unshare(ch->unshare_flags) < 0 ? err_sys(e, errno, "unshare of namespaces") : 0;
+	if (ch->unshare_flags && unshare(ch->unshare_flags) < 0)
+		return err_sys(e, errno, "unshare of namespaces");
+	if (ch->spec->n_net_devices == 0)
+		return 0;
+	r = barrier_announce(ch->barrier, BARRIER_APART); /* the host brings devices, and says so in stage "ids" */
+	return r < 0 ? err_sys(e, r, "telling the host of the namespaces") : 0;
 }
 
 static int child_ids(struct ct_child *ch, struct err *e)
 {
-	int r = barrier_hear(ch->barrier, &ch->host_pid);
+	uint32_t go;
+	int r = barrier_hear(ch->barrier, &go);
 
 	if (r < 0)
 		return err_sys(e, r, "waiting for the id maps");
@@ -92,10 +98,13 @@ static int child_names(struct ct_child *ch, struct err *e)
 	return 0;
 }
 
+/* "For hooks executed in the container namespace, it is the pid as seen by the container": runtime.md, "State". */
 static int run_hooks(struct ct_child *ch, enum ct_hook_kind kind, struct err *e)
 {
+	const struct ct_state_text *state = kind == CT_START_CONTAINER ? &ch->ct->created : &ch->ct->state;
+
 	for (size_t i = 0; !fd_valid(ch->ct->join) && i < ch->spec->hooks[kind].n; i++) {
-		int r = ct_hook_run(&ch->spec->hooks[kind].at[i], &ch->ct->state, (pid_t)ch->host_pid, e);
+		int r = ct_hook_run(&ch->spec->hooks[kind].at[i], state, getpid(), e);
 
 		if (r < 0)
 			return r;
@@ -252,18 +261,32 @@ static int set_scheduler(const struct ct_scheduler *s, struct err *e)
 	return s->set && syscall(SYS_sched_setattr, 0, &attr, 0) < 0 ? err_sys(e, errno, "setting the scheduler") : 0;
 }
 
+static int set_memory_policy(const struct ct_memory_policy *m, struct err *e)
+{
+	const uint64_t *nodes = m->nodes.set ? m->nodes.bits : NULL;
+	const unsigned long n = m->nodes.set ? CT_MAX_CPUS + 1
+					     : 0; /* one more than there are bits: BUGS of the man page */
+
+	if (!m->set || syscall(SYS_set_mempolicy, (unsigned)m->mode | m->flags, nodes, n) == 0)
+		return 0;
+	return err_sys(e, errno, "setting the memory policy");
+}
+
 static int child_limits(struct ct_child *ch, struct err *e)
 {
 	const struct ct_process *p = &ch->spec->process;
+	int r;
 
 	for (size_t i = 0; i < p->n_rlimits; i++)
-		if (setrlimit((__rlimit_resource_t)p->rlimits[i].resource, &p->rlimits[i].value) < 0)
+		if (!ct_child_is_late(&p->rlimits[i]) &&
+		    setrlimit((__rlimit_resource_t)p->rlimits[i].resource, &p->rlimits[i].value) < 0)
 			return err_sys(e, errno, "setting resource limit %d", p->rlimits[i].resource);
 	if (p->io_priority.set && syscall(SYS_ioprio_set, 1 /* IOPRIO_WHO_PROCESS */, 0, (int)p->io_priority.v) < 0)
 		return err_sys(e, errno, "setting the I/O priority");
 	if (ch->spec->personality.set && personality((unsigned long)ch->spec->personality.v) < 0)
 		return err_sys(e, errno, "setting the personality");
-	return set_scheduler(&p->scheduler, e);
+	r = set_memory_policy(&ch->spec->memory_policy, e);
+	return r < 0 ? r : set_scheduler(&p->scheduler, e);
 }
 
 /* Created. From here on the maker may be gone; who starts us connects. A connection that brings no word is nobody's. */

@@ -27,7 +27,6 @@ struct ct_child {
 	size_t n_env;
 	int root;    /* of the container, until pivot */
 	int sysctls; /* a /proc/sys of our own, or FD_NONE */
-	uint32_t host_pid;
 	int tty;
 	char exe[CT_PATH_ROOM];
 	char home[CT_PATH_ROOM];
@@ -46,6 +45,9 @@ void ct_prepared_done(struct ct_prepared *p);
 /* ch->born, when the first instruction of the child was executed. */
 _Noreturn void ct_child_main(struct ct_child *ch);
 
+/* container_guard.c: host side, before the clone. */
+int ct_become_undumpable(const struct ct *c, struct err *e);
+
 /* container_root.c */
 int ct_child_mounts(struct ct_child *ch, struct err *e);
 int ct_child_devices(struct ct_child *ch, struct err *e);
@@ -55,9 +57,17 @@ int ct_child_masks(struct ct_child *ch, struct err *e);
 int ct_child_pivot(struct ct_child *ch, struct err *e);
 
 /* container_user.c */
+/* Fewer descriptors than we need ourselves: the stage "user" sets that limit. */
+bool ct_child_is_late(const struct ct_rlimit *l);
 int ct_child_lookup(struct ct_child *ch, struct err *e);
 int ct_child_user(struct ct_child *ch, struct err *e);
 int ct_child_exec(struct ct_child *ch, struct err *e);
+
+/* container_notify.c: filters that ask a listener. ct_notify_begin() while the rights are still there; then the filter is
+ * installed, and the host has passed the descriptor on. */
+bool ct_notifies(const struct ct_child *ch);
+NODISCARD int ct_notify_begin(const struct ct_child *ch, struct err *e);
+NODISCARD int ct_notify_install(const struct ct_child *ch, struct err *e);
 
 /* container_cgroup.c: mounts of type cgroup. */
 int ct_mount_cgroups(struct ct_child *ch, const struct ct_mount *m, struct err *e);
