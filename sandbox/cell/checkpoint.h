@@ -17,6 +17,9 @@ enum { CT_STDIO = 3 };
 #define CT_EXTERNAL_PIDNS "extRootPidNS"
 #define CT_EXTERNAL_NETNS "extRootNetNS"
 
+/* Of a kind that CRIU can dump and restore? ERR_UNSUPPORTED: "a container with … cannot be @doing". */
+NODISCARD int ct_checkpoint_check(const struct ct_spec *s, const char *doing, struct err *e);
+
 struct ct_checkpoint {
 	const struct ct_spec *spec; /* borrowed */
 	struct criu_job job; /* options are the caller's; pid is his, too. Externals and namespaces are filled in */

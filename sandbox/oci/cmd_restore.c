@@ -40,16 +40,6 @@ static int remove_stopped(const struct oci_args *a, struct err *e)
 	return r;
 }
 
-static int check_kind(const struct ct_spec *s, struct err *e)
-{
-	const char *what = s->ns[CT_USER].path                               ? "a given user namespace"
-			   : s->ns[CT_TIME].path                             ? "a given time namespace"
-			   : s->ns[CT_MOUNT].path || !s->ns[CT_MOUNT].wanted ? "no mount namespace of its own"
-									     : NULL;
-
-	return what ? err_set(e, ERR_UNSUPPORTED, EOPNOTSUPP, "a container with %s cannot be restored", what) : 0;
-}
-
 static int on_born(struct ct_restore *cr, void *arg, struct err *e)
 {
 	struct life *l = arg;
@@ -125,7 +115,7 @@ static int restore(struct restoring *x, const struct oci_args *a, struct err *e)
 		r = life_claim(l, a, a->operands[0], e);
 	if (r < 0)
 		return r;
-	r = check_kind(l->spec, e);
+	r = ct_checkpoint_check(l->spec, "restored", e);
 	if (r == 0)
 		r = checkpoint_job(a, l->spec, &x->dirs, &x->job, e);
 	x->job.log = "restore.log";

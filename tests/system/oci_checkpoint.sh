@@ -484,6 +484,9 @@ test_what_cannot_be() {
 	one_line_with /proc/none
 	check_eq "$(oci_status "$id")" running
 	counts_on "$id" "$(count_of "$id")"
+	jq '.linux.netDevices = {"eth9": {}}' "$T/state/$id/config.json" >"$T/asks" && cp "$T/asks" "$T/state/$id/config.json"
+	dump "$id"
+	one_line_with "network devices"
 	oci_ok kill "$id" KILL
 	wait_status "$id" stopped
 	dump "$id"
