@@ -24,7 +24,7 @@ struct life {
 	struct buf created; /* its head for those that run at start */
 	struct ct ct;
 	int dir, listener, console;
-	int claim; /* on the group, until somebody is in it */
+	int claim;      /* on the group, until somebody is in it */
 	int streams[2]; /* of hooks inside */
 };
 
