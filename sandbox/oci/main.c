@@ -22,8 +22,8 @@ static const struct oci_command *find_command(const char *name)
 /* crun's test suite looks at the line of features. */
 static int print_version(void)
 {
-	(void)printf("fsbox-oci version %s\ncommit: %s\nspec: 1.3.0\n+CAP +SECCOMP +EBPF\n", FSBOX_VERSION,
-		     FSBOX_VERSION);
+	(void)printf("fsbox-oci version %s\ncommit: %s\nspec: %s\n+CAP +SECCOMP +EBPF\n", FSBOX_VERSION, FSBOX_VERSION,
+		     OCI_SPEC_VERSION);
 	return 0;
 }
 
