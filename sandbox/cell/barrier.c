@@ -71,23 +71,33 @@ static ssize_t receive_with(int fd, int flags, void *data, size_t len, int *fds,
 	return got;
 }
 
+int barrier_tell_with(int fd, uint32_t value, const int *fds, int n, struct err *e)
+{
+	ssize_t sent = send_with(fd, &value, sizeof value, fds, n);
+
+	return sent == (ssize_t)sizeof value ? 0 : err_sys(e, sent < 0 ? errno : EIO, "telling the child to go on");
+}
+
+int barrier_hear_with(int fd, uint32_t *ret_value, int *fds)
+{
+	int n;
+	ssize_t got = receive_with(fd, 0, ret_value, sizeof *ret_value, fds, &n);
+
+	if (got < 0)
+		return -errno;
+	return got == (ssize_t)sizeof *ret_value && *ret_value != 0 ? n : -EPIPE;
+}
+
 int barrier_release(int fd, const int *fds, int n, struct err *e)
 {
-	const uint32_t go = 1;
-	ssize_t sent = send_with(fd, &go, sizeof go, fds, n);
-
-	return sent == (ssize_t)sizeof go ? 0 : err_sys(e, sent < 0 ? errno : EIO, "releasing the child");
+	return barrier_tell_with(fd, 1, fds, n, e);
 }
 
 int barrier_wait(int fd, int *fds)
 {
 	uint32_t go = 0;
-	int n;
-	ssize_t got = receive_with(fd, 0, &go, sizeof go, fds, &n);
 
-	if (got < 0)
-		return -errno;
-	return got == (ssize_t)sizeof go && go == 1 ? n : -EPIPE;
+	return barrier_hear_with(fd, &go, fds);
 }
 
 void barrier_fail(int fd, const struct err *e)

@@ -12,12 +12,10 @@ struct ct_child {
 	const struct ct *ct;
 	const struct ct_spec *spec;
 	int barrier, listener;
-	unsigned char *born;       /* shared with the host */
-	int ns[CT_NS_COUNT];       /* to be joined */
-	int entries[CG_MAX_TREES]; /* of the groups */
-	int n_entries;
-	int *sources;  /* detached binds, one a mount; FD_NONE: the child's to make */
-	int root_tree; /* detached bind of the rootfs, or FD_NONE */
+	unsigned char *born; /* shared with the host */
+	int ns[CT_NS_COUNT]; /* to be joined */
+	int *sources;        /* detached binds, one a mount; FD_NONE: the child's to make */
+	int root_tree;       /* detached bind of the rootfs, or FD_NONE */
 	int unshare_flags;
 	bool in_user;              /* another user namespace than ours */
 	int setns_flags;           /* for ct->join */

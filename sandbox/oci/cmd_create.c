@@ -112,7 +112,7 @@ static int run_wait(struct life *l, struct foreground *f, struct err *e)
 
 	foreground_end(f);
 	if (!l->args->keep)
-		(void)life_remove(&l->store, l->dir, &l->state, l->spec, &second);
+		(void)life_remove_own(l, &second);
 	if (status >= 0 && second.kind != ERR_NONE)
 		return err_adopt(e, &second);
 	return status;

@@ -284,28 +284,45 @@ static int find_group(struct life *l, struct err *e)
 	return r < 0 ? err_sys(e, r, "looking into cgroup %s", l->state.cgroup) : 0;
 }
 
+static bool lenient(const struct life *l)
+{
+	return life_unprivileged(l->args) && !asks_for_limits(&l->spec->resources);
+}
+
+/* What the child is born into. */
 static int make_group(struct life *l, struct err *e)
 {
-	const bool lenient = life_unprivileged(l->args) && !asks_for_limits(&l->spec->resources);
+	int r = l->has_group ? cg_group_make(&l->group, true, lenient(l), e) : 0;
+
+	if (r == 0 && l->has_group)
+		l->ct.group = &l->group;
+	return r;
+}
+
+/* The rest, while the child makes its namespaces: on a hybrid host a dozen directories, on cgroup2 a program for device
+ * rules. It enters, or goes on, when this is done. */
+static int complete_group(struct life *l, struct err *e)
+{
 	int r;
 
-	if (!l->has_group)
+	if (!l->has_group || l->limited)
 		return 0;
-	r = cg_group_make(&l->group, lenient, e);
-	if (r == 0 && !lenient)
+	r = cg_group_make(&l->group, false, lenient(l), e);
+	if (r == 0 && !lenient(l))
 		r = cg_group_limit(&l->group, &l->spec->resources, false, e);
-	if (r == 0)
-		l->ct.group = &l->group;
+	l->limited = r == 0;
 	return r;
 }
 
 static int on_born(struct ct *c, void *arg, struct err *e)
 {
 	struct life *l = arg;
+	int r;
 
 	l->state.pid = c->pid;
 	l->state.start_ticks = process_start(c->pid);
-	return state_write(l->dir, &l->state, e);
+	r = state_write(l->dir, &l->state, e);
+	return r == 0 ? complete_group(l, e) : r;
 }
 
 static int on_mounted(struct ct *c, void *arg, struct err *e)
@@ -383,6 +400,7 @@ static int build(struct life *l, bool wait_here, struct err *e)
 	c->born = on_born;
 	c->mounted = s->hooks[CT_PRESTART].n + s->hooks[CT_CREATE_RUNTIME].n > 0 ? on_mounted : NULL;
 	c->arg = l;
+	c->straight = wait_here && !l->args->pid_file && !l->args->pidfd_socket;
 	r = ct_create(c, e);
 	fd_closep(&l->listener); /* the child's now */
 	if (r < 0)
@@ -468,22 +486,20 @@ static int keep_first(int r, int first)
 	return first < 0 ? first : r;
 }
 
-int life_remove(const struct oci_store *store, int dir, struct oci_state *st, const struct ct_spec *spec, struct err *e)
+static int remove_group(struct cg_group *g, struct err *e)
+{
+	int first = cg_group_kill(g, SIGKILL, e);
+
+	return keep_first(cg_group_remove(g, e), first);
+}
+
+/* @g: NULL where there is none. */
+static int remove_with(const struct oci_store *store, struct cg_group *g, struct oci_state *st,
+		       const struct ct_spec *spec, struct err *e)
 {
 	struct err hook = {0};
-	struct cg_group g;
-	int first = 0;
+	int first = g ? remove_group(g, e) : 0;
 
-	(void)!state_signal(st, SIGKILL);
-	if (st->cgroup[0]) {
-		first = cg_group_find(st->cgroup, &g, e);
-		if (first == 0) {
-			first = cg_group_kill(&g, SIGKILL, e);
-			first = keep_first(cg_group_remove(&g, e), first);
-			cg_group_close(&g);
-		}
-	}
-	(void)dir;
 	if (first < 0)
 		return first;
 	first = store_remove(store, st->id, e);
@@ -492,4 +508,26 @@ int life_remove(const struct oci_store *store, int dir, struct oci_state *st, co
 	if (spec)
 		(void)!life_hooks(spec, CT_POSTSTOP, st, &hook);
 	return first;
+}
+
+int life_remove(const struct oci_store *store, int dir, struct oci_state *st, const struct ct_spec *spec, struct err *e)
+{
+	struct cg_group g;
+	int r;
+
+	(void)dir;
+	(void)!state_signal(st, SIGKILL);
+	if (!st->cgroup[0])
+		return remove_with(store, NULL, st, spec, e);
+	r = cg_group_find(st->cgroup, &g, e);
+	if (r < 0)
+		return r;
+	r = remove_with(store, &g, st, spec, e);
+	cg_group_close(&g);
+	return r;
+}
+
+int life_remove_own(struct life *l, struct err *e)
+{
+	return remove_with(&l->store, l->has_group ? &l->group : NULL, &l->state, l->spec, e);
 }
