@@ -2,7 +2,7 @@
 # Sets up, builds and runs the tests of the project.
 #
 #   sh tests/run.sh                everything that `make check` means
-#   sh tests/run.sh SUITE...       lint unit policy kernel fuzz fault escape system guest
+#   sh tests/run.sh SUITE...       lint unit policy kernel fuzz fault escape conformance system guest
 #   sh tests/run.sh --all          also everything in the guest on both kernels and under systemd, long fuzzing, clang-tidy,
 #                                  cppcheck and a build in a bare Debian root
 #   sh tests/run.sh system/run_answers unit/test_str   single programs
@@ -42,9 +42,10 @@ run_one() {
 	else
 		set -- "$build/tests/$name"
 	fi
+	began=$(date +%s)
 	timeout -k 10 "$limit" "$@" >"$log" 2>&1 </dev/null 9>&-
 	status=$?
-	awk -v name="$name" -v status="$status" -v limit="$limit" -v sum="$log.sum" \
+	awk -v name="$name" -v status="$status" -v limit="$limit" -v seconds="$(($(date +%s) - began))" -v sum="$log.sum" \
 		-v must="${FSBOX_MUST_RUN-}" -f tests/lib/tap.awk "$log" >"$log.report"
 }
 
@@ -67,7 +68,7 @@ for arg in "$@"; do
 	*) suites="$suites $arg" ;;
 	esac
 done
-default_suites="lint unit policy kernel fuzz fault escape system guest"
+default_suites="lint unit policy kernel fuzz fault escape conformance system guest"
 tiers="guest-6.1 guest-6.12 guest-systemd"
 suites=${suites:-$default_suites${all:+ $tiers}}
 [ -z "$all" ] || FSBOX_ALL=1
@@ -107,12 +108,12 @@ for old in build/test-logs/run.*; do # of runs that were killed
 	kill -0 "${old##*.}" 2>/dev/null || rm -rf "$old"
 done
 mkdir -p "$work" || exit 1
-guest=
+guest='' fuzz=''
 finish() {
-	[ -z "$guest" ] || {
-		kill "$guest"
-		wait "$guest"
-	} 2>/dev/null
+	for part in $guest $fuzz; do
+		kill "$part"
+		wait "$part"
+	done 2>/dev/null
 	rm -rf "$work"
 }
 trap finish EXIT
@@ -168,7 +169,7 @@ add() { # VARIANT NAME
 }
 
 programs_of() { # SUITE
-	for f in tests/"$1"/*.c tests/"$1"/*.sh; do
+	for f in tests/"$1"/*.c tests/"$1"/*.sh tests/"$1"/*/*.sh; do # a suite may have folders
 		name=${f#tests/}
 		case $name in
 		*'*'* | lint/run.sh | fuzz/run.sh | fuzz/replay.c) continue ;;
@@ -241,14 +242,14 @@ for item in $suites; do
 		[ ! -f "tests/$name.sh" ] || targets=
 		case $name in
 		system/*) targets="$targets all functions build/tools/gencli build/tools/genprotocol build/tests/shim/faults.so build/tests/shim/syscalls.so" ;;
-		fault/* | escape/*) targets="$targets all functions" ;;
+		fault/* | escape/* | conformance/*) targets="$targets all functions" ;;
 		unit/*) targets="$targets runtime functions" ;;
 		esac
 		# shellcheck disable=SC2086 # words
 		[ -z "$targets" ] || build "$variant" $targets
 		add "$variant" "$name"
 		;;
-	unit | policy | kernel | fuzz | fault | escape | system)
+	unit | policy | kernel | fuzz | fault | escape | conformance | system)
 		programs=$(programs_of "$item")
 		[ -n "$programs" ] || continue
 		variant=$(variant_of "$item")
@@ -270,7 +271,7 @@ exec 9>&-
 # There every cell hangs, and so does each test that installs a filter of its own (docs/decisions/012). The guest's kernel
 # takes them over; what only this machine's hybrid cgroups could show is not run, and that is said.
 mkdir -p "$work/logs"
-needs_filters='^build(/[a-z]*)? (kernel|fault|escape|system|unit/test_runtime|policy/on_this_kernel)(/|$)'
+needs_filters='^build(/[a-z]*)? (kernel|fault|escape|conformance|system|unit/test_runtime|policy/on_this_kernel)(/|$)'
 if grep -qE "$needs_filters" "$work/list" && build "" build/tools/canfilter &&
 	! build/tools/canfilter >"$work/canfilter" 2>&1; then
 	printf '\n%s. Cells cannot run on it: what needs them runs in the guest.\n' "$(cat "$work/canfilter")"
@@ -314,6 +315,19 @@ if [ -s "$work/serial" ]; then
 	exec 9>&-
 fi
 
+# Fuzzing needs nothing of the machine but a processor, and of those a guest has use for little more than one: beside each other.
+case " $suites " in
+*" fuzz "*)
+	if [ -n "$(ls tests/fuzz/fuzz_*.c 2>/dev/null)" ]; then
+		# One seed: the short run says the same of the same tree. The long one, and `make fuzz`, look elsewhere each time.
+		FSBOX_FUZZ_SEED=${FSBOX_FUZZ_SEED-$([ -n "$all" ] || echo 1)} FSBOX_FUZZ_JOBS=$([ ! -s "$work/tiers" ] || echo 1) \
+			setpriv --pdeathsig TERM sh tests/fuzz/run.sh "${FSBOX_FUZZ_SECONDS:-$([ -n "$all" ] && echo 300 || echo 10)}" \
+			>"$work/fuzz.log" 2>&1 &
+		fuzz=$!
+	fi
+	;;
+esac
+
 # One guest at a time, each with its own limit: twenty minutes for the subset, two hours for everything.
 for tier in $tiers; do
 	sed -n "s/^$tier //p" "$work/tiers" | sort -u >"$work/what"
@@ -332,19 +346,15 @@ for tier in $tiers; do
 	rm -f "$work/guest.sums"
 done
 
-case " $suites " in
-*" fuzz "*)
-	if [ -n "$(ls tests/fuzz/fuzz_*.c 2>/dev/null)" ]; then
-		# One seed: the short run says the same of the same tree. The long one, and `make fuzz`, look elsewhere each time.
-		if FSBOX_FUZZ_SEED=${FSBOX_FUZZ_SEED-$([ -n "$all" ] || echo 1)} sh tests/fuzz/run.sh "${FSBOX_FUZZ_SECONDS:-$([ -n "$all" ] && echo 300 || echo 10)}" >"$work/fuzz.log" 2>&1; then
-			note "fuzz/$(sed -n '$p' "$work/fuzz.log")" ok
-		else
-			tail -n 60 "$work/fuzz.log"
-			note fuzz/run FAIL "see the messages above"
-		fi
+if [ -n "$fuzz" ]; then
+	if wait "$fuzz"; then
+		note "fuzz/$(sed -n '$p' "$work/fuzz.log")" ok
+	else
+		tail -n 60 "$work/fuzz.log"
+		note fuzz/run FAIL "see the messages above"
 	fi
-	;;
-esac
+	fuzz=
+fi
 if [ -n "$all" ]; then
 	for step in "lint/run.sh --all" fresh/run.sh; do
 		[ -f "tests/${step%% *}" ] || continue

@@ -2,6 +2,7 @@
 #include "daemon/snapshots.h"
 
 #include "daemon/calls.h"
+#include "daemon/deploy.h"
 
 #include <stdio.h>
 #include <sys/random.h>
@@ -121,7 +122,7 @@ static int start_all(struct fork *k, struct err *e)
 			return err_sys(e, errno, "drawing a lease");
 		for (size_t b = 0; b < sizeof raw; b++)
 			(void)snprintf(token + 2 * b, 3, "%02x", raw[b]);
-		if (unit_start(k->f, &k->units[i], e) < 0)
+		if (unit_start(k->f, 0, &k->units[i], e) < 0)
 			return -1;
 		unit_lease(k->units[i], token, UNTIL_ANSWERED);
 		k->units[i]->fork = k;
@@ -139,7 +140,7 @@ void method_fork(struct daemon *d, struct call *c)
 	int r;
 
 	if (!f) {
-		answer_not_found(c, "function", name);
+		deploy_answer_unknown(d, c, name);
 		return;
 	}
 	if (f->snapshot.state != SNAPSHOT_READY) {

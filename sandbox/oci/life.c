@@ -4,6 +4,7 @@
 #include "oci/config.h"
 
 #include <fcntl.h>
+#include <linux/seccomp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -29,6 +30,7 @@ void life_done(struct life *l)
 		cg_group_close(&l->group);
 	buf_done(&l->head);
 	buf_done(&l->tail);
+	buf_done(&l->created);
 	config_free(l->spec);
 	state_done(&l->state);
 }
@@ -69,29 +71,64 @@ static int read_config(struct life *l, struct buf *ret_text, struct err *e)
 	return ret_text->failed ? err_oom(e) : 0;
 }
 
+int life_check_labels(const struct ct_spec *s, struct err *e)
+{
+	const char *profile = s->process.apparmor;
+	const bool selinux = (s->process.selinux && s->process.selinux[0]) || (s->mount_label && s->mount_label[0]);
+
+	if (profile && profile[0] && strcmp(profile, "unconfined") != 0 && !label_apparmor_is_on())
+		return err_set(e, ERR_UNSUPPORTED, EOPNOTSUPP,
+			       "apparmor profile '%s' is wanted, but AppArmor is not enabled on this host", profile);
+	if (selinux && !label_selinux_is_on())
+		return err_set(e, ERR_UNSUPPORTED, EOPNOTSUPP,
+			       "selinux label is specified in config, but selinux is disabled or not supported");
+	return 0;
+}
+
+/* A namespace that is joined by its path may be the one that we are in: what is set in it would be set on the host. */
+static bool is_ours(const struct ct_spec *s, int ns)
+{
+	static const char *const files[] = {[CT_NET] = "/proc/self/ns/net",
+					    [CT_IPC] = "/proc/self/ns/ipc",
+					    [CT_UTS] = "/proc/self/ns/uts",
+					    [CT_USER] = "/proc/self/ns/user"};
+	struct stat own, joined;
+
+	return s->ns[ns].path && stat(files[ns], &own) == 0 && stat(s->ns[ns].path, &joined) == 0 &&
+	       own.st_ino == joined.st_ino && own.st_dev == joined.st_dev;
+}
+
+static int check_joined(const struct ct_spec *s, struct err *e)
+{
+	for (size_t i = 0; i < s->n_sysctls; i++)
+		if (is_ours(s, config_sysctl_namespace(s->sysctls[i].key)))
+			return err_set(e, ERR_DENIED, EPERM, "sysctl '%s' is not allowed in the host's namespace",
+				       s->sysctls[i].key);
+	if (((s->hostname && s->hostname[0]) || (s->domainname && s->domainname[0])) && is_ours(s, CT_UTS))
+		return err_set(e, ERR_DENIED, EPERM, "the host's names are not the container's to set");
+	return 0;
+}
+
 static int check_host(const struct life *l, struct err *e)
 {
 	const struct ct_spec *s = l->spec;
 	struct stat st;
+	int r;
 
 	if (l->args->systemd_cgroup || (l->args->cgroup_manager && strcmp(l->args->cgroup_manager, "systemd") == 0))
 		return err_set(e, ERR_UNSUPPORTED, EOPNOTSUPP,
 			       "the systemd cgroup driver is not built yet: use cgroupfs");
-	if (s->process.apparmor && s->process.apparmor[0] && strcmp(s->process.apparmor, "unconfined") != 0 &&
-	    stat("/sys/kernel/security/apparmor", &st) < 0)
-		return err_set(e, ERR_UNSUPPORTED, EOPNOTSUPP,
-			       "apparmor profile '%s' is wanted, but AppArmor is not enabled on this host",
-			       s->process.apparmor);
-	if (s->process.apparmor && s->process.apparmor[0] && strcmp(s->process.apparmor, "unconfined") != 0)
-		return err_set(e, ERR_UNSUPPORTED, EOPNOTSUPP, "apparmor profiles are not built yet");
-	if (s->process.selinux && s->process.selinux[0])
-		return err_set(e, ERR_UNSUPPORTED, EOPNOTSUPP,
-			       "selinux label is specified in config, but selinux is disabled or not supported");
+	r = life_check_labels(s, e);
+	if (r < 0)
+		return r;
+	if (s->n_net_devices > 0 && life_unprivileged(l->args))
+		return err_set(e, ERR_UNSUPPORTED, EPERM, "moving network devices takes root");
 	if (stat(s->rootfs, &st) < 0)
 		return err_sys(e, errno, "rootfs '%s'", s->rootfs);
 	if (!S_ISDIR(st.st_mode))
 		return err_sys(e, ENOTDIR, "rootfs '%s'", s->rootfs);
-	return 0;
+	r = check_joined(s, e);
+	return r < 0 ? r : life_check_agent(s, e);
 }
 
 int life_filter(struct life *l, struct err *e)
@@ -104,6 +141,9 @@ int life_filter(struct life *l, struct err *e)
 	/* Calls younger than the profile: who asks gets ENOSYS and does without, where EPERM would make him fail. */
 	p->new_enosys = p->default_action == POLICY_ERRNO && p->n_rules > 0;
 	p->none = p->default_action == POLICY_ALLOW && p->n_rules == 0;
+	/* Without questions WAIT_KILLABLE_RECV has no meaning, and the kernel refuses it. */
+	p->flags = l->spec->seccomp.asks ? p->flags | SECCOMP_FILTER_FLAG_NEW_LISTENER
+					 : p->flags & ~SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
 	return filter_build(p, &l->filter, e);
 }
 
@@ -112,37 +152,19 @@ int life_filter(struct life *l, struct err *e)
 static int bind_listener(struct life *l, struct err *e)
 {
 	struct sockaddr_un at = {.sun_family = AF_UNIX};
+	mode_t old;
+	int r;
 
 	l->listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	if (l->listener < 0)
 		return err_sys(e, errno, "making the start socket");
 	(void)snprintf(at.sun_path, sizeof at.sun_path, "/proc/self/fd/%d/start.sock", l->dir);
-	if (bind(l->listener, (const struct sockaddr *)&at, sizeof at) < 0 || listen(l->listener, 8) < 0)
-		return err_sys(e, errno, "binding the start socket");
-	return 0;
-}
-
-int life_connect(const char *path, struct err *e)
-{
-	struct sockaddr_un to = {.sun_family = AF_UNIX};
-	char via[64];
-	AUTO_FD int dir = FD_NONE;
-	AUTO_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	if (fd < 0)
-		return err_sys(e, errno, "making a socket");
-	if (strlen(path) >= sizeof to.sun_path) {
-		/* A longer name than an address holds: by way of a descriptor. */
-		dir = open(path, O_PATH | O_CLOEXEC);
-		if (dir < 0)
-			return err_sys(e, errno, "opening '%s'", path);
-		(void)snprintf(via, sizeof via, "/proc/self/fd/%d", dir);
-		path = via;
-	}
-	str_copy(to.sun_path, sizeof to.sun_path, path);
-	if (connect(fd, (const struct sockaddr *)&to, sizeof to) < 0)
-		return err_sys(e, errno, "connecting to '%s'", path);
-	return take_fd(&fd);
+	old = umask(0177); /* whatever the caller's is: who may connect can start the container */
+	r = bind(l->listener, (const struct sockaddr *)&at, sizeof at) < 0 ? -errno : 0;
+	(void)umask(old);
+	if (r == 0 && listen(l->listener, 8) < 0)
+		r = -errno;
+	return r < 0 ? err_sys(e, r, "binding the start socket") : 0;
 }
 
 int life_pid_file(const char *path, pid_t pid, struct err *e)
@@ -156,31 +178,6 @@ int life_pid_file(const char *path, pid_t pid, struct err *e)
 	if (dir < 0)
 		return parent ? err_sys(e, errno, "opening '%s'", parent) : err_oom(e);
 	return file_replace(dir, slash ? slash + 1 : path, text, (size_t)n, 0644, e);
-}
-
-int life_send_pidfd(const char *path, int pidfd, struct err *e)
-{
-	union {
-		struct cmsghdr align;
-		char space[CMSG_SPACE(sizeof(int))];
-	} control = {0};
-	char name[] = "pidfd";
-	struct iovec iov = {.iov_base = name, .iov_len = sizeof name - 1};
-	struct msghdr msg = {.msg_iov = &iov,
-			     .msg_iovlen = 1,
-			     .msg_control = control.space,
-			     .msg_controllen = sizeof control.space};
-	AUTO_FD int sock = path ? life_connect(path, e) : FD_NONE;
-
-	if (!path)
-		return 0;
-	if (sock < 0)
-		return sock;
-	control.align.cmsg_level = SOL_SOCKET;
-	control.align.cmsg_type = SCM_RIGHTS;
-	control.align.cmsg_len = CMSG_LEN(sizeof pidfd);
-	memcpy(CMSG_DATA(&control.align), &pidfd, sizeof pidfd);
-	return sendmsg(sock, &msg, MSG_NOSIGNAL) < 0 ? err_sys(e, errno, "sending the pidfd to '%s'", path) : 0;
 }
 
 int life_listen_fds(struct ct_spec *s, uint64_t *preserve, struct err *e)
@@ -204,39 +201,6 @@ int life_listen_fds(struct ct_spec *s, uint64_t *preserve, struct err *e)
 	s->process.env = env;
 	*preserve += fds;
 	return env[n] ? 0 : err_oom(e);
-}
-
-/* ---- Hooks ---- */
-
-/* The pid stands between the two parts. */
-int life_state_text(const struct oci_state *st, struct buf *head, struct buf *tail, struct err *e)
-{
-	struct oci_state marked = *st;
-	AUTO(buf_done) struct buf all = {0};
-	const char *at;
-
-	marked.pid = st->pid > 0 && st->status != OCI_STOPPED ? st->pid : 0;
-	state_print(&all, &marked, false);
-	at = all.failed ? NULL : strstr(all.data, "\"pid\":");
-	if (!at)
-		return err_oom(e);
-	at += strlen("\"pid\":");
-	buf_add(head, all.data, (size_t)(at - all.data));
-	buf_puts(tail, at + strspn(at, "0123456789"));
-	return head->failed || tail->failed ? err_oom(e) : 0;
-}
-
-int life_hooks(const struct ct_spec *spec, enum ct_hook_kind kind, const struct oci_state *st, struct err *e)
-{
-	AUTO(buf_done) struct buf head = {0}, tail = {0};
-	int r = spec->hooks[kind].n > 0 ? life_state_text(st, &head, &tail, e) : 0;
-
-	for (size_t i = 0; r == 0 && i < spec->hooks[kind].n; i++) {
-		const struct ct_state_text text = {head.data, tail.data};
-
-		r = ct_hook_run(&spec->hooks[kind].at[i], &text, st->status == OCI_STOPPED ? 0 : (pid_t)st->pid, e);
-	}
-	return r;
 }
 
 /* ---- Building ---- */
@@ -281,39 +245,49 @@ static int find_group(struct life *l, struct err *e)
 	r = strcmp(l->state.cgroup, "/") == 0 ? 1 : cg_group_processes(&l->group, count, NULL);
 	if (r == 1)
 		return err_set(e, ERR_BUSY, EBUSY, "container's cgroup %s is not empty", l->state.cgroup);
-	return r < 0 ? err_sys(e, r, "looking into cgroup %s", l->state.cgroup) : 0;
+	if (r < 0)
+		return err_sys(e, r, "looking into cgroup %s", l->state.cgroup);
+	if (cg_group_is_frozen(&l->group)) /* who entered it would stop there */
+		return err_set(e, ERR_BUSY, EBUSY, "container's cgroup %s is frozen", l->state.cgroup);
+	return found_note(&l->group, &l->state, e);
 }
 
-static bool lenient(const struct life *l)
+static bool is_lenient(const struct life *l)
 {
 	return life_unprivileged(l->args) && !asks_for_limits(&l->spec->resources);
 }
 
-/* What the child is born into. */
-static int make_group(struct life *l, struct err *e)
+int life_limit(struct life *l, struct err *e)
 {
-	int r = l->has_group ? cg_group_make(&l->group, true, lenient(l), e) : 0;
+	return l->has_group && !is_lenient(l) ? cg_group_limit(&l->group, &l->spec->resources, false, e) : 0;
+}
+
+int life_group(struct life *l, bool limits, struct err *e)
+{
+	int r;
+
+	if (!l->has_group)
+		return 0;
+	r = cg_group_make(&l->group, false, is_lenient(l), e);
+	if (r == 0 && limits)
+		r = life_limit(l, e);
+	if (r == 0)
+		l->ct.group = &l->group;
+	return r;
+}
+
+/* What the child is born into. */
+static int cradle(struct life *l, struct err *e)
+{
+	int r = l->has_group ? cg_group_make(&l->group, true, is_lenient(l), e) : 0;
 
 	if (r == 0 && l->has_group)
 		l->ct.group = &l->group;
 	return r;
 }
 
-/* The rest, while the child makes its namespaces: on a hybrid host a dozen directories, on cgroup2 a program for device
- * rules. It enters, or goes on, when this is done. */
-static int complete_group(struct life *l, struct err *e)
-{
-	int r;
-
-	if (!l->has_group || l->limited)
-		return 0;
-	r = cg_group_make(&l->group, false, lenient(l), e);
-	if (r == 0 && !lenient(l))
-		r = cg_group_limit(&l->group, &l->spec->resources, false, e);
-	l->limited = r == 0;
-	return r;
-}
-
+/* The rest of the groups comes while the child makes its namespaces: on a hybrid host a dozen directories, on cgroup2 a
+ * program for device rules. It enters, or goes on, when this is done. */
 static int on_born(struct ct *c, void *arg, struct err *e)
 {
 	struct life *l = arg;
@@ -322,7 +296,10 @@ static int on_born(struct ct *c, void *arg, struct err *e)
 	l->state.pid = c->pid;
 	l->state.start_ticks = process_start(c->pid);
 	r = state_write(l->dir, &l->state, e);
-	return r == 0 ? complete_group(l, e) : r;
+	if (r == 0 && !l->limited) /* a second child, see ct_create(), finds it done */
+		r = life_group(l, true, e);
+	l->limited = r == 0;
+	return r;
 }
 
 static int on_mounted(struct ct *c, void *arg, struct err *e)
@@ -369,6 +346,18 @@ static void fill_state(struct life *l, const char *id)
 	st->creating = true;
 	st->status = OCI_CREATING;
 	st->cgroup = group_path(l);
+	st->found = "";
+}
+
+/* For the hooks that the child runs: createContainer's, and startContainer's. */
+static int state_texts(struct life *l, struct err *e)
+{
+	AUTO(buf_done) struct buf same = {0};
+	struct oci_state created = l->state;
+	int r = life_state_text(&l->state, &l->head, &l->tail, e);
+
+	created.status = OCI_CREATED;
+	return r == 0 ? life_state_text(&created, &l->created, &same, e) : r;
 }
 
 static int build(struct life *l, bool wait_here, struct err *e)
@@ -378,11 +367,11 @@ static int build(struct life *l, bool wait_here, struct err *e)
 	int r = ct_fault("cgroup", e);
 
 	if (r == 0)
-		r = make_group(l, e);
+		r = cradle(l, e);
 	if (r == 0)
 		r = ct_fault("listener", e);
 	if (r == 0)
-		r = life_state_text(&l->state, &l->head, &l->tail, e);
+		r = state_texts(l, e);
 	if (r == 0 && !wait_here)
 		r = bind_listener(l, e);
 	if (r < 0)
@@ -397,10 +386,12 @@ static int build(struct life *l, bool wait_here, struct err *e)
 	c->no_keyring = l->args->no_new_keyring;
 	c->unprivileged = life_unprivileged(l->args);
 	c->state = (struct ct_state_text){l->head.data, l->tail.data};
+	c->created = (struct ct_state_text){l->created.data, l->tail.data};
 	c->born = on_born;
 	c->mounted = s->hooks[CT_PRESTART].n + s->hooks[CT_CREATE_RUNTIME].n > 0 ? on_mounted : NULL;
 	c->arg = l;
 	c->straight = wait_here && !l->args->pid_file && !l->args->pidfd_socket;
+	c->asked = life_agent(&l->agent, s, &l->state);
 	r = ct_create(c, e);
 	fd_closep(&l->listener); /* the child's now */
 	if (r < 0)
@@ -415,7 +406,7 @@ static int build(struct life *l, bool wait_here, struct err *e)
 	return r == 0 && l->args->pid_file ? life_pid_file(l->args->pid_file, c->pid, e) : r;
 }
 
-int life_create(struct life *l, const struct oci_args *a, const char *id, bool wait_here, struct err *e)
+int life_claim(struct life *l, const struct oci_args *a, const char *id, struct err *e)
 {
 	AUTO(buf_done) struct buf config = {0};
 	int r = store_check_id(id, e);
@@ -428,6 +419,8 @@ int life_create(struct life *l, const struct oci_args *a, const char *id, bool w
 		r = life_listen_fds(l->spec, &l->preserve, e);
 	if (r == 0)
 		r = check_host(l, e);
+	if (r == 0)
+		life_warn(l);
 	if (r == 0)
 		r = life_filter(l, e);
 	if (r == 0)
@@ -449,13 +442,21 @@ int life_create(struct life *l, const struct oci_args *a, const char *id, bool w
 		r = config_copy_write(l->dir, config.data, config.len, e);
 	if (r == 0)
 		r = state_write(l->dir, &l->state, e);
-	if (r == 0)
-		r = build(l, wait_here, e);
-	if (r < 0) {
-		struct err second = {0};
+	if (r < 0)
+		(void)life_remove(&l->store, l->dir, &l->state, l->spec, &(struct err){0});
+	return r;
+}
 
+int life_create(struct life *l, const struct oci_args *a, const char *id, bool wait_here, struct err *e)
+{
+	int r = life_claim(l, a, id, e);
+
+	if (r < 0)
+		return r;
+	r = build(l, wait_here, e);
+	if (r < 0) {
 		ct_abandon(&l->ct);
-		(void)life_remove(&l->store, l->dir, &l->state, l->spec, &second);
+		(void)life_remove(&l->store, l->dir, &l->state, l->spec, &(struct err){0});
 	}
 	return r;
 }
@@ -466,6 +467,8 @@ int life_start(int dir, struct oci_state *st, const struct ct_spec *spec, struct
 {
 	struct sockaddr_un to = {.sun_family = AF_UNIX};
 	AUTO_FD int sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	struct life_agent agent;
+	struct ct_listener asked;
 	int r;
 
 	if (sock < 0)
@@ -473,7 +476,8 @@ int life_start(int dir, struct oci_state *st, const struct ct_spec *spec, struct
 	(void)snprintf(to.sun_path, sizeof to.sun_path, "/proc/self/fd/%d/start.sock", dir);
 	if (connect(sock, (const struct sockaddr *)&to, sizeof to) < 0)
 		return err_sys(e, errno, "connecting to the container's start socket");
-	r = ct_start(sock, e);
+	asked = life_agent(&agent, spec, st);
+	r = ct_start(sock, (pid_t)st->pid, &asked, e);
 	if (r < 0)
 		return r;
 	(void)unlinkat(dir, "start.sock", 0);
@@ -486,10 +490,11 @@ static int keep_first(int r, int first)
 	return first < 0 ? first : r;
 }
 
-static int remove_group(struct cg_group *g, struct err *e)
+static int remove_group(struct cg_group *g, const struct oci_state *st, struct err *e)
 {
 	int first = cg_group_kill(g, SIGKILL, e);
 
+	found_keep(g, st);
 	return keep_first(cg_group_remove(g, e), first);
 }
 
@@ -497,16 +502,14 @@ static int remove_group(struct cg_group *g, struct err *e)
 static int remove_with(const struct oci_store *store, struct cg_group *g, struct oci_state *st,
 		       const struct ct_spec *spec, struct err *e)
 {
-	struct err hook = {0};
-	int first = g ? remove_group(g, e) : 0;
+	int first = g ? remove_group(g, st, e) : 0;
 
 	if (first < 0)
 		return first;
 	first = store_remove(store, st->id, e);
 	st->status = OCI_STOPPED;
-	/* "MUST log a warning, but the remaining hooks and lifecycle continue": there is no log but for errors. */
 	if (spec)
-		(void)!life_hooks(spec, CT_POSTSTOP, st, &hook);
+		life_poststop(store->args, spec, st);
 	return first;
 }
 

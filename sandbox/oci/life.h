@@ -4,6 +4,12 @@
 #include "cell/cell.h"
 #include "oci/store.h"
 
+/* Whom a filter with SCMP_ACT_NOTIFY asks, and about what container. */
+struct life_agent {
+	const struct ct_spec *spec;
+	const struct oci_state *state;
+};
+
 struct life {
 	const struct oci_args *args;
 	struct oci_store store;
@@ -14,10 +20,18 @@ struct life {
 	bool has_group, limited;
 	struct oci_state state;
 	struct buf head, tail; /* of the state's text for hooks */
+	struct life_agent agent;
+	struct buf created; /* its head for those that run at start */
 	struct ct ct;
 	int dir, listener, console;
 };
 
+/* What create and restore begin with: config.json is read and checked, the id is claimed, its state is on disk. On failure
+ * nothing is left but what life_done() frees. */
+NODISCARD int life_claim(struct life *l, const struct oci_args *a, const char *id, struct err *e);
+/* Its groups, with their limits or, for restore, without them until life_limit(). */
+NODISCARD int life_group(struct life *l, bool limits, struct err *e);
+NODISCARD int life_limit(struct life *l, struct err *e);
 /* Everything up to "created", with its file of the pid. With @wait_here no start.sock: ct_go() starts it. On failure
  * nothing is left but what life_done() frees. */
 NODISCARD int life_create(struct life *l, const struct oci_args *a, const char *id, bool wait_here, struct err *e);
@@ -32,8 +46,19 @@ int life_remove(const struct oci_store *store, int dir, struct oci_state *st, co
 int life_remove_own(struct life *l, struct err *e);
 /* Hooks of the host's side. @st as the hooks shall see it. */
 NODISCARD int life_hooks(const struct ct_spec *spec, enum ct_hook_kind kind, const struct oci_state *st, struct err *e);
+/* Those of poststop: "MUST log a warning, but the remaining hooks and lifecycle continue" (runtime.md, "Lifecycle"). */
+void life_poststop(const struct oci_args *a, const struct ct_spec *spec, const struct oci_state *st);
 /* The text of @st in two parts around its pid. */
 NODISCARD int life_state_text(const struct oci_state *st, struct buf *head, struct buf *tail, struct err *e);
+/* What of l->spec is left out. */
+void life_warn(const struct life *l);
+/* Labels that no security module of this host would know. */
+NODISCARD int life_check_labels(const struct ct_spec *s, struct err *e);
+/* Is there somebody to ask, when there will be questions? Before anything is made. */
+NODISCARD int life_check_agent(const struct ct_spec *s, struct err *e);
+/* Passes the descriptor of the questions to linux.seccomp.listenerPath, which is a name of our own namespaces. All is
+ * borrowed until the container has executed. */
+struct ct_listener life_agent(struct life_agent *to, const struct ct_spec *spec, const struct oci_state *state);
 /* Connects to the socket that waits for a console, or another. Moved clear of the container's descriptors. */
 NODISCARD int life_connect(const char *path, struct err *e);
 /* --pidfd-socket: sends the process's pidfd there. Nothing to do without @path. */

@@ -78,7 +78,7 @@ why=
 # ---- The list ----
 . tests/lib/time_limit.sh
 names_of() { # SUITE
-	for f in tests/"$1"/*.c tests/"$1"/*.sh; do
+	for f in tests/"$1"/*.c tests/"$1"/*.sh tests/"$1"/*/*.sh; do
 		name=${f#tests/}
 		case $name in
 		*'*'*) continue ;;
@@ -102,7 +102,7 @@ list() {
 		guest-systemd:subset | guest-systemd:all) names_of systemd ;;
 		*:subset) sed 's/#.*//' tests/guest/subset | awk 'NF == 1 { $2 = "root" } NF' ;;
 		*:all)
-			for suite in kernel unit policy fault escape system guest; do
+			for suite in kernel unit policy fault escape conformance system guest; do
 				names_of $suite
 			done
 			;;
@@ -202,7 +202,7 @@ report() { # STATUS SECONDS NUMBER LIMIT MODE NAME [TEST...]
 	shift 2
 	full=$tier/$4
 	[ "$3" = root ] || full=$full@$3
-	awk -v name="$full" -v status="$result" -v limit="$2" -v sum="$job/sum" -v must="${FSBOX_MUST_RUN-}" -f tests/lib/tap.awk \
+	awk -v name="$full" -v status="$result" -v limit="$2" -v seconds="$took" -v sum="$job/sum" -v must="${FSBOX_MUST_RUN-}" -f tests/lib/tap.awk \
 		"$job/$1.log"
 	cat "$job/sum" >>"$job/sums"
 	[ -z "$sums" ] || cat "$job/sum" >>"$sums"

@@ -64,14 +64,29 @@ TEST(unknown_keys_are_ignored_and_null_is_absent)
 TEST(refusals_name_the_place)
 {
 	refused("{}", "c.json: $", "'ociVersion' is missing");
-	refused("{\"ociVersion\":\"2.0\"}", "c.json: $.ociVersion", "unsupported version");
+	refused("{\"ociVersion\":\"2.0.0\"}", "c.json: $.ociVersion", "unsupported version");
+	refused("{\"ociVersion\":\"1.0\"}", "c.json: $.ociVersion", "SemVer");
+	refused("{\"ociVersion\":null}", "c.json: $", "'ociVersion' is missing");
+	refused(CONFIG("", ",\"maskedPaths\":[\"x\"]", ""), "c.json: $.linux.maskedPaths[0]", "absolute");
+	refused(CONFIG("", ",\"devices\":[{\"type\":\"c\",\"path\":\"/x\",\"major\":1}]", ""),
+		"c.json: $.linux.devices[0]", "'minor'");
+	refused(CONFIG("", ",\"seccomp\":{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"defaultErrnoRet\":1}", ""),
+		"c.json: $.linux.seccomp.defaultErrnoRet", "no error number");
 	refused("[]", "c.json: $", "expected an object");
 	refused(CONFIG(",\"rlimits\":[{\"type\":\"RLIMIT_CORE\",\"soft\":2,\"hard\":1}]", "", ""),
 		"c.json: $.process.rlimits[0]", "above 'hard'");
 	refused(CONFIG(",\"oomScoreAdj\":1001", "", ""), "c.json: $.process.oomScoreAdj", "not between");
 	refused(CONFIG(",\"scheduler\":{\"policy\":\"SCHED_OTHER\",\"priority\":3}", "", ""),
 		"c.json: $.process.scheduler", "SCHED_FIFO and SCHED_RR only");
-	refused(CONFIG("", ",\"netDevices\":{}", ""), "c.json: $.linux.netDevices", "not supported");
+	refused(CONFIG("", ",\"netDevices\":{\"a\":{}}", ""), "c.json: $.linux.netDevices",
+		"without a network namespace");
+	refused(CONFIG("", ",\"memoryPolicy\":{\"mode\":\"MPOL_BIND\"}", ""), "c.json: $.linux.memoryPolicy",
+		"at least one node");
+	refused(CONFIG("", ",\"memoryPolicy\":{\"mode\":\"MPOL_LOCAL\",\"nodes\":\"0\"}", ""),
+		"c.json: $.linux.memoryPolicy", "neither nodes");
+	refused(CONFIG("", ",\"memoryPolicy\":{\"mode\":\"MPOL_BIND\",\"nodes\":\"0-\"}", ""),
+		"c.json: $.linux.memoryPolicy.nodes", "0-3,7");
+	refused(CONFIG("", ",\"memoryPolicy\":{}", ""), "c.json: $.linux.memoryPolicy", "'mode' is missing");
 	refused(CONFIG("", ",\"timeOffsets\":{\"boottime\":{\"secs\":1}}", ""), "c.json: $.linux.timeOffsets",
 		"time namespace");
 	refused(CONFIG("", ",\"sysctl\":{\"net.x\":\"1\"}", ""), "c.json: $.linux.sysctl[\"net.x\"]",
@@ -139,6 +154,27 @@ TEST(what_is_unlimited_in_go_is_unlimited_here)
 }
 /* clang-format on */
 
+#define NET(devices)                                                                                           \
+	"{\"ociVersion\":\"1.3.0\",\"root\":{\"path\":\"r\"},\"linux\":{\"namespaces\":[{\"type\":\"mount\"}," \
+	"{\"type\":\"network\"}],\"netDevices\":" devices "}}"
+
+TEST(network_devices_have_names_that_the_kernel_takes)
+{
+	AUTO(config_freep) struct ct_spec *s = NULL;
+	struct err e = {0};
+
+	REQUIRE(read_text(NET("{\"a\":{},\"b\":{\"name\":\"eth%d\"},\"c\":{\"name\":\"eth%d\"}}"), &s, &e) == 0);
+	CHECK_EQ(s->n_net_devices, 3u);
+	CHECK_STREQ(s->net_devices[0].inside, "a");
+	CHECK_STREQ(s->net_devices[1].inside, "eth%d");
+	refused(NET("{\"a b\":{}}"), "c.json: $.linux.netDevices[\"a b\"]", "no name");
+	refused(NET("{\"a%d\":{}}"), "c.json: $.linux.netDevices[\"a%d\"]", "no name");
+	refused(NET("{\"a\":{\"name\":\"0123456789abcdef\"}}"), "c.json: $.linux.netDevices.a", "no name");
+	refused(NET("{\"a\":{\"name\":\"%s\"}}"), "c.json: $.linux.netDevices.a", "no name");
+	refused(NET("{\"a\":{\"name\":\"%d%d\"}}"), "c.json: $.linux.netDevices.a", "no name");
+	refused(NET("{\"a\":{\"name\":\"x\"},\"b\":{\"name\":\"x\"}}"), "c.json: $.linux.netDevices.b", "second time");
+}
+
 /* ---- Filters ---- */
 
 #define SECCOMP(body) CONFIG("", ",\"seccomp\":{" body "}", "")
@@ -197,6 +233,31 @@ TEST(without_x32_its_numbers_kill)
 	CHECK_EQ(verdict(&f, AUDIT_ARCH_X86_64, 0x40000000, 0), SECCOMP_RET_KILL_PROCESS);
 	CHECK_EQ(verdict(&f, AUDIT_ARCH_I386, 3, 0), SECCOMP_RET_KILL_PROCESS);
 	CHECK_EQ(f.flags, 2u);
+}
+/* clang-format on */
+
+/* clang-format off */
+TEST(questions_need_somebody_who_is_asked)
+{
+	AUTO(config_freep) struct ct_spec *s = NULL;
+	AUTO(filter_done) struct filter f = {0};
+	struct err e = {0};
+
+	refused(SECCOMP("\"defaultAction\":\"SCMP_ACT_NOTIFY\""), "c.json: $.linux.seccomp.listenerPath", "SCMP_ACT_NOTIFY");
+	refused(SECCOMP("\"defaultAction\":\"SCMP_ACT_ALLOW\",\"syscalls\":[{\"names\":[\"read\"],\"action\":\"SCMP_ACT_NOTIFY\"}]"),
+		"c.json: $.linux.seccomp.listenerPath", "SCMP_ACT_NOTIFY");
+	refused(SECCOMP("\"defaultAction\":\"SCMP_ACT_ALLOW\",\"listenerMetadata\":\"x\""),
+		"c.json: $.linux.seccomp.listenerMetadata", "without listenerPath");
+	refused(SECCOMP("\"defaultAction\":\"SCMP_ACT_ALLOW\",\"listenerPath\":\"x\""),
+		"c.json: $.linux.seccomp.listenerPath", "absolute");
+	REQUIRE(read_text(
+			SECCOMP("\"defaultAction\":\"SCMP_ACT_ALLOW\",\"listenerPath\":\"/s\",\"syscalls\":[{\"names\":[\"read\"],"
+				"\"action\":\"SCMP_ACT_NOTIFY\"}]"),
+			&s, &e) == 0);
+	CHECK(s->seccomp.asks);
+	REQUIRE(filter_build_for(&s->seccomp.policy, filter_arch_find("x86_64"), &f, &e) == 0);
+	CHECK_EQ(verdict(&f, AUDIT_ARCH_X86_64, 0, 0), SECCOMP_RET_USER_NOTIF);
+	CHECK_EQ(verdict(&f, AUDIT_ARCH_X86_64, 1, 0), SECCOMP_RET_ALLOW);
 }
 /* clang-format on */
 
@@ -270,7 +331,11 @@ TEST(memory_and_swap_are_converted)
 
 TEST(cpu_pids_and_blocks_are_converted)
 {
-	converts("{\"cpu\":{\"shares\":1024}}", 2, "cpu.weight=39 ");
+	converts("{\"cpu\":{\"shares\":1024}}", 2, "cpu.weight=100 ");
+	converts("{\"cpu\":{\"shares\":3}}", 2, "cpu.weight=2 ");
+	converts("{\"cpu\":{\"shares\":512}}", 2, "cpu.weight=59 ");
+	converts("{\"cpu\":{\"shares\":2048}}", 2, "cpu.weight=174 ");
+	converts("{\"cpu\":{\"shares\":262143}}", 2, "cpu.weight=10000 ");
 	converts("{\"cpu\":{\"shares\":2}}", 2, "cpu.weight=1 ");
 	converts("{\"cpu\":{\"shares\":262144}}", 2, "cpu.weight=10000 ");
 	converts("{\"cpu\":{\"quota\":-1,\"period\":1000}}", 2, "cpu.max=max 1000 ");
@@ -288,6 +353,10 @@ TEST(cpu_pids_and_blocks_are_converted)
 	converts("{\"unified\":{\"memory.high\":\"5\",\"io.max\":\"a\\nb\"}}", 2, "memory.high=5 io.max=a io.max=b ");
 	does_not_convert("{\"unified\":{\"memory.high\":\"5\"}}", 1, "$.linux.resources.unified");
 	does_not_convert("{\"unified\":{\"../x.y\":\"5\"}}", 2, "$.linux.resources.unified");
+	converts("{\"rdma\":{\"mlx5_1\":{\"hcaHandles\":3,\"hcaObjects\":10000},\"x\":{\"hcaObjects\":0}}}", 1,
+		 "rdma.max=mlx5_1 hca_handle=3 hca_object=10000 rdma.max=x hca_object=0 ");
+	does_not_convert("{\"rdma\":{\"x\":{}}}", 2, "$.linux.resources.rdma[\"x\"]");
+	does_not_convert("{\"rdma\":{\"x\":{\"hcaHandles\":3}}}", -1, "$.linux.resources.rdma");
 	does_not_convert("{\"network\":{\"classID\":1}}", 2, "$.linux.resources.network.classID");
 }
 

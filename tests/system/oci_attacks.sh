@@ -1,0 +1,326 @@
+#!/bin/sh
+# fsbox-oci against hostile containers, images, state directories and configurations. Each test is an attack that worked once,
+# here or on another runtime, and fails now.
+# shellcheck source=tests/lib/tap.sh
+. "$(dirname "$0")/../lib/tap.sh"
+# shellcheck source=tests/lib/oci.sh
+. "$(dirname "$0")/../lib/oci.sh"
+
+need_cc() {
+	need_oci
+	command -v "${CC:-cc}" >/dev/null || skip "no compiler"
+}
+
+# A user namespace of 65,536 ids whose root has all that it may have there.
+USER_NS='.linux.namespaces += [{"type": "user"}] | .linux.uidMappings = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+	| .linux.gidMappings = .linux.uidMappings | .process.capabilities[] += ["CAP_SYS_PTRACE", "CAP_SYS_ADMIN", "CAP_DAC_OVERRIDE"]'
+
+test_who_executes_in_a_user_namespace_shows_it_nothing_of_the_host() {
+	need_cc
+	bundle b "$USER_NS | .process.args = [\"sleep\", \"600\"]"
+	"${CC:-cc}" -O2 -static -o "$T/rootfs/bin/intruder" "$FSBOX_SRC/tests/lib/oci_attack/intruder.c"
+	chmod 755 "$T" "$TAP_DIR"
+	echo secret >"$T/marker"
+	c=$(oci_id user)
+	oci_ok run --detach --bundle "$T/b" "$c"
+	for how in proc ptrace; do # ptrace(2) slows the attempts by /proc down
+		"$OCI" --root "$T/state" exec -d "$c" intruder "$T/marker" "$how" >>"$T/log" 2>&1 </dev/null
+		i=0
+		while [ "$i" -lt 100 ]; do
+			oci_ok exec "$c" true
+			i=$((i + 1))
+		done
+		oci_ok exec "$c" sh -c 'for p in $(ps | sed -n "s/^ *\([0-9]*\) .*[i]ntruder.*/\1/p"); do kill $p; done; true'
+	done
+	check_eq "$(grep -c ready "$T/log")" 2
+	check_lacks "$T/log" INTRUDED
+	oci_ok delete --force "$c"
+	check_nothing_left
+}
+
+test_a_sysctl_of_a_namespace_leads_to_no_other() {
+	need_oci
+	was=$(cat /proc/sys/kernel/printk_delay)
+	for key in net/../kernel/printk_delay net.//.kernel.printk_delay net//kernel net. user/./max_user_namespaces; do
+		bundle b ".linux.sysctl = {\"$key\": \"7\"}"
+		oci run --bundle "$T/b" "$(oci_id sys)"
+		now=$(cat /proc/sys/kernel/printk_delay)
+		echo "$was" >/proc/sys/kernel/printk_delay
+		check_eq "$status $now" "1 $was"
+		check_contains "$T/err" "sysctl"
+	done
+	in_container 'cat /proc/sys/net/ipv4/ip_forward' '.linux.sysctl = {"net/ipv4/ip_forward": "1"}'
+	check_eq "$(cat "$T/out")" 1
+	# A namespace that is joined by name is not another one for that.
+	bundle b '(.linux.namespaces[] | select(.type == "network")).path = "/proc/self/ns/net"
+		| .linux.sysctl = {"net.ipv4.ip_default_ttl": "77"}'
+	oci run --bundle "$T/b" "$(oci_id sys)"
+	check_eq "$status" 1
+	check_contains "$T/err" "not allowed in the host's namespace"
+	check_nothing_left
+}
+
+test_no_user_is_given_what_was_not_his() {
+	need_oci
+	bundle b '.process.args = ["sleep", "600"] | .process.capabilities[] += ["CAP_MKNOD"]'
+	mknod "$T/null" c 1 3 # stands for the host's
+	echo text >"$T/file"
+	c=$(oci_id stdio)
+	oci_ok run --detach --bundle "$T/b" "$c"
+	# Without a null device of its own the container would have the host's taken for something else.
+	oci_ok exec "$c" sh -c 'rm /dev/null; echo >/dev/null'
+	"$OCI" --root "$T/state" exec --user 1000 "$c" true <"$T/null"
+	check_eq "$(stat -c %u "$T/null")" 0
+	"$OCI" --root "$T/state" exec --user 1000 "$c" true <"$T/file"
+	check_eq "$(stat -c %u "$T/file")" 0
+	# What it may write to it may open again.
+	"$OCI" --root "$T/state" exec --user 1000 "$c" sh -c 'echo more >/dev/stdout' >"$T/written"
+	check_eq "$(cat "$T/written")" more
+	oci_ok delete --force "$c"
+	check_nothing_left
+}
+
+# Beside a host whose mounts are shared, as systemd makes them.
+shared_host() { # NAME: runs the bundle $T/NAME, prints which mounts the host then has and had not, and the other way round
+	unshare --mount --propagation private sh -c 'mount --make-rshared / && cut -d " " -f 5 /proc/self/mountinfo | sort >"$1/before" &&
+		"$0" --root "$1/state" run --bundle "$1/$2" "$3" </dev/null
+		echo "status $?"
+		cut -d " " -f 5 /proc/self/mountinfo | sort >"$1/after"
+		diff "$1/before" "$1/after"' "$OCI" "$T" "$1" "$(oci_id sys)"
+}
+
+test_a_root_that_is_shared_changes_no_mount_of_the_host() {
+	need_oci
+	for how in shared rshared slave rslave private rprivate unbindable; do
+		bundle b ".linux.rootfsPropagation = \"$how\" | .process.args = [\"mount\", \"-t\", \"tmpfs\", \"t\", \"/tmp\"]
+			| .process.capabilities[] += [\"CAP_SYS_ADMIN\"]"
+		run shared_host b
+		check_eq "$how: $(cat "$T/out")" "$how: status 0"
+	done
+	check_nothing_left
+}
+
+test_exec_gives_no_inheritable_capability() {
+	need_oci
+	bundle b '.process.args = ["sleep", "600"]'
+	c=$(oci_id cap)
+	oci_ok run --detach --bundle "$T/b" "$c"
+	oci_ok exec --cap CAP_NET_RAW "$c" grep Cap /proc/self/status
+	check_matches "$T/out" '^CapInh:.0000000000000000'
+	check_matches "$T/out" '^CapAmb:.0000000000000000'
+	check_matches "$T/out" '^CapEff:.0000000020002420'
+	oci_ok delete --force "$c"
+	check_nothing_left
+}
+
+test_the_state_of_another_user_is_not_believed() {
+	need_oci
+	bundle b ".hooks.poststop = [{\"path\": \"/bin/touch\", \"args\": [\"touch\", \"$T/owned\"]}]"
+	mkdir -p "$T/theirs/x" "$T/everybodys" "$T/ours/x"
+	echo '{"ociVersion": "1.0.2", "bundle": "/", "cgroup": "", "pid": 0, "creating": true}' >"$T/theirs/x/state.json"
+	cp "$T/b/config.json" "$T/theirs/x"
+	cp -r "$T/theirs/x" "$T/ours"
+	chown -R 1000:1000 "$T/theirs" "$T/ours/x"
+	chmod 777 "$T/everybodys"
+	for root in "$T/theirs" "$T/ours"; do
+		run "$OCI" --root "$root" delete --force x
+		check_eq "$status" 1
+		check_contains "$T/err" "belongs to user 1000"
+		run "$OCI" --root "$root" state x
+		check_eq "$status" 1
+	done
+	[ ! -e "$T/owned" ] || fail "a hook of another user's state was executed"
+	run "$OCI" --root "$T/theirs" create --bundle "$T/b" y
+	check_eq "$status" 1
+	run "$OCI" --root "$T/everybodys" create --bundle "$T/b" y
+	check_eq "$status" 1
+	check_contains "$T/err" "everybody may write"
+	check_eq "$(ls "$T/everybodys")" ""
+}
+
+test_a_pid_file_is_a_new_file() {
+	need_oci
+	bundle b '.process.args = ["sleep", "600"]'
+	c=$(oci_id pid)
+	mkdir "$T/dir"
+	# Whoever may write to that directory knows the name before we do.
+	cat >"$T/shim" <<-EOF
+		#!/bin/sh
+		ln "$T/victim" "$T/dir/.pid.\$\$"
+		exec "$OCI" --root "$T/state" create --bundle "$T/b" --pid-file "$T/dir/pid" "$c"
+	EOF
+	echo kept >"$T/victim"
+	run sh "$T/shim"
+	check_eq "$status" 0
+	check_eq "$(cat "$T/victim")" kept
+	check_eq "$(cat "$T/dir/pid")" "$("$OCI" --root "$T/state" state "$c" | jq -r .pid)"
+	oci_ok delete --force "$c"
+	check_nothing_left
+}
+
+test_only_who_made_a_container_may_start_it() {
+	need_oci
+	bundle b '.process.args = ["sleep", "600"]'
+	c=$(oci_id sock)
+	umask 0
+	oci_ok create --bundle "$T/b" "$c"
+	check_eq "$(stat -c %a "$T/state/$c/start.sock")" 600
+	oci_ok delete --force "$c"
+	check_nothing_left
+}
+
+test_a_start_that_was_killed_leaves_a_container_that_runs() {
+	need_oci
+	bundle b '.process.args = ["sleep", "600"]'
+	c=$(oci_id started)
+	oci_ok create --bundle "$T/b" "$c"
+	ln "$T/state/$c/start.sock" "$T/state/$c/kept"
+	oci_ok start "$c"
+	mv "$T/state/$c/kept" "$T/state/$c/start.sock" # as if it had died before it could remove it
+	check_eq "$(oci_status "$c")" running
+	oci delete "$c"
+	check_eq "$status" 1
+	check_contains "$T/err" "not stopped"
+	oci_ok kill "$c" KILL
+	wait_status "$c" stopped
+	oci_ok delete "$c"
+	check_nothing_left
+}
+
+test_a_container_in_the_foreground_can_be_changed_by_others() {
+	need_oci
+	bundle b '.process.args = ["sleep", "600"]'
+	c=$(oci_id fore)
+	"$OCI" --root "$T/state" run --bundle "$T/b" "$c" >"$T/log" 2>&1 </dev/null &
+	runner=$!
+	wait_status "$c" running
+	for words in "pause $c" "resume $c" "update --pids-limit 50 $c" "delete --force $c"; do
+		# shellcheck disable=SC2086 # words
+		check_status 0 timeout 20 "$OCI" --root "$T/state" $words
+	done
+	status=0
+	wait "$runner" || status=$?
+	check_eq "$status $(cat "$T/log")" "137 "
+	check_nothing_left
+}
+
+test_one_id_for_many_at_once_loses_nobody() {
+	need_oci
+	bundle b '.process.args = ["sleep", "600"]'
+	c=$(oci_id many)
+	for who in 1 2 3 4; do
+		(
+			i=0
+			while [ "$i" -lt 25 ]; do
+				"$OCI" --root "$T/state" create --bundle "$T/b" "$c" >/dev/null 2>&1 </dev/null || :
+				[ "$who" = 1 ] || "$OCI" --root "$T/state" start "$c" >/dev/null 2>&1 || :
+				"$OCI" --root "$T/state" delete --force "$c" >/dev/null 2>>"$T/errors" || :
+				i=$((i + 1))
+			done
+		) &
+	done
+	wait
+	oci_ok delete --force "$c"
+	check_eq "$(cat "$T/errors")" ""
+	check_nothing_left
+}
+
+test_a_limit_of_few_descriptors_is_the_programs_alone() {
+	need_oci
+	bundle b '.process.rlimits = [{"type": "RLIMIT_NOFILE", "soft": 4, "hard": 5}] | .process.args = ["sh", "-c", "ulimit -Sn; ulimit -Hn"]'
+	c=$(oci_id few)
+	"$OCI" --root "$T/state" create --bundle "$T/b" "$c" >"$T/log" 2>&1 </dev/null
+	check_eq "$(oci_status "$c")" created
+	oci_ok start "$c"
+	wait_status "$c" stopped
+	check_eq "$(tr '\n' ' ' <"$T/log")" "4 5 "
+	oci_ok delete "$c"
+	check_nothing_left
+}
+
+test_a_link_leads_no_proc_to_where_its_masks_do_not_find_it() {
+	need_oci
+	bundle b '.process.args = ["true"]'
+	for name in proc sys; do
+		rm "$T/b/rootfs"
+		rootfs "$T/b/rootfs"
+		rmdir "$T/b/rootfs/$name"
+		mkdir "$T/b/rootfs/other"
+		ln -s /other "$T/b/rootfs/$name"
+		oci run --bundle "$T/b" "$(oci_id link)"
+		check_eq "$status" 1
+		check_contains "$T/err" "mounting at '/$name': a symbolic link leads there"
+		rm -r "$T/b/rootfs"
+		ln -s ../rootfs "$T/b/rootfs"
+	done
+	# Or the directory is moved away between the mounts and the masks, by who shares the root.
+	bundle m "$(printf '.hooks.createRuntime = [{"path": "/bin/sh", "args": ["sh", "-c", "mv %s/proc %s/other; mkdir %s/proc"]}]' "$T/rootfs" "$T/rootfs" "$T/rootfs")
+		| .process.args = [\"head\", \"-c\", \"1\", \"/other/keys\"]"
+	oci run --bundle "$T/m" "$(oci_id link)"
+	check_eq "$status" 1
+	check_contains "$T/err" "moved away"
+	check_nothing_left
+}
+
+test_at_proc_there_is_nothing_but_a_proc() {
+	need_oci
+	mkdir "$T/fake"
+	for mount in "{\"type\": \"bind\", \"source\": \"$T/fake\", \"options\": [\"bind\"]}" '{"type": "tmpfs", "source": "t"}'; do
+		for at in /proc //proc/ proc; do
+			bundle b ".mounts = [$mount + {\"destination\": \"$at\"}] + (.mounts | map(select(.destination != \"/proc\")))"
+			oci run --bundle "$T/b" "$(oci_id fake)"
+			check_eq "$status" 1
+			check_contains "$T/err" "/proc and no proc"
+		done
+	done
+	# The host's own is one.
+	bundle b '(.mounts[] | select(.destination == "/proc")) = {"destination": "/proc", "type": "bind", "source": "/proc", "options": ["rbind"]}'
+	oci_ok run --bundle "$T/b" "$(oci_id fake)"
+	check_nothing_left
+}
+
+# A device's directory is a volume, in which another container exchanges the node for a link to a file of the host.
+test_a_device_that_is_exchanged_for_a_link_changes_no_file() {
+	need_cc
+	mkdir "$T/volume"
+	echo secret >"$T/victim"
+	chmod 600 "$T/victim"
+	mknod "$T/volume/d" c 1 3
+	ln -s "$T/victim" "$T/volume/link"
+	"${CC:-cc}" -O2 -o "$T/exchange" "$FSBOX_SRC/tests/lib/oci_attack/exchange.c"
+	bundle b ".mounts += [{\"destination\": \"/volume\", \"type\": \"bind\", \"source\": \"$T/volume\", \"options\": [\"bind\"]}]
+		| .linux.devices = [range(40) | {\"path\": \"/volume/d\", \"type\": \"c\", \"major\": 1, \"minor\": 3, \"fileMode\": 438}]
+		| .process.args = [\"true\"]"
+	"$T/exchange" "$T/volume/d" "$T/volume/link" &
+	exchange=$!
+	i=0
+	while [ "$i" -lt 60 ] && [ "$(stat -c %a "$T/victim")" = 600 ]; do
+		oci run --bundle "$T/b" "$(oci_id node)"
+		i=$((i + 1))
+	done
+	kill "$exchange"
+	check_eq "$(stat -c %a "$T/victim")" 600
+	check_nothing_left
+}
+
+test_paths_with_dots_are_found_while_the_host_mounts_and_renames() {
+	need_cc
+	mkdir "$T/volume" "$T/volume/a" "$T/volume/b"
+	"${CC:-cc}" -O2 -o "$T/exchange" "$FSBOX_SRC/tests/lib/oci_attack/exchange.c"
+	bundle b '.mounts += [range(20) | {"destination": "/run/m\(.)", "type": "tmpfs", "source": "t"}] | .process.args = ["true"]'
+	mkdir -p "$T/rootfs/var/run"
+	ln -sfn ./var/../var/run/../../var/run "$T/rootfs/run"
+	"$T/exchange" "$T/volume/a" "$T/volume/b" &
+	exchange=$!
+	i=0
+	while [ "$i" -lt 20 ]; do
+		oci run --bundle "$T/b" "$(oci_id dots)"
+		[ "$status" = 0 ] || break
+		i=$((i + 1))
+	done
+	kill "$exchange"
+	check_eq "$status" 0
+	check_nothing_left
+}
+
+run_tests "$@"
