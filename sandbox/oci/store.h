@@ -64,6 +64,8 @@ uint64_t process_start(int64_t pid);
 
 /* Signals the container's process, if it is still that; -ESRCH. */
 NODISCARD int state_signal(const struct oci_state *st, int sig);
+/* Kills it and waits for its end, at most @patience_ms. */
+void state_end(const struct oci_state *st, int patience_ms);
 
 /* Notes which hierarchies have the group already. */
 NODISCARD int found_note(const struct cg_group *g, struct oci_state *st, struct err *e);
