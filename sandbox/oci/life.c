@@ -17,6 +17,7 @@ void life_init(struct life *l)
 			   .dir = FD_NONE,
 			   .listener = FD_NONE,
 			   .console = FD_NONE,
+			   .claim = FD_NONE,
 			   .streams = {FD_NONE, FD_NONE}};
 	l->ct.pidfd = l->ct.barrier = FD_NONE;
 }
@@ -29,6 +30,7 @@ void life_done(struct life *l)
 	fd_closep(&l->console);
 	fd_closep(&l->streams[0]);
 	fd_closep(&l->streams[1]);
+	fd_closep(&l->claim);
 	fd_closep(&l->ct.pidfd);
 	fd_closep(&l->ct.barrier);
 	filter_done(&l->filter);
@@ -239,13 +241,6 @@ static bool asks_for_limits(const struct ct_resources *r)
 	       r->n_unified > 0;
 }
 
-static int count(pid_t pid, void *arg)
-{
-	(void)pid;
-	(void)arg;
-	return 1;
-}
-
 /* Delete ends everybody in the container's group, so nobody else may be in it. */
 static int find_group(struct life *l, struct err *e)
 {
@@ -257,11 +252,9 @@ static int find_group(struct life *l, struct err *e)
 	if (r < 0)
 		return r;
 	l->has_group = true;
-	r = strcmp(l->state.cgroup, "/") == 0 ? 1 : cg_group_processes(&l->group, count, NULL);
-	if (r == 1)
-		return err_set(e, ERR_BUSY, EBUSY, "container's cgroup %s is not empty", l->state.cgroup);
+	r = cg_group_claim(&l->group, &l->claim, e);
 	if (r < 0)
-		return err_sys(e, r, "looking into cgroup %s", l->state.cgroup);
+		return r;
 	if (cg_group_is_frozen(&l->group)) /* who entered it would stop there */
 		return err_set(e, ERR_BUSY, EBUSY, "container's cgroup %s is frozen", l->state.cgroup);
 	return found_note(&l->group, &l->state, e);
@@ -284,6 +277,10 @@ int life_group(struct life *l, bool limits, struct err *e)
 	if (!l->has_group)
 		return 0;
 	r = cg_group_make(&l->group, is_lenient(l), e);
+	if (r == 0 && !fd_valid(l->claim)) /* it did not exist: somebody else may have made it as well */
+		r = cg_group_claim(&l->group, &l->claim, e);
+	if (r == -EBUSY && !fd_valid(l->claim))
+		l->state.cgroup = ""; /* somebody else's */
 	if (r == 0 && limits)
 		r = life_limit(l, e);
 	if (r == 0)
@@ -398,6 +395,7 @@ static int build(struct life *l, bool wait_here, struct err *e)
 	c->asked = life_agent(&l->agent, s, &l->state);
 	r = ct_create(c, e);
 	fd_closep(&l->listener); /* the child's now */
+	fd_closep(&l->claim);
 	if (r < 0)
 		return r;
 	l->state.creating = false;
