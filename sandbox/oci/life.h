@@ -25,7 +25,7 @@ struct life {
 	struct ct ct;
 	int dir, listener, console;
 	int streams[2]; /* of hooks inside */
-	int claim; /* on the group, until somebody is in it */
+	int claim;      /* on the group, until somebody is in it */
 };
 
 /* What create and restore begin with: config.json is read and checked, the id is claimed, its state is on disk. On failure
