@@ -1,9 +1,10 @@
 /* Checkpoint and restore of OCI containers: what CRIU has to be told of a container (snapshot/criu.h), and what has to
  * stand when it restores one.
  *
- * In the images are the namespaces that the container has of its own. Not in them: namespaces it was given by path, in which
- * CRIU lives then on both occasions; mounts of the host's file systems and of cgroups, "external" to CRIU, which are made
- * anew from config.json; what descriptors 0, 1 and 2 lead to outside. Groups are the caller's, CRIU ignores them.
+ * In the images are the namespaces that the container has of its own. Not in them: namespaces it was given by path, in
+ * which CRIU lives then on both occasions; mounts of the host's file systems and of cgroups, "external" to CRIU, which
+ * are made anew from config.json; what descriptors 0, 1 and 2 lead to outside. Groups are the caller's, CRIU ignores
+ * them.
  *
  * From outside this is included by cell.h. Nothing here prints. Single-threaded callers only. */
 #pragma once
@@ -17,11 +18,14 @@ enum { CT_STDIO = 3 };
 #define CT_EXTERNAL_PIDNS "extRootPidNS"
 #define CT_EXTERNAL_NETNS "extRootNetNS"
 
+/* Of a kind that CRIU can dump and restore? ERR_UNSUPPORTED: "a container with … cannot be @doing". */
+NODISCARD int ct_checkpoint_check(const struct ct_spec *s, const char *doing, struct err *e);
+
 struct ct_checkpoint {
 	const struct ct_spec *spec; /* borrowed */
 	struct criu_job job; /* options are the caller's; pid is his, too. Externals and namespaces are filled in */
-	/* What descriptors 0, 1, 2 are: "pipe:[123]", a path; where CRIU has to be given another one at restore, the key that it
-	 * wants then. In @arena. */
+	/* What descriptors 0, 1, 2 are: "pipe:[123]", a path; where CRIU has to be given another one at restore, the
+	 * key that it wants then. In @arena. */
 	const char *stdio[CT_STDIO];
 	struct arena arena;
 };
@@ -33,14 +37,12 @@ struct ct_restore {
 	/* What is wanted. Borrowed; descriptors stay the caller's. */
 	const struct ct_spec *spec;
 	const struct snap_engine *engine;
+	const struct buf *kdat; /* from criu_kdat() */
 	const struct cg_group
 		*group;              /* entered by the container and nothing else, before it has children; NULL: none */
 	struct criu_job *job;        /* the caller's options; the rest is filled in while it lasts */
 	const char *stdio[CT_STDIO]; /* as ct_checkpoint's; NULL: not known. Ours 0, 1, 2 take their places */
 	int console;                 /* where the master of the container's terminal goes; FD_NONE: there is none */
-	/* A directory, absolute, that the root of the container's user namespace reaches: in CRIU's mount namespace the mounts are
-	 * made ready there, over whatever it holds. */
-	const char *stage;
 	/* The process and its namespaces exist; it has no children yet. */
 	int (*born)(struct ct_restore *r, void *arg, struct err *e);
 	/* All is restored, and nothing has run. */
