@@ -182,15 +182,36 @@ int life_pid_file(const char *path, pid_t pid, struct err *e)
 	return file_replace(dir, slash ? slash + 1 : path, text, (size_t)n, 0644, e);
 }
 
+/* What is passed on has to be the caller's: of our own descriptors each has its flag. */
+static int check_preserved(uint64_t n, struct err *e)
+{
+	for (uint64_t i = 0; i < n; i++)
+		if (i > INT32_MAX - 3 || fcntl((int)(3 + i), F_GETFD) != 0)
+			return err_set(e, ERR_SPEC, EBADF, "descriptor %llu is to be preserved, and is not open",
+				       (unsigned long long)(3 + i));
+	return 0;
+}
+
+/* sd_listen_fds(3): they are for the process that LISTEN_PID names; some callers leave that out. */
+static const char *listen_fds(void)
+{
+	const char *pid = secure_getenv("LISTEN_PID");
+	uint64_t n;
+
+	if (pid && (!parse_u64(pid, 1, INT32_MAX, &n) || (pid_t)n != getpid()))
+		return NULL;
+	return secure_getenv("LISTEN_FDS");
+}
+
 int life_listen_fds(struct ct_spec *s, uint64_t *preserve, struct err *e)
 {
-	const char *text = secure_getenv("LISTEN_FDS");
+	const char *text = listen_fds();
 	const char **env;
 	uint64_t fds;
 	size_t n = 0;
 
 	if (!text || !parse_u64(text, 1, 1024, &fds))
-		return 0;
+		return check_preserved(*preserve, e);
 	while (s->process.env && s->process.env[n])
 		n++;
 	env = arena_alloc(&s->arena, (n + 3) * sizeof *env);
@@ -202,7 +223,7 @@ int life_listen_fds(struct ct_spec *s, uint64_t *preserve, struct err *e)
 	env[n + 1] = "LISTEN_PID=1";
 	s->process.env = env;
 	*preserve += fds;
-	return env[n] ? 0 : err_oom(e);
+	return env[n] ? check_preserved(*preserve, e) : err_oom(e);
 }
 
 /* ---- Building ---- */
