@@ -6,8 +6,6 @@
 #include "oci/life.h"
 
 #include <fcntl.h>
-#include <limits.h>
-#include <stdio.h>
 #include <sys/file.h>
 
 struct restoring {
@@ -16,7 +14,7 @@ struct restoring {
 	struct checkpoint_dirs dirs;
 	struct criu_job job;
 	struct ct_restore r;
-	char stage[PATH_MAX];
+	struct buf kdat;
 };
 
 /* The place of the container's own that is checkpointed may be taken again. */
@@ -41,16 +39,6 @@ static int remove_stopped(const struct oci_args *a, struct err *e)
 	state_done(&st);
 	fd_closep(&store.dir);
 	return r;
-}
-
-static int check_kind(const struct ct_spec *s, struct err *e)
-{
-	const char *what = s->ns[CT_USER].path                               ? "a given user namespace"
-			   : s->ns[CT_TIME].path                             ? "a given time namespace"
-			   : s->ns[CT_MOUNT].path || !s->ns[CT_MOUNT].wanted ? "no mount namespace of its own"
-									     : NULL;
-
-	return what ? err_set(e, ERR_UNSUPPORTED, EOPNOTSUPP, "a container with %s cannot be restored", what) : 0;
 }
 
 static int on_born(struct ct_restore *cr, void *arg, struct err *e)
@@ -79,20 +67,6 @@ static int on_ready(struct ct_restore *cr, void *arg, struct err *e)
 	return r == 0 ? state_write(l->dir, &l->state, e) : r;
 }
 
-/* The store's place: nobody needs it while CRIU works. */
-static int find_stage(struct restoring *x, struct err *e)
-{
-	char via[32];
-	ssize_t n;
-
-	(void)snprintf(via, sizeof via, "/proc/self/fd/%d", x->l.store.dir);
-	n = readlink(via, x->stage, sizeof x->stage - 1);
-	if (n < 0)
-		return err_sys(e, errno, "naming '%s'", x->l.store.path);
-	x->stage[n] = '\0';
-	return 0;
-}
-
 static int build(struct restoring *x, struct err *e)
 {
 	struct life *l = &x->l;
@@ -102,16 +76,15 @@ static int build(struct restoring *x, struct err *e)
 		r = ct_fault("cgroup", e);
 	if (r == 0)
 		r = life_group(l, false, e);
-	if (r == 0)
-		r = find_stage(x, e);
 	if (r < 0)
 		return r;
 	x->r.spec = l->spec;
 	x->r.engine = &x->engine;
+	criu_kdat(&x->engine, l->store.dir, &x->kdat);
+	x->r.kdat = &x->kdat;
 	x->r.group = l->has_group ? &l->group : NULL;
 	x->r.job = &x->job;
 	x->r.console = l->console;
-	x->r.stage = x->stage;
 	x->r.born = on_born;
 	x->r.ready = on_ready;
 	x->r.arg = l;
@@ -136,12 +109,14 @@ static int restore(struct restoring *x, const struct oci_args *a, struct err *e)
 	if (r == 0)
 		r = checkpoint_dirs_open(a, false, &x->dirs, e);
 	if (r == 0)
+		r = sizes_check(x->dirs.fd, e);
+	if (r == 0)
 		r = remove_stopped(a, e);
 	if (r == 0)
 		r = life_claim(l, a, a->operands[0], e);
 	if (r < 0)
 		return r;
-	r = check_kind(l->spec, e);
+	r = ct_checkpoint_check(l->spec, "restored", e);
 	if (r == 0)
 		r = checkpoint_job(a, l->spec, &x->dirs, &x->job, e);
 	x->job.log = "restore.log";
@@ -190,6 +165,7 @@ static int restore_main(struct oci_args *a, struct err *e)
 		r = wait_for(&x.l, &f, e);
 	foreground_end(&f);
 	fd_closep(&x.dirs.fd);
+	buf_done(&x.kdat);
 	life_done(&x.l);
 	return r;
 }

@@ -24,8 +24,8 @@ static const struct oci_command *find_command(const char *name)
 /* crun's test suite looks at the line of features. */
 static int print_version(void)
 {
-	(void)printf("fsbox-oci version %s\ncommit: %s\nspec: %s\n+CAP +SECCOMP +EBPF%s\n", FSBOX_VERSION, FSBOX_VERSION,
-		     OCI_SPEC_VERSION, checkpoint_possible() ? " +CRIU" : "");
+	(void)printf("fsbox-oci version %s\ncommit: %s\nspec: %s\n+CAP +SECCOMP +EBPF%s\n", FSBOX_VERSION,
+		     FSBOX_VERSION, OCI_SPEC_VERSION, checkpoint_possible() ? " +CRIU" : "");
 	return 0;
 }
 
