@@ -458,4 +458,30 @@ test_names_of_processes_do_not_reach_the_terminal() {
 	check_nothing_left
 }
 
+test_a_terminal_that_is_not_read_keeps_nobody_from_the_container() {
+	need_oci
+	bundle b '.process.terminal = true | .process.args = ["sh", "-c", "trap \"exit 3\" TERM; while :; do sleep 0.1; done"]'
+	c=$(oci_id typed)
+	mkfifo "$T/input"
+	"$OCI" --root "$T/state" run --bundle "$T/b" "$c" <"$T/input" >"$T/log" 2>&1 &
+	runner=$!
+	yes >"$T/input" 2>/dev/null &
+	typist=$!
+	wait_status "$c" running
+	command sleep 1
+	kill -TERM "$runner"
+	i=0
+	while [ "$i" -lt 100 ] && kill -0 "$runner" 2>/dev/null; do
+		command sleep 0.1
+		i=$((i + 1))
+	done
+	kill "$typist" 2>/dev/null || :
+	oci_ok delete --force "$c"
+	kill -KILL "$runner" 2>/dev/null || :
+	status=0
+	wait "$runner" || status=$?
+	check_eq "$status" 3
+	check_nothing_left
+}
+
 run_tests "$@"
