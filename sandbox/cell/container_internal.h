@@ -14,6 +14,7 @@ struct ct_child {
 	const struct ct *ct;
 	const struct ct_spec *spec;
 	int barrier, listener;
+	int streams[2];            /* of hooks; FD_NONE: ours */
 	unsigned char *born;       /* shared with the host */
 	int ns[CT_NS_COUNT];       /* to be joined */
 	int entries[CG_MAX_TREES]; /* of the groups */

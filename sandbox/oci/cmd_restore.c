@@ -6,6 +6,7 @@
 #include "oci/life.h"
 
 #include <fcntl.h>
+#include <sys/file.h>
 
 struct restoring {
 	struct life l;
@@ -131,10 +132,12 @@ static int restore(struct restoring *x, const struct oci_args *a, struct err *e)
 static int wait_for(struct life *l, struct foreground *f, struct err *e)
 {
 	struct err second = {0};
-	int status = foreground_wait(f, l->ct.pidfd, e);
+	int status;
 
+	(void)flock(l->dir, LOCK_UN); /* as run does */
+	status = foreground_wait(f, l->ct.pidfd, e);
 	foreground_end(f);
-	if (!l->args->keep)
+	if (!l->args->keep && store_hold(l->dir) == 0)
 		(void)life_remove(&l->store, l->dir, &l->state, l->spec, &second);
 	return status >= 0 && second.kind != ERR_NONE ? err_adopt(e, &second) : status;
 }

@@ -13,7 +13,12 @@
 
 void life_init(struct life *l)
 {
-	*l = (struct life){.store.dir = FD_NONE, .dir = FD_NONE, .listener = FD_NONE, .console = FD_NONE};
+	*l = (struct life){.store.dir = FD_NONE,
+			   .dir = FD_NONE,
+			   .listener = FD_NONE,
+			   .console = FD_NONE,
+			   .claim = FD_NONE,
+			   .streams = {FD_NONE, FD_NONE}};
 	l->ct.pidfd = l->ct.barrier = FD_NONE;
 }
 
@@ -23,6 +28,9 @@ void life_done(struct life *l)
 	fd_closep(&l->dir);
 	fd_closep(&l->listener);
 	fd_closep(&l->console);
+	fd_closep(&l->claim);
+	fd_closep(&l->streams[0]);
+	fd_closep(&l->streams[1]);
 	fd_closep(&l->ct.pidfd);
 	fd_closep(&l->ct.barrier);
 	filter_done(&l->filter);
@@ -121,6 +129,13 @@ static int check_host(const struct life *l, struct err *e)
 	r = life_check_labels(s, e);
 	if (r < 0)
 		return r;
+	if (s->rdt.given) {
+		char root[CG_RESCTRL_ROOT];
+
+		r = cg_resctrl_find(root, e);
+		if (r < 0)
+			return r;
+	}
 	if (s->n_net_devices > 0 && life_unprivileged(l->args))
 		return err_set(e, ERR_UNSUPPORTED, EPERM, "moving network devices takes root");
 	if (stat(s->rootfs, &st) < 0)
@@ -135,9 +150,11 @@ int life_filter(struct life *l, struct err *e)
 {
 	struct policy *p = &l->spec->seccomp.policy;
 
+	if (l->spec->seccomp.program)
+		return life_program(&l->spec->seccomp, &l->filter, e);
 	if (!l->spec->seccomp.given)
 		return 0;
-	p->skip_unknown = true;
+	p->skip_unknown = !l->spec->seccomp.strict_names;
 	/* Calls younger than the profile: who asks gets ENOSYS and does without, where EPERM would make him fail. */
 	p->new_enosys = p->default_action == POLICY_ERRNO && p->n_rules > 0;
 	p->none = p->default_action == POLICY_ALLOW && p->n_rules == 0;
@@ -224,13 +241,6 @@ static bool asks_for_limits(const struct ct_resources *r)
 	       r->n_unified > 0;
 }
 
-static int count(pid_t pid, void *arg)
-{
-	(void)pid;
-	(void)arg;
-	return 1;
-}
-
 /* Delete ends everybody in the container's group, so nobody else may be in it. */
 static int find_group(struct life *l, struct err *e)
 {
@@ -242,11 +252,9 @@ static int find_group(struct life *l, struct err *e)
 	if (r < 0)
 		return r;
 	l->has_group = true;
-	r = strcmp(l->state.cgroup, "/") == 0 ? 1 : cg_group_processes(&l->group, count, NULL);
-	if (r == 1)
-		return err_set(e, ERR_BUSY, EBUSY, "container's cgroup %s is not empty", l->state.cgroup);
+	r = cg_group_claim(&l->group, &l->claim, e);
 	if (r < 0)
-		return err_sys(e, r, "looking into cgroup %s", l->state.cgroup);
+		return r;
 	if (cg_group_is_frozen(&l->group)) /* who entered it would stop there */
 		return err_set(e, ERR_BUSY, EBUSY, "container's cgroup %s is frozen", l->state.cgroup);
 	return found_note(&l->group, &l->state, e);
@@ -269,6 +277,10 @@ int life_group(struct life *l, bool limits, struct err *e)
 	if (!l->has_group)
 		return 0;
 	r = cg_group_make(&l->group, is_lenient(l), e);
+	if (r == 0 && !fd_valid(l->claim)) /* it did not exist: somebody else may have made it as well */
+		r = cg_group_claim(&l->group, &l->claim, e);
+	if (r == -EBUSY && !fd_valid(l->claim))
+		l->state.cgroup = ""; /* somebody else's */
 	if (r == 0 && limits)
 		r = life_limit(l, e);
 	if (r == 0)
@@ -279,10 +291,15 @@ int life_group(struct life *l, bool limits, struct err *e)
 static int on_born(struct ct *c, void *arg, struct err *e)
 {
 	struct life *l = arg;
+	char root[CG_RESCTRL_ROOT];
+	int r;
 
 	l->state.pid = c->pid;
 	l->state.start_ticks = process_start(c->pid);
-	return state_write(l->dir, &l->state, e);
+	r = state_write(l->dir, &l->state, e);
+	if (r == 0 && l->spec->rdt.given)
+		r = cg_resctrl_find(root, e);
+	return r == 0 && l->spec->rdt.given ? cg_resctrl_make(root, &l->spec->rdt, l->state.id, c->pid, e) : r;
 }
 
 static int on_mounted(struct ct *c, void *arg, struct err *e)
@@ -355,12 +372,14 @@ static int build(struct life *l, bool wait_here, struct err *e)
 		r = ct_fault("listener", e);
 	if (r == 0)
 		r = state_texts(l, e);
+	if (r == 0)
+		r = life_hook_streams(s, l->streams, e);
 	if (r == 0 && !wait_here)
 		r = bind_listener(l, e);
 	if (r < 0)
 		return r;
 	c->spec = s;
-	c->filter = s->seccomp.given && l->filter.len > 0 ? &l->filter : NULL;
+	c->filter = l->filter.len > 0 ? &l->filter : NULL;
 	c->console = l->console;
 	c->listener = l->listener;
 	c->join = FD_NONE;
@@ -368,14 +387,15 @@ static int build(struct life *l, bool wait_here, struct err *e)
 	c->no_pivot = l->args->no_pivot;
 	c->no_keyring = l->args->no_new_keyring;
 	c->unprivileged = life_unprivileged(l->args);
-	c->state = (struct ct_state_text){l->head.data, l->tail.data};
-	c->created = (struct ct_state_text){l->created.data, l->tail.data};
+	c->state = (struct ct_state_text){l->head.data, l->tail.data, l->streams};
+	c->created = (struct ct_state_text){l->created.data, l->tail.data, l->streams};
 	c->born = on_born;
 	c->mounted = s->hooks[CT_PRESTART].n + s->hooks[CT_CREATE_RUNTIME].n > 0 ? on_mounted : NULL;
 	c->arg = l;
 	c->asked = life_agent(&l->agent, s, &l->state);
 	r = ct_create(c, e);
 	fd_closep(&l->listener); /* the child's now */
+	fd_closep(&l->claim);
 	if (r < 0)
 		return r;
 	l->state.creating = false;
@@ -385,6 +405,8 @@ static int build(struct life *l, bool wait_here, struct err *e)
 		r = ct_fault("state", e);
 	if (r == 0)
 		r = life_send_pidfd(l->args->pidfd_socket, c->pidfd, e);
+	if (r == 0)
+		r = life_send_pidfd(s->pidfd_receiver, c->pidfd, e);
 	return r == 0 && l->args->pid_file ? life_pid_file(l->args->pid_file, c->pid, e) : r;
 }
 
@@ -475,6 +497,8 @@ static int keep_first(int r, int first)
 int life_remove(const struct oci_store *store, int dir, struct oci_state *st, const struct ct_spec *spec, struct err *e)
 {
 	struct cg_group g;
+	struct err ignored = {0};
+	char root[CG_RESCTRL_ROOT];
 	int first = 0;
 
 	(void)!state_signal(st, SIGKILL);
@@ -488,6 +512,8 @@ int life_remove(const struct oci_store *store, int dir, struct oci_state *st, co
 		}
 	}
 	(void)dir;
+	if (spec && spec->rdt.given && cg_resctrl_find(root, &ignored) == 0)
+		first = keep_first(cg_resctrl_remove(root, &spec->rdt, st->id, e), first);
 	if (first < 0)
 		return first;
 	first = store_remove(store, st->id, e);
