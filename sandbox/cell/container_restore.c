@@ -187,7 +187,11 @@ static int place(int fd, int at)
 static int place_descriptors(struct restorer *x, struct err *e)
 {
 	AUTO_FD int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	int *const own[] = {&null, &x->p.child.ns[CT_PID], &x->p.child.ns[CT_NET]};
 	int r = null < 0 ? -errno : 0;
+
+	for (size_t i = 0; r == 0 && i < ARRAY_LEN(own); i++) /* they may lie where others go */
+		r = fd_valid(*own[i]) ? fd_move_above(own[i], CRIU_NETNS + 1) : 0;
 
 	for (int i = 0; r == 0 && i < CT_STDIO; i++)
 		r = place(i, CRIU_STDIN + i);
@@ -217,7 +221,11 @@ static _Noreturn void be_criu(struct restorer *x)
 
 	(void)sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
-	r = fd_move_above(&x->theirs, CRIU_NETNS + 1);
+	if (!x->r->job->shell_job) /* signals of a terminal are for who waits, not for who is in the middle of it */
+		(void)setsid();
+	r = ct_fault("criu", &e);
+	if (r == 0)
+		r = fd_move_above(&x->theirs, CRIU_NETNS + 1);
 	if (r == 0)
 		r = enter_given(x, &e);
 	if (r == 0)
@@ -290,6 +298,9 @@ static int born(struct restorer *x, pid_t pid, struct err *e)
 	char text[16];
 	int n = snprintf(text, sizeof text, "%d", pid), r = 0;
 
+	r = ct_fault("born", e);
+	if (r < 0)
+		return r;
 	x->r->pid = pid;
 	x->r->pidfd = sys_pidfd_open(pid);
 	if (x->r->pidfd < 0)
