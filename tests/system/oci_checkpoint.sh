@@ -420,7 +420,10 @@ test_descriptors_from_outside() {
 	dump_ok "$id"
 	wait
 	"$OCI" --root "$T/state" restore -d --bundle "$T/b" --image-path "$T/img" "$id" </dev/null 2>/dev/null | head -n 5 >"$T/got2"
-	check_eq "$(head -n 1 "$T/got2")" "$(($(tail -n 1 "$T/got") + 1))"
+	last=$(tail -n 1 "$T/got")
+	first=$(head -n 1 "$T/got2")
+	# What stood unread in the old pipe at the end is nobody's.
+	[ "$first" -gt "$last" ] && [ "$first" -le "$((last + 2))" ] || fail "$first after $last"
 	oci_ok delete --force "$id"
 	# A file of the host's, that the container could not open; CRIU wants one of the same size.
 	"$OCI" --root "$T/state" run -d --bundle "$T/b" "$id" </dev/null >"$T/got" 2>&1 || fail "$(cat "$T/got")"
@@ -465,7 +468,7 @@ test_a_terminal() {
 		word=$1
 		shift
 		python3 "$T/console.py" "$T/$word.sock" "$word" "$T/$word.go" >"$T/$word.out" 2>&1 &
-		for try in 1 2 3 4 5 6 7 8 9 10; do
+		for try in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32; do
 			[ ! -S "$T/$word.sock" ] || break
 			command sleep 0.1
 		done
@@ -608,9 +611,9 @@ test_killed_in_a_checkpoint() {
 }
 
 no_criu_of() { # nobody of the engine's is left
-	for no_try in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+	for no_try in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32; do
 		pgrep -f "$FSBOX_BUILD/criu/lib.*criu" >"$T/criu.pids" || return 0
-		command sleep 0.25
+		command sleep 0.5
 	done
 	fail "CRIU is left: $(cat "$T/criu.pids")"
 }
