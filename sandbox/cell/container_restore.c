@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -419,7 +420,7 @@ static void end_criu(struct restorer *x)
 	fd_closep(&x->criu_pidfd);
 }
 
-/* A CRIU that was killed leaves what it made half, a child of ours, which it may not have told of. We have no others. */
+/* A CRIU that was killed leaves what it made half, children of ours, which it may not have told of. We have no others. */
 static void end_restored(struct restorer *x)
 {
 	char path[64], list[256], *save = NULL;
@@ -454,6 +455,9 @@ int ct_restore(struct ct_restore *r, struct err *e)
 	r->pid = 0;
 	r->pidfd = FD_NONE;
 	ret = prepare(&x, e);
+	/* What a CRIU forks that is killed falls to us, and ends with the rest. */
+	if (ret == 0 && prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
+		ret = err_sys(e, errno, "becoming a subreaper");
 	if (ret == 0) {
 		x.criu = sys_clone3(
 			&(struct clone_args){.flags = CLONE_PIDFD, .pidfd = (uintptr_t)&fd, .exit_signal = SIGCHLD});
@@ -468,6 +472,7 @@ int ct_restore(struct ct_restore *r, struct err *e)
 	end_criu(&x);
 	if (ret < 0)
 		end_restored(&x);
+	(void)prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0);
 	fd_closep(&x.work);
 	fd_closep(&x.cgroup_ns);
 	ct_prepared_done(&x.p);
