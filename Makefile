@@ -41,7 +41,7 @@ DEFS_fault := -DFSBOX_FAULTS=1
 LIBS       := libseccomp libnl-3.0 jansson libcrypto
 LIB_CFLAGS := $(patsubst -I%,-isystem %,$(shell pkg-config --cflags $(LIBS) 2>/dev/null))
 LINK_STATIC := $(if $(filter 1,$(STATIC)),$(if $(filter asan fuzz,$(VARIANT)),,1))
-LIB_LDLIBS := $(shell pkg-config --libs $(LIBS) 2>/dev/null)
+LIB_LDLIBS := $(shell pkg-config --libs $(LIBS) 2>/dev/null) -lm
 CPP_ALL := -D_GNU_SOURCE -DFSBOX_VERSION='"$(VERSION)"' $(DEFS_$(VARIANT)) -Isandbox -I. -I$(B)/gen $(LIB_CFLAGS) $(CPPFLAGS)
 C_ALL   := -std=$(STD:gnu23=gnu2x) $(CFLAGS) $(WARN) $(HARDEN) $(if $(filter asan fuzz,$(VARIANT)),,$(FORTIFY)) \
 	-fno-common -fno-strict-aliasing -fvisibility=hidden $(SAN)

@@ -13,7 +13,7 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
-enum { CHILDREN_MAX = 4096, ENTER_FAILED = 200, ENTER_ERRNO_MAX = 55, END_MS = 10000 };
+enum { CHILDREN_MAX = 4096, ENTER_FAILED = 200, ENTER_ERRNO_MAX = 54, END_MS = 10000 };
 
 enum waited { ENDED, LATE, INTERRUPTED };
 
@@ -96,8 +96,8 @@ _Noreturn static void keep(const struct keeper *k, pid_t master)
 	(void)sigemptyset(&wanted);
 	(void)sigaddset(&wanted, SIGTERM);
 	(void)sigaddset(&wanted, SIGCHLD);
-	if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0 || prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0) < 0 ||
-	    getppid() != master)
+	if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0 ||
+	    (!k->finish && prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0) < 0) || getppid() != master)
 		_exit(ENTER_FAILED + ECHILD);
 	criu = fork();
 	if (criu == 0)
@@ -156,7 +156,8 @@ int keeper_wait(struct keeper *k, int timeout_ms, int signal_fd, int *ret_status
 	if (how == LATE)
 		return err_set(e, ERR_DEADLINE, ETIMEDOUT, "CRIU took longer than %d s", timeout_ms / 1000);
 	*ret_status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-	if (*ret_status > ENTER_FAILED)
+	/* 255 is CRIU's. */
+	if (*ret_status > ENTER_FAILED && *ret_status <= ENTER_FAILED + ENTER_ERRNO_MAX)
 		return err_sys(e, *ret_status - ENTER_FAILED, "starting CRIU");
 	return 0;
 }

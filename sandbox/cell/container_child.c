@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 
 static const int ns_flags[CT_NS_COUNT] = {
 	[CT_USER] = CLONE_NEWUSER, [CT_PID] = CLONE_NEWPID,       [CT_NET] = CLONE_NEWNET,   [CT_IPC] = CLONE_NEWIPC,
@@ -78,7 +79,8 @@ static int child_ids(struct ct_child *ch, struct err *e)
 		return err_sys(e, r, "waiting for the id maps");
 	if (!ch->in_user)
 		return 0;
-	(void)!syscall(SYS_setgroups, 0, NULL); /* denied where one id alone is mapped */
+	if (!ch->spec->keep_groups)
+		(void)!syscall(SYS_setgroups, 0, NULL); /* denied where one id alone is mapped */
 	if (syscall(SYS_setresgid, 0, 0, 0) < 0 || syscall(SYS_setresuid, 0, 0, 0) < 0)
 		return err_sys(e, errno, "becoming root of the user namespace");
 	return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ? err_sys(e, errno, "becoming undumpable") : 0;
@@ -100,10 +102,11 @@ static int child_names(struct ct_child *ch, struct err *e)
 /* "For hooks executed in the container namespace, it is the pid as seen by the container": runtime.md, "State". */
 static int run_hooks(struct ct_child *ch, enum ct_hook_kind kind, struct err *e)
 {
-	const struct ct_state_text *state = kind == CT_START_CONTAINER ? &ch->ct->created : &ch->ct->state;
+	struct ct_state_text state = kind == CT_START_CONTAINER ? ch->ct->created : ch->ct->state;
 
+	state.streams = ch->streams;
 	for (size_t i = 0; !fd_valid(ch->ct->join) && i < ch->spec->hooks[kind].n; i++) {
-		int r = ct_hook_run(&ch->spec->hooks[kind].at[i], state, getpid(), e);
+		int r = ct_hook_run(&ch->spec->hooks[kind].at[i], &state, getpid(), e);
 
 		if (r < 0)
 			return r;
@@ -155,26 +158,51 @@ static int take_terminal(struct ct_child *ch, struct err *e)
 	return 0;
 }
 
-/* Only two descriptors of ours are left, and the container's. What waits for "start" holds nothing of the host. */
+/* The null device that engines give comes from the host's /dev. The container's is the same, and one that a checkpoint can
+ * name. */
+static bool is_null_device(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3);
+}
+
+static int reopen_null(struct err *e)
+{
+	AUTO_FD int null = open("/dev/null", O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+
+	if (null < 0 || !is_null_device(null) || fcntl(null, F_SETFL, 0) < 0)
+		return 0;
+	for (int fd = 0; fd < 3; fd++)
+		if (is_null_device(fd) && dup3(null, fd, 0) < 0)
+			return err_sys(e, errno, "placing /dev/null");
+	return 0;
+}
+
+/* Only a few descriptors of ours are left, and the container's. What waits for "start" holds nothing of the host but where
+ * hooks write, when it has some to run. */
 static int keep_descriptors(struct ct_child *ch, struct err *e)
 {
+	int *const kept[] = {&ch->barrier, &ch->listener, &ch->streams[0], &ch->streams[1]};
 	const int first = 3 + (int)ch->ct->preserve;
-	int r = fd_move_above(&ch->barrier, first + 2);
+	int next = first;
 
-	if (r == 0 && fd_valid(ch->listener))
-		r = fd_move_above(&ch->listener, first + 2);
-	if (r < 0)
-		return err_sys(e, r, "moving descriptors");
-	if (dup3(ch->barrier, first, O_CLOEXEC) < 0)
-		return err_sys(e, errno, "placing the barrier");
-	ch->barrier = first;
-	if (fd_valid(ch->listener) && dup3(ch->listener, first + 1, O_CLOEXEC) < 0)
-		return err_sys(e, errno, "placing the start socket");
-	if (fd_valid(ch->listener))
-		ch->listener = first + 1;
-	if (close_range((unsigned)first + (fd_valid(ch->listener) ? 2 : 1), ~0U, 0) < 0)
-		return err_sys(e, errno, "close_range");
-	return 0;
+	for (int i = 0; i < 2 && ch->spec->hooks[CT_START_CONTAINER].n == 0; i++)
+		ch->streams[i] = FD_NONE; /* closed below */
+	for (size_t i = 0; i < ARRAY_LEN(kept); i++) {
+		int r = fd_valid(*kept[i]) ? fd_move_above(kept[i], first + (int)ARRAY_LEN(kept)) : 0;
+
+		if (r < 0)
+			return err_sys(e, r, "moving descriptors");
+	}
+	for (size_t i = 0; i < ARRAY_LEN(kept); i++) {
+		if (!fd_valid(*kept[i]))
+			continue;
+		if (dup3(*kept[i], next, O_CLOEXEC) < 0)
+			return err_sys(e, errno, "placing descriptors");
+		*kept[i] = next++;
+	}
+	return close_range((unsigned)next, ~0U, 0) < 0 ? err_sys(e, errno, "close_range") : 0;
 }
 
 /* A directory of the host that some descriptor held open would be a way out: where we are must have a name below the root
@@ -205,6 +233,8 @@ static int child_session(struct ct_child *ch, struct err *e)
 	}
 	(void)umask(p->umask.set ? (mode_t)p->umask.v : 022);
 	r = reset_signals(e);
+	if (r == 0)
+		r = reopen_null(e);
 	if (r == 0)
 		r = take_terminal(ch, e);
 	if (r == 0)
@@ -254,7 +284,8 @@ static int child_limits(struct ct_child *ch, struct err *e)
 	int r;
 
 	for (size_t i = 0; i < p->n_rlimits; i++)
-		if (setrlimit((__rlimit_resource_t)p->rlimits[i].resource, &p->rlimits[i].value) < 0)
+		if (!ct_child_is_late(&p->rlimits[i]) &&
+		    setrlimit((__rlimit_resource_t)p->rlimits[i].resource, &p->rlimits[i].value) < 0)
 			return err_sys(e, errno, "setting resource limit %d", p->rlimits[i].resource);
 	if (p->io_priority.set && syscall(SYS_ioprio_set, 1 /* IOPRIO_WHO_PROCESS */, 0, (int)p->io_priority.v) < 0)
 		return err_sys(e, errno, "setting the I/O priority");

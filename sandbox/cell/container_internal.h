@@ -2,8 +2,10 @@
 #pragma once
 
 #include "cell/container.h"
+#include "base/str.h"
 #include "cell/internal.h"
 #include "rootfs/rootfs.h"
+#include "snapshot/snapshot.h"
 
 enum { CT_PATH_ROOM = 4096 };
 
@@ -12,6 +14,7 @@ struct ct_child {
 	const struct ct *ct;
 	const struct ct_spec *spec;
 	int barrier, listener;
+	int streams[2];            /* of hooks; FD_NONE: ours */
 	unsigned char *born;       /* shared with the host */
 	int ns[CT_NS_COUNT];       /* to be joined */
 	int entries[CG_MAX_TREES]; /* of the groups */
@@ -30,6 +33,16 @@ struct ct_child {
 	char home[CT_PATH_ROOM];
 };
 
+/* Everything that the child inherits, and that is the host's to close again. */
+struct ct_prepared {
+	struct ct_child child;
+	struct arena arena;
+	int own_pid, own_time; /* our own namespaces for children, to come back to; FD_NONE to begin with */
+	bool enters;           /* the child enters cgroup2 by itself */
+};
+NODISCARD int ct_prepare(struct ct *c, struct ct_prepared *p, struct err *e);
+void ct_prepared_done(struct ct_prepared *p);
+
 /* ch->born, when the first instruction of the child was executed. */
 _Noreturn void ct_child_main(struct ct_child *ch);
 
@@ -40,10 +53,13 @@ int ct_become_undumpable(const struct ct *c, struct err *e);
 int ct_child_mounts(struct ct_child *ch, struct err *e);
 int ct_child_devices(struct ct_child *ch, struct err *e);
 int ct_child_console(struct ct_child *ch, struct err *e);
+int ct_send_console(int sock, int master, struct err *e);
 int ct_child_masks(struct ct_child *ch, struct err *e);
 int ct_child_pivot(struct ct_child *ch, struct err *e);
 
 /* container_user.c */
+/* Fewer descriptors than we need ourselves: the stage "user" sets that limit. */
+bool ct_child_is_late(const struct ct_rlimit *l);
 int ct_child_lookup(struct ct_child *ch, struct err *e);
 int ct_child_user(struct ct_child *ch, struct err *e);
 int ct_child_exec(struct ct_child *ch, struct err *e);
@@ -56,3 +72,14 @@ NODISCARD int ct_notify_install(const struct ct_child *ch, struct err *e);
 
 /* container_cgroup.c: mounts of type cgroup. */
 int ct_mount_cgroups(struct ct_child *ch, const struct ct_mount *m, struct err *e);
+/* One hierarchy of them, detached. */
+int ct_cgroup_tree(struct ct_child *ch, const struct cg_tree *t, unsigned attrs);
+/* v2, where nothing else is; or NULL. */
+const struct cg_tree *ct_cgroup_only_v2(const struct cg_group *g);
+
+/* container_stage.c: the mounts of a restore, by the process that becomes CRIU, in a mount namespace that this makes. They
+ * lie over a place that every user namespace reaches and that nothing is needed of: root; mN of the spec's mount N, a bind;
+ * cN.K of its mount N, of type cgroup, hierarchy K of the group; what CRIU knows of the kernel; imagesK when a user
+ * namespace is wanted, K = 0 for those at @images, and on for those that they are based on. */
+#define CT_STAGE CRIU_KDAT_DIR
+int ct_stage(struct ct_child *ch, const char *images, const struct buf *kdat, struct err *e);

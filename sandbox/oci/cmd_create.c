@@ -5,6 +5,7 @@
 #include "oci/life.h"
 
 #include <errno.h>
+#include <sys/file.h>
 
 static const struct opt create_options[] = {
 	OCI_TEXT("bundle", bundle, 'b', "DIR", "where config.json and the root lie"),
@@ -112,7 +113,8 @@ static int run_wait(struct life *l, struct foreground *f, struct err *e)
 	struct err second = {0};
 
 	foreground_end(f);
-	if (!l->args->keep)
+	/* Who deleted it meanwhile has done all this. */
+	if (!l->args->keep && store_hold(l->dir) == 0)
 		(void)life_remove(&l->store, l->dir, &l->state, l->spec, &second);
 	if (status >= 0 && second.kind != ERR_NONE)
 		return err_adopt(e, &second);
@@ -132,6 +134,7 @@ static int run_created(struct life *l, struct foreground *f, struct err *e)
 		(void)life_remove(&l->store, l->dir, &l->state, l->spec, &second);
 		return r;
 	}
+	(void)flock(l->dir, LOCK_UN); /* while it runs others may pause, change and delete it */
 	return l->args->detach ? 0 : run_wait(l, f, e);
 }
 
@@ -144,10 +147,11 @@ static int run_main(struct oci_args *a, struct err *e)
 	life_init(&l);
 	if (!a->detach) {
 		if (a->console_socket)
-			return err_set(e, ERR_SPEC, EINVAL,
-				       "cannot use console socket if runc will not detach or allocate tty");
+			r = err_set(e, ERR_SPEC, EINVAL,
+				    "cannot use console socket if runc will not detach or allocate tty");
 		/* Whether there is a terminal stands in config.json, which is read later: the socket costs little. */
-		r = foreground_begin(&f, true, e);
+		if (r == 0)
+			r = foreground_begin(&f, true, e);
 		l.console = take_fd(&f.theirs);
 	}
 	if (r == 0)
@@ -155,8 +159,10 @@ static int run_main(struct oci_args *a, struct err *e)
 	if (r == 0 && !a->detach && !l.spec->process.terminal)
 		fd_closep(&f.ours);
 	fd_closep(&l.console);
-	if (r == 0)
+	if (r == 0) {
+		oci_flush_warnings(a);
 		r = run_created(&l, &f, e);
+	}
 	foreground_end(&f);
 	life_done(&l);
 	return r;

@@ -1,4 +1,5 @@
 /* features: what this runtime knows (runtime-spec, features.md), from the same tables that read config.json. */
+#include "oci/checkpoint.h"
 #include "oci/config.h"
 #include "oci/fields.h"
 #include "oci/oci.h"
@@ -69,15 +70,15 @@ static void add_linux(struct buf *b)
 	add_words(b, "namespaces", CONFIG_NAMESPACES);
 	buf_puts(b, ",");
 	add_words(b, "capabilities", CONFIG_CAPABILITIES);
-	buf_puts(b, ",\"cgroup\":{\"v1\":true,\"v2\":true,\"systemd\":false,\"systemdUser\":false,\"rdma\":false},");
+	buf_puts(b, ",\"cgroup\":{\"v1\":true,\"v2\":true,\"systemd\":false,\"systemdUser\":false,\"rdma\":true},");
 	add_seccomp(b);
 	buf_puts(b, ",\"memoryPolicy\":{");
 	add_words(b, "modes", CONFIG_MEMORY_MODES);
 	buf_puts(b, ",");
 	add_words(b, "flags", CONFIG_MEMORY_FLAGS);
-	buf_puts(b,
-		 "},\"apparmor\":{\"enabled\":false},\"selinux\":{\"enabled\":false},\"intelRdt\":{\"enabled\":false},"
-		 "\"mountExtensions\":{\"idmap\":{\"enabled\":true}},\"netDevices\":{\"enabled\":true}}");
+	buf_puts(b, "},\"apparmor\":{\"enabled\":true},\"selinux\":{\"enabled\":true},");
+	buf_puts(b, "\"intelRdt\":{\"enabled\":true,\"schemata\":true,\"monitoring\":true},");
+	buf_puts(b, "\"mountExtensions\":{\"idmap\":{\"enabled\":true}},\"netDevices\":{\"enabled\":true}}");
 }
 
 static int features_main(struct oci_args *a, struct err *e)
@@ -96,8 +97,13 @@ static int features_main(struct oci_args *a, struct err *e)
 	add_list(&b, "mountOptions", options, n);
 	buf_puts(&b, ",");
 	add_linux(&b);
-	buf_printf(&b, ",\"annotations\":{\"io.fsbox.version\":\"%s\"},\"potentiallyUnsafeConfigAnnotations\":[]}\n",
-		   FSBOX_VERSION);
+	buf_printf(&b,
+		   ",\"annotations\":{\"io.fsbox.version\":\"%s\",\"io.fsbox.checkpoint.enabled\":\"%s\"},"
+		   "\"potentiallyUnsafeConfigAnnotations\":[\"" CHECKPOINT_CONFIG_ANNOTATION "\"",
+		   FSBOX_VERSION, checkpoint_possible() ? "true" : "false");
+	for (size_t i = 0; config_annotation_name(i); i++)
+		buf_printf(&b, ",\"%s\"", config_annotation_name(i));
+	buf_puts(&b, "]}\n");
 	return oci_print(&b, e);
 }
 

@@ -80,37 +80,16 @@ static const struct field net_device_fields[] = {
 };
 TABLE(net_device_table, net_device_fields, struct ct_net_device);
 
-struct net_devices {
-	struct reader *r;
-	const struct table *table;
-	const struct json_path *here;
-	struct ct_spec *spec;
-};
-
-static int add_net_device(const char *key, const struct json *v, void *arg)
-{
-	const struct net_devices *all = arg;
-	struct ct_net_device *d = &all->spec->net_devices[all->spec->n_net_devices++];
-	const struct json_path at = {.up = all->here, .key = key};
-	int rc;
-
-	d->name = reader_copy(all->r, key);
-	rc = d->name ? table_read(all->r, all->table, v, &at, d) : -ENOMEM;
-	if (rc == 0 && (!d->inside || !d->inside[0]))
-		d->inside = d->name;
-	return rc;
-}
-
 static int read_net_devices(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here,
 			    void *to)
 {
-	struct net_devices all = {r, f->arg, here, to};
+	struct ct_spec *s = to;
+	int rc = field_named(r, f, v, here, &s->net_devices);
 
-	if (json_type_of(v) != JSON_OBJECT)
-		return field_wrong_type(r, v, here, "an object");
-	all.spec->n_net_devices = 0;
-	all.spec->net_devices = reader_alloc(r, (json_length(v) + 1) * sizeof *all.spec->net_devices);
-	return all.spec->net_devices ? json_each(v, add_net_device, &all) : -ENOMEM;
+	for (size_t i = 0; rc == 0 && i < s->n_net_devices; i++)
+		if (!s->net_devices[i].inside || !s->net_devices[i].inside[0])
+			s->net_devices[i].inside = s->net_devices[i].name;
+	return rc;
 }
 
 /* ---- Memory policy: set_mempolicy(2), include/uapi/linux/mempolicy.h ---- */
@@ -158,6 +137,41 @@ static int read_memory_policy(struct reader *r, const struct field *f, const str
 	}
 	if ((p->flags & RELATIVE_NODES) && (p->flags & STATIC_NODES))
 		return json_err(r->e, r->doc, here, "nodes are relative or static, not both");
+	return 0;
+}
+
+/* ---- Classes of service ---- */
+
+#define RDT(member) offsetof(struct ct_rdt, member)
+static const struct field rdt_fields[] = {
+	{"closID", field_text, RDT(clos)},
+	{"l3CacheSchema", field_text, RDT(l3)},
+	{"memBwSchema", field_text, RDT(memory)},
+	{"schemata", field_texts, RDT(schemata)},
+	{"enableMonitoring", field_bool, RDT(monitoring)},
+	{"enableCMT", NULL, .why = "a class of its own is monitored in any case"},
+	{"enableMBM", NULL, .why = "a class of its own is monitored in any case"},
+};
+TABLE(rdt_table, rdt_fields, struct ct_rdt);
+
+static int read_rdt(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here,
+		    void *to)
+{
+	struct ct_rdt *rdt = to;
+	int rc = field_object(r, f, v, here, to);
+	const char *clos = rdt->clos;
+
+	rdt->given = true;
+	if (rc < 0)
+		return rc;
+	if (clos && (strcmp(clos, ".") == 0 || strcmp(clos, "..") == 0 || (clos[0] && clos[1] && strchr(clos, '/')) ||
+		     strlen(clos) > 200))
+		return json_err(r->e, r->doc, here, "'%.60s' is no name of a class", clos);
+	if (rdt->memory && (!str_starts(rdt->memory, "MB:") || strchr(rdt->memory, '\n')))
+		return json_err(r->e, r->doc, here, "memBwSchema is one line that begins with 'MB:'");
+	for (size_t i = 0; rdt->schemata && rdt->schemata[i]; i++)
+		if (strchr(rdt->schemata[i], '\n'))
+			return json_err(r->e, r->doc, here, "schemata[%zu] is more than one line", i);
 	return 0;
 }
 
@@ -279,6 +293,6 @@ static const struct field linux_fields[] = {
 	{"personality", read_personality, AT(personality), &personality_table},
 	{"netDevices", read_net_devices, 0, &net_device_table},
 	{"memoryPolicy", read_memory_policy, AT(memory_policy), &memory_policy_table},
-	{"intelRdt", field_refuse, .why = "this build has no resctrl"},
+	{"intelRdt", read_rdt, AT(rdt), &rdt_table},
 };
 const struct table linux_table = {linux_fields, ARRAY_LEN(linux_fields), sizeof(struct ct_spec)};

@@ -13,7 +13,12 @@
 
 void life_init(struct life *l)
 {
-	*l = (struct life){.store.dir = FD_NONE, .dir = FD_NONE, .listener = FD_NONE, .console = FD_NONE};
+	*l = (struct life){.store.dir = FD_NONE,
+			   .dir = FD_NONE,
+			   .listener = FD_NONE,
+			   .console = FD_NONE,
+			   .claim = FD_NONE,
+			   .streams = {FD_NONE, FD_NONE}};
 	l->ct.pidfd = l->ct.barrier = FD_NONE;
 }
 
@@ -23,6 +28,9 @@ void life_done(struct life *l)
 	fd_closep(&l->dir);
 	fd_closep(&l->listener);
 	fd_closep(&l->console);
+	fd_closep(&l->claim);
+	fd_closep(&l->streams[0]);
+	fd_closep(&l->streams[1]);
 	fd_closep(&l->ct.pidfd);
 	fd_closep(&l->ct.barrier);
 	filter_done(&l->filter);
@@ -71,6 +79,20 @@ static int read_config(struct life *l, struct buf *ret_text, struct err *e)
 	return ret_text->failed ? err_oom(e) : 0;
 }
 
+int life_check_labels(const struct ct_spec *s, struct err *e)
+{
+	const char *profile = s->process.apparmor;
+	const bool selinux = (s->process.selinux && s->process.selinux[0]) || (s->mount_label && s->mount_label[0]);
+
+	if (profile && profile[0] && strcmp(profile, "unconfined") != 0 && !label_apparmor_is_on())
+		return err_set(e, ERR_UNSUPPORTED, EOPNOTSUPP,
+			       "apparmor profile '%s' is wanted, but AppArmor is not enabled on this host", profile);
+	if (selinux && !label_selinux_is_on())
+		return err_set(e, ERR_UNSUPPORTED, EOPNOTSUPP,
+			       "selinux label is specified in config, but selinux is disabled or not supported");
+	return 0;
+}
+
 /* A namespace that is joined by its path may be the one that we are in: what is set in it would be set on the host. */
 static bool is_ours(const struct ct_spec *s, int ns)
 {
@@ -104,19 +126,16 @@ static int check_host(const struct life *l, struct err *e)
 	if (l->args->systemd_cgroup || (l->args->cgroup_manager && strcmp(l->args->cgroup_manager, "systemd") == 0))
 		return err_set(e, ERR_UNSUPPORTED, EOPNOTSUPP,
 			       "the systemd cgroup driver is not built yet: use cgroupfs");
-	if (s->process.apparmor && s->process.apparmor[0] && strcmp(s->process.apparmor, "unconfined") != 0 &&
-	    stat("/sys/kernel/security/apparmor", &st) < 0)
-		return err_set(e, ERR_UNSUPPORTED, EOPNOTSUPP,
-			       "apparmor profile '%s' is wanted, but AppArmor is not enabled on this host",
-			       s->process.apparmor);
-	if (s->process.apparmor && s->process.apparmor[0] && strcmp(s->process.apparmor, "unconfined") != 0)
-		return err_set(e, ERR_UNSUPPORTED, EOPNOTSUPP, "apparmor profiles are not built yet");
-	if (s->process.selinux && s->process.selinux[0])
-		return err_set(e, ERR_UNSUPPORTED, EOPNOTSUPP,
-			       "selinux label is specified in config, but selinux is disabled or not supported");
-	if (s->mount_label && s->mount_label[0])
-		return err_set(e, ERR_UNSUPPORTED, EOPNOTSUPP,
-			       "mountLabel is specified in config, but selinux is disabled or not supported");
+	r = life_check_labels(s, e);
+	if (r < 0)
+		return r;
+	if (s->rdt.given) {
+		char root[CG_RESCTRL_ROOT];
+
+		r = cg_resctrl_find(root, e);
+		if (r < 0)
+			return r;
+	}
 	if (s->n_net_devices > 0 && life_unprivileged(l->args))
 		return err_set(e, ERR_UNSUPPORTED, EPERM, "moving network devices takes root");
 	if (stat(s->rootfs, &st) < 0)
@@ -131,9 +150,11 @@ int life_filter(struct life *l, struct err *e)
 {
 	struct policy *p = &l->spec->seccomp.policy;
 
+	if (l->spec->seccomp.program)
+		return life_program(&l->spec->seccomp, &l->filter, e);
 	if (!l->spec->seccomp.given)
 		return 0;
-	p->skip_unknown = true;
+	p->skip_unknown = !l->spec->seccomp.strict_names;
 	/* Calls younger than the profile: who asks gets ENOSYS and does without, where EPERM would make him fail. */
 	p->new_enosys = p->default_action == POLICY_ERRNO && p->n_rules > 0;
 	p->none = p->default_action == POLICY_ALLOW && p->n_rules == 0;
@@ -148,14 +169,19 @@ int life_filter(struct life *l, struct err *e)
 static int bind_listener(struct life *l, struct err *e)
 {
 	struct sockaddr_un at = {.sun_family = AF_UNIX};
+	mode_t old;
+	int r;
 
 	l->listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	if (l->listener < 0)
 		return err_sys(e, errno, "making the start socket");
 	(void)snprintf(at.sun_path, sizeof at.sun_path, "/proc/self/fd/%d/start.sock", l->dir);
-	if (bind(l->listener, (const struct sockaddr *)&at, sizeof at) < 0 || listen(l->listener, 8) < 0)
-		return err_sys(e, errno, "binding the start socket");
-	return 0;
+	old = umask(0177); /* whatever the caller's is: who may connect can start the container */
+	r = bind(l->listener, (const struct sockaddr *)&at, sizeof at) < 0 ? -errno : 0;
+	(void)umask(old);
+	if (r == 0 && listen(l->listener, 8) < 0)
+		r = -errno;
+	return r < 0 ? err_sys(e, r, "binding the start socket") : 0;
 }
 
 int life_pid_file(const char *path, pid_t pid, struct err *e)
@@ -215,13 +241,6 @@ static bool asks_for_limits(const struct ct_resources *r)
 	       r->n_unified > 0;
 }
 
-static int count(pid_t pid, void *arg)
-{
-	(void)pid;
-	(void)arg;
-	return 1;
-}
-
 /* Delete ends everybody in the container's group, so nobody else may be in it. */
 static int find_group(struct life *l, struct err *e)
 {
@@ -233,26 +252,37 @@ static int find_group(struct life *l, struct err *e)
 	if (r < 0)
 		return r;
 	l->has_group = true;
-	r = strcmp(l->state.cgroup, "/") == 0 ? 1 : cg_group_processes(&l->group, count, NULL);
-	if (r == 1)
-		return err_set(e, ERR_BUSY, EBUSY, "container's cgroup %s is not empty", l->state.cgroup);
+	r = cg_group_claim(&l->group, &l->claim, e);
 	if (r < 0)
-		return err_sys(e, r, "looking into cgroup %s", l->state.cgroup);
+		return r;
 	if (cg_group_is_frozen(&l->group)) /* who entered it would stop there */
 		return err_set(e, ERR_BUSY, EBUSY, "container's cgroup %s is frozen", l->state.cgroup);
 	return found_note(&l->group, &l->state, e);
 }
 
-static int make_group(struct life *l, struct err *e)
+static bool is_lenient(const struct life *l)
 {
-	const bool lenient = life_unprivileged(l->args) && !asks_for_limits(&l->spec->resources);
+	return life_unprivileged(l->args) && !asks_for_limits(&l->spec->resources);
+}
+
+int life_limit(struct life *l, struct err *e)
+{
+	return l->has_group && !is_lenient(l) ? cg_group_limit(&l->group, &l->spec->resources, false, e) : 0;
+}
+
+int life_group(struct life *l, bool limits, struct err *e)
+{
 	int r;
 
 	if (!l->has_group)
 		return 0;
-	r = cg_group_make(&l->group, lenient, e);
-	if (r == 0 && !lenient)
-		r = cg_group_limit(&l->group, &l->spec->resources, false, e);
+	r = cg_group_make(&l->group, is_lenient(l), e);
+	if (r == 0 && !fd_valid(l->claim)) /* it did not exist: somebody else may have made it as well */
+		r = cg_group_claim(&l->group, &l->claim, e);
+	if (r == -EBUSY && !fd_valid(l->claim))
+		l->state.cgroup = ""; /* somebody else's */
+	if (r == 0 && limits)
+		r = life_limit(l, e);
 	if (r == 0)
 		l->ct.group = &l->group;
 	return r;
@@ -261,10 +291,15 @@ static int make_group(struct life *l, struct err *e)
 static int on_born(struct ct *c, void *arg, struct err *e)
 {
 	struct life *l = arg;
+	char root[CG_RESCTRL_ROOT];
+	int r;
 
 	l->state.pid = c->pid;
 	l->state.start_ticks = process_start(c->pid);
-	return state_write(l->dir, &l->state, e);
+	r = state_write(l->dir, &l->state, e);
+	if (r == 0 && l->spec->rdt.given)
+		r = cg_resctrl_find(root, e);
+	return r == 0 && l->spec->rdt.given ? cg_resctrl_make(root, &l->spec->rdt, l->state.id, c->pid, e) : r;
 }
 
 static int on_mounted(struct ct *c, void *arg, struct err *e)
@@ -332,17 +367,19 @@ static int build(struct life *l, bool wait_here, struct err *e)
 	int r = ct_fault("cgroup", e);
 
 	if (r == 0)
-		r = make_group(l, e);
+		r = life_group(l, true, e);
 	if (r == 0)
 		r = ct_fault("listener", e);
 	if (r == 0)
 		r = state_texts(l, e);
+	if (r == 0)
+		r = life_hook_streams(s, l->streams, e);
 	if (r == 0 && !wait_here)
 		r = bind_listener(l, e);
 	if (r < 0)
 		return r;
 	c->spec = s;
-	c->filter = s->seccomp.given && l->filter.len > 0 ? &l->filter : NULL;
+	c->filter = l->filter.len > 0 ? &l->filter : NULL;
 	c->console = l->console;
 	c->listener = l->listener;
 	c->join = FD_NONE;
@@ -350,14 +387,15 @@ static int build(struct life *l, bool wait_here, struct err *e)
 	c->no_pivot = l->args->no_pivot;
 	c->no_keyring = l->args->no_new_keyring;
 	c->unprivileged = life_unprivileged(l->args);
-	c->state = (struct ct_state_text){l->head.data, l->tail.data};
-	c->created = (struct ct_state_text){l->created.data, l->tail.data};
+	c->state = (struct ct_state_text){l->head.data, l->tail.data, l->streams};
+	c->created = (struct ct_state_text){l->created.data, l->tail.data, l->streams};
 	c->born = on_born;
 	c->mounted = s->hooks[CT_PRESTART].n + s->hooks[CT_CREATE_RUNTIME].n > 0 ? on_mounted : NULL;
 	c->arg = l;
 	c->asked = life_agent(&l->agent, s, &l->state);
 	r = ct_create(c, e);
 	fd_closep(&l->listener); /* the child's now */
+	fd_closep(&l->claim);
 	if (r < 0)
 		return r;
 	l->state.creating = false;
@@ -367,10 +405,12 @@ static int build(struct life *l, bool wait_here, struct err *e)
 		r = ct_fault("state", e);
 	if (r == 0)
 		r = life_send_pidfd(l->args->pidfd_socket, c->pidfd, e);
+	if (r == 0)
+		r = life_send_pidfd(s->pidfd_receiver, c->pidfd, e);
 	return r == 0 && l->args->pid_file ? life_pid_file(l->args->pid_file, c->pid, e) : r;
 }
 
-int life_create(struct life *l, const struct oci_args *a, const char *id, bool wait_here, struct err *e)
+int life_claim(struct life *l, const struct oci_args *a, const char *id, struct err *e)
 {
 	AUTO(buf_done) struct buf config = {0};
 	int r = store_check_id(id, e);
@@ -383,6 +423,8 @@ int life_create(struct life *l, const struct oci_args *a, const char *id, bool w
 		r = life_listen_fds(l->spec, &l->preserve, e);
 	if (r == 0)
 		r = check_host(l, e);
+	if (r == 0)
+		life_warn(l);
 	if (r == 0)
 		r = life_filter(l, e);
 	if (r == 0)
@@ -404,13 +446,21 @@ int life_create(struct life *l, const struct oci_args *a, const char *id, bool w
 		r = config_copy_write(l->dir, config.data, config.len, e);
 	if (r == 0)
 		r = state_write(l->dir, &l->state, e);
-	if (r == 0)
-		r = build(l, wait_here, e);
-	if (r < 0) {
-		struct err second = {0};
+	if (r < 0)
+		(void)life_remove(&l->store, l->dir, &l->state, l->spec, &(struct err){0});
+	return r;
+}
 
+int life_create(struct life *l, const struct oci_args *a, const char *id, bool wait_here, struct err *e)
+{
+	int r = life_claim(l, a, id, e);
+
+	if (r < 0)
+		return r;
+	r = build(l, wait_here, e);
+	if (r < 0) {
 		ct_abandon(&l->ct);
-		(void)life_remove(&l->store, l->dir, &l->state, l->spec, &second);
+		(void)life_remove(&l->store, l->dir, &l->state, l->spec, &(struct err){0});
 	}
 	return r;
 }
@@ -446,8 +496,9 @@ static int keep_first(int r, int first)
 
 int life_remove(const struct oci_store *store, int dir, struct oci_state *st, const struct ct_spec *spec, struct err *e)
 {
-	struct err hook = {0};
 	struct cg_group g;
+	struct err ignored = {0};
+	char root[CG_RESCTRL_ROOT];
 	int first = 0;
 
 	(void)!state_signal(st, SIGKILL);
@@ -461,11 +512,13 @@ int life_remove(const struct oci_store *store, int dir, struct oci_state *st, co
 		}
 	}
 	(void)dir;
+	if (spec && spec->rdt.given && cg_resctrl_find(root, &ignored) == 0)
+		first = keep_first(cg_resctrl_remove(root, &spec->rdt, st->id, e), first);
 	if (first < 0)
 		return first;
 	first = store_remove(store, st->id, e);
 	st->status = OCI_STOPPED;
 	if (spec)
-		(void)!life_hooks(spec, CT_POSTSTOP, st, &hook);
+		life_poststop(store->args, spec, st);
 	return first;
 }

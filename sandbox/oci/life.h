@@ -20,17 +20,27 @@ struct life {
 	bool has_group;
 	struct oci_state state;
 	struct buf head, tail; /* of the state's text for hooks */
-	struct buf created;    /* its head for those that run at start */
 	struct life_agent agent;
+	struct buf created; /* its head for those that run at start */
 	struct ct ct;
 	int dir, listener, console;
+	int claim;      /* on the group, until somebody is in it */
+	int streams[2]; /* of hooks inside */
 };
 
+/* What create and restore begin with: config.json is read and checked, the id is claimed, its state is on disk. On failure
+ * nothing is left but what life_done() frees. */
+NODISCARD int life_claim(struct life *l, const struct oci_args *a, const char *id, struct err *e);
+/* Its groups, with their limits or, for restore, without them until life_limit(). */
+NODISCARD int life_group(struct life *l, bool limits, struct err *e);
+NODISCARD int life_limit(struct life *l, struct err *e);
 /* Everything up to "created", with its file of the pid. With @wait_here no start.sock: ct_go() starts it. On failure
  * nothing is left but what life_done() frees. */
 NODISCARD int life_create(struct life *l, const struct oci_args *a, const char *id, bool wait_here, struct err *e);
 void life_init(struct life *l);
 void life_done(struct life *l);
+/* A program that somebody has compiled already, from base64. */
+NODISCARD int life_program(struct ct_seccomp *s, struct filter *ret, struct err *e);
 /* Compiles l->spec's profile. */
 NODISCARD int life_filter(struct life *l, struct err *e);
 /* The container is no more: processes, groups, poststop hooks, its directory. Idempotent, goes on after failures. */
@@ -38,8 +48,16 @@ int life_remove(const struct oci_store *store, int dir, struct oci_state *st, co
 		struct err *e);
 /* Hooks of the host's side. @st as the hooks shall see it. */
 NODISCARD int life_hooks(const struct ct_spec *spec, enum ct_hook_kind kind, const struct oci_state *st, struct err *e);
+/* Those of poststop: "MUST log a warning, but the remaining hooks and lifecycle continue" (runtime.md, "Lifecycle"). */
+void life_poststop(const struct oci_args *a, const struct ct_spec *spec, const struct oci_state *st);
+/* Where hooks write, for ct_state_text. The caller closes both; FD_NONE where nothing is said. */
+NODISCARD int life_hook_streams(const struct ct_spec *spec, int to[2], struct err *e);
 /* The text of @st in two parts around its pid. */
 NODISCARD int life_state_text(const struct oci_state *st, struct buf *head, struct buf *tail, struct err *e);
+/* What of l->spec is left out. */
+void life_warn(const struct life *l);
+/* Labels that no security module of this host would know. */
+NODISCARD int life_check_labels(const struct ct_spec *s, struct err *e);
 /* Is there somebody to ask, when there will be questions? Before anything is made. */
 NODISCARD int life_check_agent(const struct ct_spec *s, struct err *e);
 /* Passes the descriptor of the questions to linux.seccomp.listenerPath, which is a name of our own namespaces. All is

@@ -8,7 +8,9 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 
 enum { STATE_MAX_BYTES = 1 << 20 };
 
@@ -168,6 +170,20 @@ static bool is_paused(const struct oci_state *st)
 	return frozen;
 }
 
+/* The socket may have outlived the wait: a "start" that was killed could not remove it. A connection without a word is
+ * nothing to who waits. */
+static bool waits_for_start(int dir)
+{
+	struct sockaddr_un to = {.sun_family = AF_UNIX};
+	AUTO_FD int sock = FD_NONE;
+
+	if (faccessat(dir, "start.sock", F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+		return false;
+	sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	(void)snprintf(to.sun_path, sizeof to.sun_path, "/proc/self/fd/%d/start.sock", dir);
+	return sock < 0 || connect(sock, (const struct sockaddr *)&to, sizeof to) == 0 || errno != ECONNREFUSED;
+}
+
 static enum oci_status compute(int dir, const struct oci_state *st)
 {
 	uint64_t start = process_start(st->pid);
@@ -176,7 +192,7 @@ static enum oci_status compute(int dir, const struct oci_state *st)
 		return OCI_STOPPED;
 	if (st->creating || st->pid <= 0)
 		return OCI_CREATING;
-	if (faccessat(dir, "start.sock", F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+	if (waits_for_start(dir))
 		return OCI_CREATED;
 	return is_paused(st) ? OCI_PAUSED : OCI_RUNNING;
 }

@@ -174,7 +174,7 @@ test_limits_reach_the_groups() {
 	bundle b '.process.args = ["sleep", "60"] | .linux.resources.memory = {"limit": 67108864} | .linux.resources.pids = {"limit": 17} | .linux.resources.cpu = {"shares": 512, "quota": 20000, "period": 100000}'
 	c=$(oci_id c)
 	oci_ok run -d -b "$T/b" "$c"
-	group=$(find /sys/fs/cgroup -type d -name "$c")
+	group=$(find /sys/fs/cgroup -type d -name "$c" 2>/dev/null || :) # others' groups go meanwhile
 	value() { for g in $group; do [ ! -e "$g/$1" ] || cat "$g/$1"; done; }
 	if [ -e /sys/fs/cgroup/cgroup.controllers ]; then
 		check_eq "$(value memory.max) $(value pids.max) $(value cpu.max)" "67108864 17 20000 100000"
@@ -255,7 +255,7 @@ test_errors_name_the_key() {
 	wrong '.linux.uidMappings = [{"containerID": 0, "hostID": 0, "size": 1}]' 'need a new user namespace'
 	wrong '.linux.resources.memory.limit = "x"' '$.linux.resources.memory.limit: expected an integer'
 	wrong '.process.rlimits = [{"type": "RLIMIT_X", "soft": 1, "hard": 1}]' '$.process.rlimits[0].type'
-	wrong '.linux.intelRdt = {}' '$.linux.intelRdt'
+	wrong '.linux.intelRdt = {"closID": ".."}' '$.linux.intelRdt'
 	wrong '.ociVersion = "2.0.0"' '$.ociVersion'
 	wrong '.mounts[0].options = ["size=bogus"] | .mounts[0].type = "tmpfs"' 'size=bogus'
 	wrong 'del(.root)' "'root'"

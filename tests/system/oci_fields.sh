@@ -174,4 +174,252 @@ test_memory_policy() {
 	check_nothing_left
 }
 
+# ---- Security modules, RDMA, resctrl: detected, and an error where the host has none ----
+
+test_what_the_host_lacks_is_an_error() {
+	need_oci
+	lacks() { # JQ-PROGRAM TEXT
+		in_container true "$1"
+		check_eq "$status" 1
+		check_contains "$T/err" "$2"
+	}
+	if ! grep -q Y /sys/module/apparmor/parameters/enabled 2>/dev/null; then
+		lacks '.process.apparmorProfile = "mine"' "AppArmor is not enabled on this host"
+		bundle b '.process.args = ["sleep", "60"]'
+		c=$(oci_id c)
+		oci_ok run -d --bundle "$T/b" "$c"
+		oci exec --apparmor mine "$c" true
+		check_eq "$status" 255
+		check_contains "$T/err" "AppArmor is not enabled"
+		oci_ok exec --apparmor unconfined "$c" true
+		oci_ok delete -f "$c"
+	fi
+	if [ ! -d /sys/fs/selinux ]; then
+		lacks '.process.selinuxLabel = "a:b:c:s0"' "selinux is disabled"
+		lacks '.linux.mountLabel = "a:b:c:s0"' "selinux is disabled"
+	fi
+	if ! grep -q "^rdma[^a-z]" /proc/cgroups; then
+		lacks '.linux.resources.rdma = {"mlx5_1": {"hcaHandles": 3}}' "no cgroup controller 'rdma'"
+	fi
+	if ! grep -q ' - resctrl ' /proc/self/mountinfo; then
+		lacks '.linux.intelRdt = {"closID": "gold"}' "no resctrl is mounted"
+		sleeper r
+		oci update --l3-cache-schema "L3:0=f" "$c"
+		check_eq "$status" 1
+		check_contains "$T/err" "no resctrl is mounted"
+		oci_ok delete -f "$c"
+	fi
+	in_container 'echo ran' '.process.apparmorProfile = "unconfined" | .process.selinuxLabel = "" | .linux.mountLabel = ""'
+	check_eq "$(cat "$T/out")" ran
+	check_nothing_left
+}
+
+# ---- Options ----
+
+sleeper() { # NAME: a container that sleeps, its id in $c
+	bundle "$1" '.process.args = ["sleep", "60"]'
+	c=$(oci_id "$1")
+	oci_ok run -d --bundle "$T/$1" "$c"
+}
+
+test_exec_goes_into_a_group_below() {
+	need_oci
+	sleeper b
+	for group in $(find /sys/fs/cgroup -type d -name "$c"); do
+		mkdir "$group/below"
+		for file in cpuset.cpus cpuset.mems; do # v1's are born empty, and take nobody in then
+			case $group in /sys/fs/cgroup/cpuset/*) cat "$group/$file" >"$group/below/$file" ;; esac
+		done
+	done
+	oci_ok exec "$c" cat /proc/self/cgroup
+	check_eq "$(grep -c below "$T/out")" 0
+	for path in below /below; do
+		oci_ok exec --cgroup "$path" "$c" cat /proc/self/cgroup
+		check_eq "$(grep -c /below "$T/out")" "$(find /sys/fs/cgroup -type d -path "*/$c/below" | wc -l)"
+	done
+	oci_ok exec --cgroup / "$c" true
+	for wrong in nothere ../.. bogus:below; do
+		oci exec --cgroup "$wrong" "$c" true
+		check_eq "$status" 255
+		check_contains "$T/err" "--cgroup"
+	done
+	if [ -e /sys/fs/cgroup/pids ]; then
+		oci_ok exec --cgroup pids:below --cgroup memory,cpuset:below "$c" cat /proc/self/cgroup
+		check_eq "$(grep /below "$T/out" | cut -d : -f 2 | sort | tr '\n' ' ')" "cpuset memory pids "
+	fi
+	oci_ok delete -f "$c"
+	check_nothing_left
+}
+
+test_kill_and_delete_by_regular_expression() {
+	need_oci
+	for name in x1 x2 y1; do
+		sleeper "$name"
+	done
+	oci_ok kill --regex "^$(oci_id x)[0-9]\$" KILL
+	wait_status "$(oci_id x1)" stopped
+	wait_status "$(oci_id x2)" stopped
+	check_eq "$(oci_status "$(oci_id y1)")" running
+	oci_ok kill --regex "$(oci_id '(x1|y1)')" TERM # who is not running any more is no failure
+	oci delete --regex "$(oci_id '.*')"
+	check_eq "$status" 1
+	check_contains "$T/err" "not stopped"
+	check_eq "$("$OCI" --root "$T/state" list -q)" "$(oci_id y1)"
+	oci delete --force --regex '['
+	check_eq "$status" 1
+	check_contains "$T/err" "regular expression '['"
+	oci_ok delete --force --regex "$(oci_id y)"
+	oci_ok delete --force --regex "$(oci_id nobody)"
+	check_nothing_left
+}
+
+# ---- Annotations of crun's ----
+
+# A program of BPF in base64: mkdir(2) and mkdirat(2) get VERDICT, the rest is allowed.
+compiled() { # VERDICT
+	python3 -c '
+import base64, platform, struct, sys
+one = lambda code, jt, jf, k: struct.pack("=HBBI", code, jt, jf, k)
+nr = [34] if platform.machine() == "aarch64" else [83, 258]
+code = one(0x20, 0, 0, 0) + b"".join(one(0x15, len(nr) - i, 0, n) for i, n in enumerate(nr))
+code += one(0x06, 0, 0, 0x7fff0000) + one(0x06, 0, 0, int(sys.argv[1], 16))
+print(base64.b64encode(code).decode(), end="")' "$1"
+}
+
+test_annotations_about_seccomp() {
+	need_oci
+	agent
+	mkdirs='{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_NOTIFY"}]}'
+	in_container 'mkdir /tmp/x' ".linux.seccomp = $mkdirs | .annotations[\"run.oci.seccomp.receiver\"] = \"$T/agent.sock\""
+	check_contains "$T/err" "Numerical argument out of domain"
+	in_container 'mkdir /tmp/x' ".annotations[\"run.oci.seccomp_bpf_data\"] = \"$(compiled 7fc00000)\" | .annotations[\"run.oci.seccomp.receiver\"] = \"$T/agent.sock\""
+	check_contains "$T/err" "Numerical argument out of domain"
+	check_eq "$(wc -l <"$T/states")" 2
+	agent_end
+	for nnp in true false; do
+		in_container 'mkdir /tmp/x; grep ^Seccomp: /proc/self/status' ".annotations[\"run.oci.seccomp_bpf_data\"] = \"$(compiled 50022)\" | .root.readonly = false | .process.noNewPrivileges = $nnp"
+		check_contains "$T/err" "Numerical result out of range" # ERANGE is 34
+		check_matches "$T/out" '^Seccomp:.2$'
+	done
+	for wrong in AAAA '!' "$(compiled 7fc00000)"; do
+		in_container true ".annotations[\"run.oci.seccomp_bpf_data\"] = \"$wrong\""
+		check_eq "$status" 1
+		check_contains "$T/err" 'run.oci.seccomp_bpf_data'
+	done
+	in_container true '.linux.seccomp = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["no_such_call"], "action": "SCMP_ACT_ERRNO"}]} | .annotations["run.oci.seccomp_fail_unknown_syscall"] = "1"'
+	check_eq "$status" 1
+	check_contains "$T/err" "no_such_call"
+	check_nothing_left
+}
+
+test_annotations_about_hooks_groups_and_handlers() {
+	need_oci
+	ln -sf busybox "$T/rootfs/bin/tail" 2>/dev/null || :
+	hook='[{"path": "/bin/sh", "args": ["sh", "-c", "echo NAME; echo err-NAME >&2; ls -l /proc/self/fd | grep -c socket || :"]}]'
+	hooks=$(for name in prestart createRuntime createContainer startContainer poststart poststop; do
+		echo ".hooks.$name = $(echo "$hook" | sed "s/NAME/$name/g") | "
+	done)
+	in_container 'echo mine; ls /proc/self/fd | tr "\n" " "' "$hooks .annotations[\"run.oci.hooks.stdout\"] = \"$T/hooks.out\" | .annotations[\"run.oci.hooks.stderr\"] = \"$T/hooks.err\""
+	check_eq "$status" 0
+	check_eq "$(tr '\n' ' ' <"$T/out")" "mine 0 1 2 3 "
+	check_eq "$(grep -v '^[0-9]' "$T/hooks.out" | sort | tr '\n' ' ')" "createContainer createRuntime poststart poststop prestart startContainer "
+	check_eq "$(grep -c '^0' "$T/hooks.out")" 6 # none of our sockets
+	check_eq "$(grep -c err- "$T/hooks.err")" 6
+	in_container 'id -G' '.annotations["run.oci.keep_original_groups"] = "1" | .process.user = {"uid": 1000, "gid": 1000, "additionalGids": [5]}'
+	check_eq "$(tr ' ' '\n' <"$T/out" | sort -u)" "$(echo 1000 "$(grep ^Groups /proc/self/status | cut -f 2)" | tr ' ' '\n' | sort -u | grep .)"
+	in_container true '.annotations["run.oci.handler"] = "krun"'
+	check_eq "$status" 1
+	check_contains "$T/err" "no handler 'krun'"
+	in_container true '.annotations["run.oci.hooks.stdout"] = "x"'
+	check_contains "$T/err" 'not an absolute path'
+	check jq -e '.potentiallyUnsafeConfigAnnotations | index("run.oci.hooks.stdout")' <<-EOF
+		$("$OCI" features)
+	EOF
+	check_nothing_left
+}
+
+test_a_pidfd_receiver_gets_the_pidfd() {
+	need_oci
+	command -v python3 >/dev/null || skip "no python3"
+	python3 -c '
+import array, socket, sys
+s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+s.bind(sys.argv[1])
+s.listen()
+c = s.accept()[0]
+_, control, _, _ = c.recvmsg(100, 100)
+fd = array.array("i", control[0][2])[0]
+print(open("/proc/self/fdinfo/%d" % fd).read())' "$T/pidfd.sock" >"$T/fdinfo" &
+	receiver=$!
+	while [ ! -S "$T/pidfd.sock" ]; do command sleep 0.05; done
+	bundle b ".process.args = [\"sleep\", \"60\"] | .annotations[\"run.oci.pidfd_receiver\"] = \"$T/pidfd.sock\""
+	c=$(oci_id c)
+	oci_ok create --bundle "$T/b" --pid-file "$T/pid" "$c"
+	wait "$receiver"
+	check_matches "$T/fdinfo" "^Pid:.$(cat "$T/pid")\$"
+	oci_ok delete -f "$c"
+	check_nothing_left
+}
+
+# ---- Warnings ----
+
+test_what_is_left_out_is_a_warning() {
+	need_oci
+	caps='.process.capabilities = {"bounding": ["CAP_KILL"], "permitted": ["CAP_KILL", "CAP_BOGUS"], "effective": ["CAP_KILL"], "ambient": ["CAP_KILL"]}'
+	in_container 'echo ran' "$caps"
+	check_eq "$status" 0
+	check_contains "$T/err" "warning: config.json: $.process.capabilities.permitted[1]: unknown capability 'CAP_BOGUS' is left out"
+	check_contains "$T/err" "CAP_KILL is ambient, but not both permitted and inheritable"
+	# With a log they go there, and nothing goes where the container's own errors go.
+	bundle b "$caps | .process.args = [\"sleep\", \"60\"]"
+	c=$(oci_id c)
+	oci --log "$T/log" --log-format json create --bundle "$T/b" "$c"
+	check_eq "$status" 0
+	check_eq "$(cat "$T/err")" ""
+	check jq -es 'length == 2 and all(.[]; .level == "warning" and .msg and .time)' "$T/log"
+	# Once is enough.
+	oci_ok start "$c"
+	oci_ok exec "$c" true
+	check_eq "$(grep -c BOGUS "$T/err")" 0
+	# A failing command logs its one error: callers read the whole log as that.
+	rm "$T/log"
+	oci --log "$T/log" --log-format json create --bundle "$T/b" "$c"
+	check_eq "$status" 1
+	check jq -es 'length == 1 and .[0].level == "error"' "$T/log"
+	oci_ok delete -f "$c"
+	in_container true '.hooks.poststop = [{"path": "/bin/false"}]'
+	check_eq "$status" 0
+	check_contains "$T/err" "warning: poststop: hook '/bin/false' failed"
+	check_nothing_left
+}
+
+# ---- events ----
+
+test_events_tell_what_engines_read() {
+	need_oci
+	bundle b '.process.args = ["sh", "-c", "cat /dev/zero | head -c 10000000 >/data; sync; exec sleep 60"] | .root.readonly = false | .linux.resources.pids = {"limit": 9} | .linux.resources.memory = {"limit": 67108864}'
+	ln -sf busybox "$T/rootfs/bin/sync"
+	c=$(oci_id b)
+	oci_ok run -d --bundle "$T/b" "$c"
+	command sleep 0.5
+	oci_ok events --stats "$c"
+	check_eq "$(wc -l <"$T/out")" 1
+	# The types of every member, as runc's types/events.go has them.
+	check jq -e '.id == $c and .type == "stats" and (.data |
+		(.cpu.usage | .total > 0 and (.kernel | type) == "number" and (.user | type) == "number") and
+		(.cpu.throttling | type) == "object" and
+		(.cpuset | type) == "object" and (.cpuset.cpus == null or (.cpuset.cpus | length) > 0) and
+		(.memory | (.cache | type) == "number" and .usage.usage > 0 and .usage.limit == 67108864 and
+			(.usage, .swap, .kernel, .kernelTCP | (.failcnt | type) == "number") and (.raw | length) > 5) and
+		.pids.current == 1 and .pids.limit == 9 and
+		(.blkio | to_entries | all(.key == "psi" or (.value | type == "array" and all(.major >= 0 and .minor >= 0 and .value >= 0)))) and
+		(.hugetlb | type) == "object" and (.hugetlb | all(.usage >= 0 and .failcnt >= 0)) and
+		(.network_interfaces | any(.Name == "lo" and .RxBytes >= 0 and .TxDropped >= 0)))' --arg c "$c" "$T/out"
+	if [ -e "/sys/fs/cgroup/unified/fsbox-oci/$c/cpu.pressure" ] && cat "/sys/fs/cgroup/unified/fsbox-oci/$c/cpu.pressure" >/dev/null 2>&1; then
+		check jq -e '.data | .cpu.psi, .memory.psi, .blkio.psi | (.some, .full) | (.avg10, .avg60, .avg300, .total) | type == "number"' "$T/out"
+	fi
+	oci_ok delete -f "$c"
+	check_nothing_left
+}
+
 run_tests "$@"
