@@ -410,19 +410,19 @@ test_an_image_from_scratch() {
 test_buildah() {
 	need_podman
 	command -v buildah >/dev/null || skip "no buildah (Debian package buildah)"
-	buil() {
+	on_store() {
 		timeout 60 buildah --root "$TAP_DIR/storage" --runroot "$TAP_DIR/run" --storage-driver vfs "$@"
 	}
-	run buil from scratch
+	run on_store from scratch
 	check_eq "$status" 0
 	c=$(cat "$T/out")
 	tar -C "$TAP_DIR/rootfs" -cf "$T/root.tar" .
 	for step in "add $c $T/root.tar /" "run --isolation oci --runtime $OCI --network none $c sh -c 'echo ran >/ran'" "config --cmd cat\ /ran $c" "commit -q $c built"; do
-		eval "run buil $step"
+		eval "run on_store $step"
 		check_eq "$status" 0
 	done
 	says "ran" run --rm built
-	run buil rm "$c"
+	run on_store rm "$c"
 	check_eq "$status" 0
 }
 
