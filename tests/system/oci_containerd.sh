@@ -259,7 +259,7 @@ test_logs_go_where_the_uri_says() {
 
 test_create_start_and_attach() {
 	need_containerd
-	c=$(oci_id k)
+	c=$(oci_id made)
 	ok container create --snapshotter native "$image" "$c" reads
 	ok container ls -q
 	check_contains "$T/out" "$c"
@@ -323,7 +323,7 @@ test_images_contents_and_snapshots() {
 	ok images label localhost/other:v1 colour=red
 	ok images ls -q
 	check_contains "$T/out" localhost/other:v1
-	ok images check --snapshotter native
+	ok images check --snapshotter native "name==localhost/other:v1"
 	ok images export "$T/out.tar" localhost/other:v1
 	ok images rm localhost/other:v1
 	ok images import --snapshotter native "$T/out.tar"
