@@ -179,11 +179,11 @@ static int make_tree(const struct cg_group *g, struct cg_tree *t)
 	return r;
 }
 
-int cg_group_make(struct cg_group *g, bool lenient, struct err *e)
+int cg_group_make(struct cg_group *g, bool v2_only, bool lenient, struct err *e)
 {
 	for (unsigned i = 0; i < g->n; i++) {
 		struct cg_tree *t = &g->trees[i];
-		int r = fd_valid(t->dir) ? 0 : make_tree(g, t);
+		int r = fd_valid(t->dir) || (v2_only && !t->v2) ? 0 : make_tree(g, t);
 
 		if (r < 0 && !(lenient && (r == -EACCES || r == -EPERM || r == -EROFS)))
 			return tree_fail(g, t, "", r, "creating cgroup", e);

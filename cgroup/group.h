@@ -29,9 +29,9 @@ struct cg_group {
  * cg_group_close(). */
 NODISCARD int cg_group_find(const char *path, struct cg_group *ret, struct err *e);
 void cg_group_close(struct cg_group *g);
-/* Makes it, with all parts of the path, in every hierarchy. With @lenient what may not be made is left out, for callers
- * without rights. */
-NODISCARD int cg_group_make(struct cg_group *g, bool lenient, struct err *e);
+/* Makes it, with all parts of the path, in every hierarchy; with @v2_only in cgroup2's alone, which is what clone3 needs.
+ * With @lenient what may not be made is left out, for callers without rights. */
+NODISCARD int cg_group_make(struct cg_group *g, bool v2_only, bool lenient, struct err *e);
 /* Descriptors into which a single-threaded process writes "0" to enter; returns their number. On v1 that is cheap; into
  * cgroup2 it waits for a global lock, some milliseconds, so clone3 with the descriptor of cg_group_v2() is the better way
  * (cg_open_tasks() has the whole story), and @v2_too the other one. */

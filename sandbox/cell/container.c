@@ -196,11 +196,7 @@ int ct_prepare(struct ct *c, struct ct_prepared *p, struct err *e)
 			return err_oom(e);
 		}
 	}
-	if (r == 0 && c->group) {
-		r = cg_group_entries(c->group, p->enters, ch->entries, e);
-		ch->n_entries = r < 0 ? 0 : r;
-	}
-	return r < 0 ? r : 0;
+	return r;
 }
 
 /* ---- The clone ---- */
@@ -377,6 +373,21 @@ static int hand_over(struct ct *c, struct err *e)
 	return r < 0 && !(c->unprivileged && r == -EACCES) ? err_sys(e, r, "writing '%s' to %s", value, path) : 0;
 }
 
+/* The child may go on, and enters its groups. */
+static int release(struct ct *c, bool enters, struct err *e)
+{
+	int entries[BARRIER_MAX_FDS], n = 0;
+	int r = c->group ? cg_group_entries(c->group, enters, entries, e) : 0;
+
+	if (r < 0)
+		return r;
+	n = r;
+	r = barrier_tell_with(c->barrier, (uint32_t)c->pid, entries, n, e);
+	while (n > 0)
+		fd_closep(&entries[--n]);
+	return r;
+}
+
 /* Before its mounts are made, so that sysctls of the devices find them. */
 static int bring_devices(struct ct *c, struct err *e)
 {
@@ -395,7 +406,7 @@ static int bring_devices(struct ct *c, struct err *e)
 	return r;
 }
 
-static int talk(struct ct *c, struct err *e)
+static int talk(struct ct *c, bool enters, struct err *e)
 {
 	int r = hand_over(c, e);
 
@@ -404,7 +415,7 @@ static int talk(struct ct *c, struct err *e)
 	if (r == 0 && !fd_valid(c->join) && c->spec->n_net_devices > 0)
 		r = bring_devices(c, e);
 	if (r == 0)
-		r = barrier_tell(c->barrier, (uint32_t)c->pid, e);
+		r = release(c, enters, e);
 	if (r == 0 && c->mounted) {
 		r = barrier_expect(c->barrier, BARRIER_MOUNTED, e);
 		if (r == 0)
@@ -412,6 +423,8 @@ static int talk(struct ct *c, struct err *e)
 		if (r == 0)
 			r = barrier_tell(c->barrier, 1, e);
 	}
+	if (r == 0 && c->straight)
+		r = barrier_tell(c->barrier, 1, e); /* it finds this when it is created, and waits for nobody */
 	return r == 0 ? barrier_expect(c->barrier, BARRIER_CREATED, e) : r;
 }
 
@@ -469,7 +482,7 @@ static int create(struct ct *c, bool enters, bool *ret_again, struct err *e)
 		r = ct_fault("handover", e);
 	fd_closep(&p.child.barrier);
 	if (r >= 0)
-		r = talk(c, e);
+		r = talk(c, enters, e);
 	if (r < 0)
 		r = explain(c, r, e);
 	*ret_again = r < 0 && !enters && c->pid > 0 && p.child.born && !*p.child.born;
@@ -531,7 +544,7 @@ int ct_start(int sock, pid_t pid, const struct ct_listener *asked, struct err *e
 
 int ct_go(struct ct *c, struct err *e)
 {
-	int r = ct_start(c->barrier, c->pid, &c->asked, e);
+	int r = c->straight ? await_exec(c->barrier, c->pid, &c->asked, e) : ct_start(c->barrier, c->pid, &c->asked, e);
 
 	fd_closep(&c->barrier);
 	if (r < 0)

@@ -273,17 +273,25 @@ int life_limit(struct life *l, struct err *e)
 		       : 0;
 }
 
+/* Before anybody of ours is in it. What did not exist somebody else may have made at the same time. */
+static int claim(struct life *l, struct err *e)
+{
+	int r = fd_valid(l->claim) ? 0 : cg_group_claim(&l->group, &l->claim, e);
+
+	if (r == -EBUSY)
+		l->state.cgroup = ""; /* it is not ours to remove */
+	return r;
+}
+
 int life_group(struct life *l, bool limits, struct err *e)
 {
 	int r;
 
 	if (!l->has_group)
 		return 0;
-	r = cg_group_make(&l->group, is_lenient(l), e);
-	if (r == 0 && !fd_valid(l->claim)) /* it did not exist: somebody else may have made it as well */
-		r = cg_group_claim(&l->group, &l->claim, e);
-	if (r == -EBUSY && !fd_valid(l->claim))
-		l->state.cgroup = ""; /* somebody else's */
+	r = cg_group_make(&l->group, false, is_lenient(l), e);
+	if (r == 0)
+		r = claim(l, e);
 	if (r == 0 && limits)
 		r = life_limit(l, e);
 	if (r == 0)
@@ -291,6 +299,23 @@ int life_group(struct life *l, bool limits, struct err *e)
 	return r;
 }
 
+/* What the child is born into. */
+static int cradle(struct life *l, struct err *e)
+{
+	int r;
+
+	if (!l->has_group)
+		return 0;
+	r = cg_group_make(&l->group, true, is_lenient(l), e);
+	if (r == 0)
+		r = claim(l, e);
+	if (r == 0)
+		l->ct.group = &l->group;
+	return r;
+}
+
+/* The rest of the groups comes while the child makes its namespaces: on a hybrid host a dozen directories, on cgroup2 a
+ * program for device rules. It enters, or goes on, when this is done. */
 static int on_born(struct ct *c, void *arg, struct err *e)
 {
 	struct life *l = arg;
@@ -300,6 +325,9 @@ static int on_born(struct ct *c, void *arg, struct err *e)
 	l->state.pid = c->pid;
 	l->state.start_ticks = process_start(c->pid);
 	r = state_write(l->dir, &l->state, e);
+	if (r == 0 && !l->limited) /* a second child, see ct_create(), finds it done */
+		r = life_group(l, true, e);
+	l->limited = r == 0;
 	if (r == 0 && l->spec->rdt.given)
 		r = cg_resctrl_find(root, e);
 	return r == 0 && l->spec->rdt.given ? cg_resctrl_make(root, &l->spec->rdt, l->state.id, c->pid, e) : r;
@@ -370,7 +398,7 @@ static int build(struct life *l, bool wait_here, struct err *e)
 	int r = ct_fault("cgroup", e);
 
 	if (r == 0)
-		r = life_group(l, true, e);
+		r = cradle(l, e);
 	if (r == 0)
 		r = ct_fault("listener", e);
 	if (r == 0)
@@ -395,6 +423,7 @@ static int build(struct life *l, bool wait_here, struct err *e)
 	c->born = on_born;
 	c->mounted = s->hooks[CT_PRESTART].n + s->hooks[CT_CREATE_RUNTIME].n > 0 ? on_mounted : NULL;
 	c->arg = l;
+	c->straight = wait_here && !l->args->pid_file && !l->args->pidfd_socket;
 	c->asked = life_agent(&l->agent, s, &l->state);
 	r = ct_create(c, e);
 	fd_closep(&l->listener); /* the child's now */
@@ -497,24 +526,22 @@ static int keep_first(int r, int first)
 	return first < 0 ? first : r;
 }
 
-int life_remove(const struct oci_store *store, int dir, struct oci_state *st, const struct ct_spec *spec, struct err *e)
+static int remove_group(struct cg_group *g, const struct oci_state *st, struct err *e)
 {
-	struct cg_group g;
+	int first = cg_group_kill(g, SIGKILL, e);
+
+	found_keep(g, st);
+	return keep_first(cg_group_remove(g, e), first);
+}
+
+/* @g: NULL where there is none. */
+static int remove_with(const struct oci_store *store, struct cg_group *g, struct oci_state *st,
+		       const struct ct_spec *spec, struct err *e)
+{
 	struct err ignored = {0};
 	char root[CG_RESCTRL_ROOT];
-	int first = 0;
+	int first = g ? remove_group(g, st, e) : 0;
 
-	(void)!state_signal(st, SIGKILL);
-	if (st->cgroup[0]) {
-		first = cg_group_find(st->cgroup, &g, e);
-		if (first == 0) {
-			first = cg_group_kill(&g, SIGKILL, e);
-			found_keep(&g, st);
-			first = keep_first(cg_group_remove(&g, e), first);
-			cg_group_close(&g);
-		}
-	}
-	(void)dir;
 	if (spec && spec->rdt.given && cg_resctrl_find(root, &ignored) == 0)
 		first = keep_first(cg_resctrl_remove(root, &spec->rdt, st->id, e), first);
 	if (first < 0)
@@ -524,4 +551,26 @@ int life_remove(const struct oci_store *store, int dir, struct oci_state *st, co
 	if (spec)
 		life_poststop(store->args, spec, st);
 	return first;
+}
+
+int life_remove(const struct oci_store *store, int dir, struct oci_state *st, const struct ct_spec *spec, struct err *e)
+{
+	struct cg_group g;
+	int r;
+
+	(void)dir;
+	(void)!state_signal(st, SIGKILL);
+	if (!st->cgroup[0])
+		return remove_with(store, NULL, st, spec, e);
+	r = cg_group_find(st->cgroup, &g, e);
+	if (r < 0)
+		return r;
+	r = remove_with(store, &g, st, spec, e);
+	cg_group_close(&g);
+	return r;
+}
+
+int life_remove_own(struct life *l, struct err *e)
+{
+	return remove_with(&l->store, l->has_group ? &l->group : NULL, &l->state, l->spec, e);
 }

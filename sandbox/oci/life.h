@@ -17,7 +17,7 @@ struct life {
 	struct filter filter;
 	struct cg_group group;
 	uint64_t preserve; /* descriptors from 3 on */
-	bool has_group;
+	bool has_group, limited;
 	struct oci_state state;
 	struct buf head, tail; /* of the state's text for hooks */
 	struct life_agent agent;
@@ -46,6 +46,8 @@ NODISCARD int life_filter(struct life *l, struct err *e);
 /* The container is no more: processes, groups, poststop hooks, its directory. Idempotent, goes on after failures. */
 int life_remove(const struct oci_store *store, int dir, struct oci_state *st, const struct ct_spec *spec,
 		struct err *e);
+/* The same with the groups that are open already. */
+int life_remove_own(struct life *l, struct err *e);
 /* Hooks of the host's side. @st as the hooks shall see it. */
 NODISCARD int life_hooks(const struct ct_spec *spec, enum ct_hook_kind kind, const struct oci_state *st, struct err *e);
 /* Those of poststop: "MUST log a warning, but the remaining hooks and lifecycle continue" (runtime.md, "Lifecycle"). */
