@@ -35,6 +35,9 @@ struct oci_store {
 };
 
 /* ERR_DENIED when it belongs to neither us nor root, or everybody may write to it. */
+/* Root of the machine, and not of a user namespace alone. */
+bool oci_is_root(void);
+
 NODISCARD int store_open(const struct oci_args *a, bool make, struct oci_store *ret, struct err *e);
 NODISCARD int store_check_id(const char *id, struct err *e);
 /* The directory of a new container, locked. ERR_EXISTS. */
