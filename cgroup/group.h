@@ -36,8 +36,17 @@ NODISCARD int cg_group_make(struct cg_group *g, bool lenient, struct err *e);
  * (cg_open_tasks() has the whole story), and @v2_too the other one. */
 NODISCARD int cg_group_entries(const struct cg_group *g, bool v2_too, int fds[CG_MAX_TREES], struct err *e);
 int cg_group_v2(const struct cg_group *g); /* FD_NONE where there is none */
+/* Moves a process of one thread into the groups of v1: for one that somebody else has moved in cgroup2, as systemd does.
+ * @lenient as in cg_group_make(). */
+NODISCARD int cg_group_enter_v1(const struct cg_group *g, pid_t pid, bool lenient, struct err *e);
+/* Gives the group to @uid as far as delegation goes: the directory, and the files that /sys/kernel/cgroup/delegate names
+ * (cgroups(7), "Cgroups v2 delegation"; config-linux.md, "Cgroup ownership"). Nothing on hosts with v1. */
+NODISCARD int cg_group_give(const struct cg_group *g, uid_t uid, struct err *e);
 /* Writes what is set in @r. With @update only what changes a living group; the group's device rules stay then. */
 NODISCARD int cg_group_limit(const struct cg_group *g, const struct ct_resources *r, bool update, struct err *e);
+/* With memory.checkBeforeUpdate, ERR_BUSY when more is in use than the new limit: nobody is to be killed for it. The update
+ * above does it as well. */
+NODISCARD int cg_group_check_use(const struct cg_group *g, const struct ct_resources *r, struct err *e);
 /* Every process of the group and of those below gets @sig; for SIGKILL also frozen ones, and nobody escapes by fork. */
 NODISCARD int cg_group_kill(const struct cg_group *g, int sig, struct err *e);
 /* Waits, at most 10 s, until it is so. */

@@ -36,8 +36,8 @@ static void prepared_done(struct prepared *p)
 	fd_closep(&ch->barrier);
 	fd_closep(&p->own_pid);
 	fd_closep(&p->own_time);
-	if (ch->born)
-		(void)munmap(ch->born, 1);
+	if (ch->shared)
+		(void)munmap(ch->shared, sizeof *ch->shared);
 	arena_done(&p->arena);
 }
 
@@ -192,13 +192,14 @@ static int prepare(struct ct *c, struct prepared *p, struct err *e)
 		r = open_sources(p, e);
 	ch->in_user = fd_valid(c->join) ? ch->setns_flags & CLONE_NEWUSER : c->spec->ns[CT_USER].wanted;
 	if (r == 0) {
-		ch->born = mmap(NULL, 1, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-		if (ch->born == MAP_FAILED) {
-			ch->born = NULL;
+		ch->shared = mmap(NULL, sizeof *ch->shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+		if (ch->shared == MAP_FAILED) {
+			ch->shared = NULL;
 			return err_oom(e);
 		}
 	}
-	if (r == 0 && c->group) {
+	ch->group = c->group;
+	if (r == 0 && c->group && !c->place) {
 		r = cg_group_entries(c->group, p->enters, ch->entries, e);
 		ch->n_entries = r < 0 ? 0 : r;
 	}
@@ -333,7 +334,7 @@ static int clone_child(struct ct *c, struct prepared *p, struct err *e)
 	const bool inside = fd_valid(c->join) ? p->child.setns_flags & CLONE_NEWUSER
 					      : new_pid && fd_valid(p->child.ns[CT_USER]);
 	int pidfd = FD_NONE;
-	const int group = c->group && !p->enters ? cg_group_v2(c->group) : FD_NONE;
+	const int group = c->group && !c->place && !p->enters ? cg_group_v2(c->group) : FD_NONE;
 	const uint64_t into = fd_valid(group) ? CLONE_INTO_CGROUP : 0;
 	const struct clone_args args = {
 		.flags = CLONE_PIDFD | into | (new_user ? CLONE_NEWUSER : 0) | (new_pid ? CLONE_NEWPID : 0),
@@ -376,10 +377,26 @@ static int hand_over(struct ct *c, struct err *e)
 	return r < 0 && !(c->unprivileged && r == -EACCES) ? err_sys(e, r, "writing '%s' to %s", value, path) : 0;
 }
 
-static int talk(struct ct *c, struct err *e)
+/* The child waits for the word at its first stage. */
+static int place(struct ct *c, struct ct_shared *shared, struct err *e)
 {
-	int r = hand_over(c, e);
+	int r = c->place(c, c->arg, e);
 
+	if (r < 0)
+		return r;
+	if (c->group) {
+		shared->group = *c->group;
+		shared->placed = true;
+	}
+	return barrier_tell(c->barrier, 1, e);
+}
+
+static int talk(struct ct *c, struct ct_shared *shared, struct err *e)
+{
+	int r = c->place ? place(c, shared, e) : 0;
+
+	if (r == 0)
+		r = hand_over(c, e);
 	if (r == 0 && c->born)
 		r = c->born(c, c->arg, e);
 	if (r == 0)
@@ -448,10 +465,10 @@ static int create(struct ct *c, bool enters, bool *ret_again, struct err *e)
 		r = ct_fault("handover", e);
 	fd_closep(&p.child.barrier);
 	if (r >= 0)
-		r = talk(c, e);
+		r = talk(c, p.child.shared, e);
 	if (r < 0)
 		r = explain(c, r, e);
-	*ret_again = r < 0 && !enters && c->pid > 0 && p.child.born && !*p.child.born;
+	*ret_again = r < 0 && !enters && !c->place && c->pid > 0 && p.child.shared && !p.child.shared->born;
 	if (r < 0)
 		ct_abandon(c);
 	prepared_done(&p);

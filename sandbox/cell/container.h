@@ -29,6 +29,9 @@ struct ct {
 	bool no_pivot, no_keyring;
 	bool unprivileged; /* sources of binds are opened by the child */
 	struct ct_state_text state;
+	/* Instead of @group, for groups that can be had for a living process only: called when it exists and waits. The
+	 * callback moves it into its groups and sets @group, or leaves that NULL. */
+	int (*place)(struct ct *c, void *arg, struct err *e);
 	/* Called when the process exists, and when its root stands but is not entered; may be NULL. */
 	int (*born)(struct ct *c, void *arg, struct err *e);
 	int (*mounted)(struct ct *c, void *arg, struct err *e);

@@ -19,8 +19,16 @@ static const int ns_flags[CT_NS_COUNT] = {
 	[CT_UTS] = CLONE_NEWUTS,   [CT_CGROUP] = CLONE_NEWCGROUP, [CT_TIME] = CLONE_NEWTIME, [CT_MOUNT] = CLONE_NEWNS,
 };
 
+/* Before any namespace: that of cgroups begins where we are. */
 static int enter_groups(struct ct_child *ch, struct err *e)
 {
+	uint32_t go;
+	int r = ch->ct->place ? barrier_hear(ch->barrier, &go) : 0;
+
+	if (r < 0)
+		return err_sys(e, r, "waiting for the host's groups");
+	if (ch->shared->placed)
+		ch->group = &ch->shared->group;
 	for (int i = 0; i < ch->n_entries; i++) {
 		if (write(ch->entries[i], "0", 1) != 1)
 			return err_sys(e, errno, "entering a cgroup");
@@ -318,7 +326,7 @@ const char *const *ct_stage_names(void)
 
 _Noreturn void ct_child_main(struct ct_child *ch)
 {
-	*ch->born = 1;
+	ch->shared->born = 1;
 	for (size_t i = 0; i < ARRAY_LEN(stages); i++) {
 		struct err e = {0};
 		int r = stage_fault(stages[i].name, &e);

@@ -7,14 +7,22 @@
 
 enum { CT_PATH_ROOM = 4096 };
 
+/* Memory that the host and the child share. */
+struct ct_shared {
+	unsigned char born;    /* the child's first instruction was executed */
+	bool placed;           /* the host has put it into a group */
+	struct cg_group group; /* that one; its descriptors are the host's */
+};
+
 /* What the child works on: prepared before clone3. */
 struct ct_child {
 	const struct ct *ct;
 	const struct ct_spec *spec;
 	int barrier, listener;
-	unsigned char *born;       /* shared with the host */
-	int ns[CT_NS_COUNT];       /* to be joined */
-	int entries[CG_MAX_TREES]; /* of the groups */
+	struct ct_shared *shared;     /* with the host */
+	const struct cg_group *group; /* that we are in, or NULL */
+	int ns[CT_NS_COUNT];          /* to be joined */
+	int entries[CG_MAX_TREES];    /* of the groups */
 	int n_entries;
 	int *sources;  /* detached binds, one a mount; FD_NONE: the child's to make */
 	int root_tree; /* detached bind of the rootfs, or FD_NONE */
@@ -31,7 +39,6 @@ struct ct_child {
 	char home[CT_PATH_ROOM];
 };
 
-/* ch->born, when the first instruction of the child was executed. */
 _Noreturn void ct_child_main(struct ct_child *ch);
 
 /* container_root.c */

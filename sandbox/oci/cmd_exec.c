@@ -3,6 +3,7 @@
 #include "oci/config.h"
 #include "oci/foreground.h"
 #include "oci/life.h"
+#include "oci/unit.h"
 #include "sys/sys.h"
 
 #include <errno.h>
@@ -149,12 +150,22 @@ static int prepare(struct life *l, struct err *e)
 	return r == 0 ? life_filter(l, e) : r;
 }
 
+static int on_placed(struct ct *c, void *arg, struct err *e)
+{
+	const struct life *l = arg;
+
+	return unit_attach(&l->state, c->pid, e);
+}
+
 static int join(struct life *l, int pidfd, struct err *e)
 {
 	struct ct *c = &l->ct;
 	int r = 0;
 
-	if (l->state.cgroup[0]) {
+	if (unit_is_apart(&l->state)) {
+		c->place = on_placed;
+		c->arg = l;
+	} else if (l->state.cgroup[0]) {
 		r = cg_group_find(l->state.cgroup, &l->group, e);
 		if (r < 0)
 			return r;

@@ -2,6 +2,7 @@
 #include "oci/config.h"
 #include "oci/fields.h"
 #include "oci/oci.h"
+#include "oci/unit.h"
 
 static void add_list(struct buf *b, const char *key, const char *const *words, size_t n)
 {
@@ -56,11 +57,14 @@ static void add_linux(struct buf *b)
 {
 	static const char *const namespaces[] = {"cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"};
 
+	const char *systemd = unit_available() ? "true" : "false";
+
 	buf_puts(b, "\"linux\":{");
 	ADD_LIST(b, "namespaces", namespaces);
 	buf_puts(b, ",");
 	add_capabilities(b);
-	buf_puts(b, ",\"cgroup\":{\"v1\":true,\"v2\":true,\"systemd\":false,\"systemdUser\":false,\"rdma\":false},");
+	buf_printf(b, ",\"cgroup\":{\"v1\":true,\"v2\":true,\"systemd\":%s,\"systemdUser\":%s,\"rdma\":false},",
+		   systemd, systemd);
 	add_seccomp(b);
 	buf_puts(b,
 		 ",\"apparmor\":{\"enabled\":false},\"selinux\":{\"enabled\":false},\"intelRdt\":{\"enabled\":false},"
@@ -82,8 +86,8 @@ static int features_main(struct oci_args *a, struct err *e)
 	add_list(&b, "mountOptions", options, n);
 	buf_puts(&b, ",");
 	add_linux(&b);
-	buf_printf(&b, ",\"annotations\":{\"io.fsbox.version\":\"%s\"},\"potentiallyUnsafeConfigAnnotations\":[]}\n",
-		   FSBOX_VERSION);
+	buf_printf(&b, ",\"annotations\":{\"io.fsbox.version\":\"%s\"}", FSBOX_VERSION);
+	buf_puts(&b, ",\"potentiallyUnsafeConfigAnnotations\":[\"org.systemd.property.\"]}\n");
 	return oci_print(&b, e);
 }
 

@@ -156,7 +156,8 @@ static int delete_main(struct oci_args *a, struct err *e)
 	r = subject_open(&s, a, true, e);
 	if (r < 0 && a->force && fd_valid(s.dir)) { /* a state that cannot be read */
 		*e = (struct err){0};
-		s.st = (struct oci_state){.id = a->operands[0], .cgroup = "", .version = "1.0.2", .bundle = ""};
+		s.st = (struct oci_state){
+			.id = a->operands[0], .cgroup = "", .unit = "", .version = "1.0.2", .bundle = ""};
 		r = 0;
 	}
 	if (r == 0)

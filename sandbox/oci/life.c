@@ -2,6 +2,7 @@
 
 #include "base/fd.h"
 #include "oci/config.h"
+#include "oci/unit.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -74,9 +75,6 @@ static int check_host(const struct life *l, struct err *e)
 	const struct ct_spec *s = l->spec;
 	struct stat st;
 
-	if (l->args->systemd_cgroup || (l->args->cgroup_manager && strcmp(l->args->cgroup_manager, "systemd") == 0))
-		return err_set(e, ERR_UNSUPPORTED, EOPNOTSUPP,
-			       "the systemd cgroup driver is not built yet: use cgroupfs");
 	if (s->process.apparmor && s->process.apparmor[0] && strcmp(s->process.apparmor, "unconfined") != 0 &&
 	    stat("/sys/kernel/security/apparmor", &st) < 0)
 		return err_set(e, ERR_UNSUPPORTED, EOPNOTSUPP,
@@ -241,64 +239,6 @@ int life_hooks(const struct ct_spec *spec, enum ct_hook_kind kind, const struct 
 
 /* ---- Building ---- */
 
-static const char *group_path(struct life *l)
-{
-	const char *wanted = l->spec->cgroups_path;
-	struct arena *a = &l->state.arena;
-
-	if (l->args->cgroup_manager && strcmp(l->args->cgroup_manager, "disabled") == 0)
-		return "";
-	if (!wanted || !wanted[0])
-		return arena_printf(a, "/fsbox-oci/%s", l->state.id);
-	return wanted[0] == '/' ? wanted : arena_printf(a, "/%s", wanted);
-}
-
-static bool asks_for_limits(const struct ct_resources *r)
-{
-	return r->memory.limit.set || r->memory.reservation.set || r->memory.swap.set || r->cpu.shares.set ||
-	       r->cpu.quota.set || r->cpu.cpus || r->pids.set || r->block.weight.set || r->n_hugepages > 0 ||
-	       r->n_unified > 0;
-}
-
-static int count(pid_t pid, void *arg)
-{
-	(void)pid;
-	(void)arg;
-	return 1;
-}
-
-/* Delete ends everybody in the container's group, so nobody else may be in it. */
-static int find_group(struct life *l, struct err *e)
-{
-	int r;
-
-	if (!l->state.cgroup[0])
-		return 0;
-	r = cg_group_find(l->state.cgroup, &l->group, e);
-	if (r < 0)
-		return r;
-	l->has_group = true;
-	r = strcmp(l->state.cgroup, "/") == 0 ? 1 : cg_group_processes(&l->group, count, NULL);
-	if (r == 1)
-		return err_set(e, ERR_BUSY, EBUSY, "container's cgroup %s is not empty", l->state.cgroup);
-	return r < 0 ? err_sys(e, r, "looking into cgroup %s", l->state.cgroup) : 0;
-}
-
-static int make_group(struct life *l, struct err *e)
-{
-	const bool lenient = life_unprivileged(l->args) && !asks_for_limits(&l->spec->resources);
-	int r;
-
-	if (!l->has_group)
-		return 0;
-	r = cg_group_make(&l->group, lenient, e);
-	if (r == 0 && !lenient)
-		r = cg_group_limit(&l->group, &l->spec->resources, false, e);
-	if (r == 0)
-		l->ct.group = &l->group;
-	return r;
-}
-
 static int on_born(struct ct *c, void *arg, struct err *e)
 {
 	struct life *l = arg;
@@ -351,7 +291,8 @@ static void fill_state(struct life *l, const char *id)
 	st->n_annotations = l->spec->n_annotations;
 	st->creating = true;
 	st->status = OCI_CREATING;
-	st->cgroup = group_path(l);
+	st->cgroup = life_group_path(l);
+	st->unit = "";
 }
 
 static int build(struct life *l, bool wait_here, struct err *e)
@@ -360,8 +301,8 @@ static int build(struct life *l, bool wait_here, struct err *e)
 	struct ct *c = &l->ct;
 	int r = ct_fault("cgroup", e);
 
-	if (r == 0)
-		r = make_group(l, e);
+	if (r == 0 && l->has_group && !l->state.unit[0])
+		r = life_make_group(l, e);
 	if (r == 0)
 		r = ct_fault("listener", e);
 	if (r == 0)
@@ -380,6 +321,7 @@ static int build(struct life *l, bool wait_here, struct err *e)
 	c->no_keyring = l->args->no_new_keyring;
 	c->unprivileged = life_unprivileged(l->args);
 	c->state = (struct ct_state_text){l->head.data, l->tail.data};
+	c->place = l->state.unit[0] ? life_on_placed : NULL;
 	c->born = on_born;
 	c->mounted = s->hooks[CT_PRESTART].n + s->hooks[CT_CREATE_RUNTIME].n > 0 ? on_mounted : NULL;
 	c->arg = l;
@@ -421,12 +363,15 @@ int life_create(struct life *l, const struct oci_args *a, const char *id, bool w
 	fill_state(l, id);
 	if (!l->state.created || !l->state.cgroup)
 		return err_oom(e);
+	r = unit_wanted(a) ? unit_plan(a, l->spec, &l->state, e) : 0;
+	if (r < 0)
+		return r;
 	r = store_add(&l->store, id, &l->dir, e);
 	if (r < 0)
 		return r;
-	r = find_group(l, e);
+	r = life_find_group(l, e);
 	if (r < 0)
-		l->state.cgroup = ""; /* somebody else's */
+		l->state.cgroup = l->state.unit = ""; /* somebody else's */
 	if (r == 0)
 		r = config_copy_write(l->dir, config.data, config.len, e);
 	if (r == 0)
@@ -461,35 +406,4 @@ int life_start(int dir, struct oci_state *st, const struct ct_spec *spec, struct
 	(void)unlinkat(dir, "start.sock", 0);
 	st->status = OCI_RUNNING;
 	return life_hooks(spec, CT_POSTSTART, st, e);
-}
-
-static int keep_first(int r, int first)
-{
-	return first < 0 ? first : r;
-}
-
-int life_remove(const struct oci_store *store, int dir, struct oci_state *st, const struct ct_spec *spec, struct err *e)
-{
-	struct err hook = {0};
-	struct cg_group g;
-	int first = 0;
-
-	(void)!state_signal(st, SIGKILL);
-	if (st->cgroup[0]) {
-		first = cg_group_find(st->cgroup, &g, e);
-		if (first == 0) {
-			first = cg_group_kill(&g, SIGKILL, e);
-			first = keep_first(cg_group_remove(&g, e), first);
-			cg_group_close(&g);
-		}
-	}
-	(void)dir;
-	if (first < 0)
-		return first;
-	first = store_remove(store, st->id, e);
-	st->status = OCI_STOPPED;
-	/* "MUST log a warning, but the remaining hooks and lifecycle continue": there is no log but for errors. */
-	if (spec)
-		(void)!life_hooks(spec, CT_POSTSTOP, st, &hook);
-	return first;
 }

@@ -25,6 +25,11 @@ void life_init(struct life *l);
 void life_done(struct life *l);
 /* Compiles l->spec's profile. */
 NODISCARD int life_filter(struct life *l, struct err *e);
+/* life_groups.c, in the order of life_create(). */
+const char *life_group_path(struct life *l); /* of config.json's cgroupsPath, for groups of our own making */
+NODISCARD int life_find_group(struct life *l, struct err *e);
+NODISCARD int life_make_group(struct life *l, struct err *e);
+int life_on_placed(struct ct *c, void *arg, struct err *e);
 /* The container is no more: processes, groups, poststop hooks, its directory. Idempotent, goes on after failures. */
 int life_remove(const struct oci_store *store, int dir, struct oci_state *st, const struct ct_spec *spec,
 		struct err *e);

@@ -1,5 +1,6 @@
 /* fsbox-oci: an OCI runtime. This file knows the commands; each has a file of its own. */
 #include "oci/oci.h"
+#include "oci/unit.h"
 
 #include "base/fd.h"
 
@@ -22,8 +23,8 @@ static const struct oci_command *find_command(const char *name)
 /* crun's test suite looks at the line of features. */
 static int print_version(void)
 {
-	(void)printf("fsbox-oci version %s\ncommit: %s\nspec: 1.3.0\n+CAP +SECCOMP +EBPF\n", FSBOX_VERSION,
-		     FSBOX_VERSION);
+	(void)printf("fsbox-oci version %s\ncommit: %s\nspec: 1.3.0\n+CAP +SECCOMP +EBPF%s\n", FSBOX_VERSION,
+		     FSBOX_VERSION, unit_available() ? " +SYSTEMD" : "");
 	return 0;
 }
 
