@@ -4,7 +4,9 @@
 #include "base/fd.h"
 #include "oci/unit.h"
 
+#include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <sys/mount.h>
 
 const char *life_group_path(struct life *l)
@@ -77,15 +79,27 @@ static bool wants_group(const struct ct_spec *s, uid_t *ret_uid)
 	return !s->ns[CT_USER].wanted;
 }
 
+bool life_in_user_namespace(void)
+{
+	char map[256];
+	unsigned inside, outside, n;
+
+	if (fd_read_file_at(AT_FDCWD, "/proc/self/uid_map", map, sizeof map) < 0)
+		return false;
+	return sscanf(map, "%u %u %u", &inside, &outside, &n) != 3 || inside != 0 || outside != 0 || n != UINT32_MAX;
+}
+
 int life_make_group(struct life *l, struct err *e)
 {
-	const bool lenient = life_unprivileged(l->args) && !asks_for_limits(&l->spec->resources);
+	/* Who is not the host's root may load no program of device rules, and has but the devices that he may open. */
+	const bool ordinary = life_unprivileged(l->args) || life_in_user_namespace();
+	const bool lenient = ordinary && !asks_for_limits(&l->spec->resources);
 	uid_t uid;
 	int r = cg_group_make(&l->group, lenient, e);
 
 	if (r == 0 && !lenient)
-		r = cg_group_limit(&l->group, &l->spec->resources, false, e);
-	if (r == 0 && !life_unprivileged(l->args) && wants_group(l->spec, &uid))
+		r = cg_group_limit(&l->group, &l->spec->resources, ordinary, e);
+	if (r == 0 && !ordinary && wants_group(l->spec, &uid))
 		r = cg_group_give(&l->group, uid, e);
 	if (r == 0)
 		l->ct.group = &l->group;

@@ -154,17 +154,6 @@ static int ask_simply(const char *command, const struct oci_state *st, const str
 
 /* ---- The unit ---- */
 
-/* As podman has it for users without root: root of a user namespace, whose systemd is the user's own. */
-static bool in_user_namespace(void)
-{
-	char map[256];
-	unsigned inside, outside, n;
-
-	if (fd_read_file_at(AT_FDCWD, "/proc/self/uid_map", map, sizeof map) < 0)
-		return false;
-	return sscanf(map, "%u %u %u", &inside, &outside, &n) != 3 || inside != 0 || outside != 0 || n != UINT32_MAX;
-}
-
 int unit_plan(const struct oci_args *a, const struct ct_spec *spec, struct oci_state *st, struct err *e)
 {
 	struct cg_unit u;
@@ -177,7 +166,8 @@ int unit_plan(const struct oci_args *a, const struct ct_spec *spec, struct oci_s
 	if (stat("/run/systemd/system", &sb) < 0) /* sd_booted(3) */
 		return err_set(e, ERR_UNSUPPORTED, EOPNOTSUPP,
 			       "the systemd cgroup driver is not available: this host is not run by systemd");
-	st->user_unit = life_unprivileged(a) || in_user_namespace();
+	/* In a user namespace in which the host's root has no number, as podman makes it for users, systemd is not ours. */
+	st->user_unit = life_unprivileged(a) || sb.st_uid != 0;
 	r = cg_unit_name(spec->cgroups_path, st->id, st->user_unit, &u, e);
 	if (r == 0 && !st->user_unit)
 		r = cg_unit_path(&u, path, sizeof path, e);

@@ -195,8 +195,8 @@ test_a_maker_that_is_killed_leaves_what_delete_force_removes() {
 		"$OCI" --root "$T/state" --systemd-cgroup create --bundle "$T/k" k >/dev/null 2>&1 </dev/null &
 		maker=$!
 		command sleep "$(awk "BEGIN { print $delay * ${FSBOX_SLOWER:-1} / 1000 }")"
-		kill -KILL $maker 2>/dev/null
-		wait $maker 2>/dev/null
+		kill -KILL $maker 2>/dev/null || :
+		wait $maker 2>/dev/null || :
 		sd_ok delete --force k
 		wait_until $ROOT/machine.slice/p-k.scope gone
 		check_eq "$(ls "$T/state" 2>/dev/null)" ""
@@ -227,6 +227,7 @@ test_the_group_is_the_containers_own_where_it_sees_it_as_its_root() {
 		*) path=/fsbox-own g=$ROOT/fsbox-own ;;
 		esac
 		bundle own ".process.args = [\"sleep\", \"600\"] | .linux.cgroupsPath = \"$path\" | $userns | $rw"
+		chmod 755 "$TAP_DIR" "$T"
 		chown -R 200000:200000 "$T/rootfs"
 		oci_ok --cgroup-manager $driver run --detach --bundle "$T/own" own
 		check_eq "$(stat -c %u $g $g/cgroup.procs $g/cgroup.subtree_control $g/memory.max | tr '\n' ' ')" "200000 200000 200000 0 "
@@ -246,7 +247,7 @@ test_the_group_is_the_containers_own_where_it_sees_it_as_its_root() {
 test_features_and_version_tell_of_the_driver() {
 	oci_ok features
 	check_eq "$(jq -c '[.linux.cgroup.systemd, .linux.cgroup.systemdUser]' "$T/out")" '[true,true]'
-	oci_ok --version
+	run "$OCI" --version
 	check_contains "$T/out" '+SYSTEMD'
 }
 run_tests
