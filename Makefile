@@ -170,7 +170,7 @@ $(B)/tests/fuzz/fuzz_%: $(B)/obj/tests/fuzz/fuzz_%.o $(if $(filter fuzz,$(VARIAN
 	$(Q)mkdir -p $(@D) && $(CC) -pie $(LD_ALL) $(if $(filter fuzz,$(VARIANT)),-fsanitize=fuzzer) -o $@ $^ $(LIB_LDLIBS)
 # The contestants of the benchmark that only execute system calls: static, so that their own start costs least.
 BENCH_LINK = -static -no-pie
-$(B)/tests/bench/exit: BENCH_LINK = -static -no-pie -nostdlib -nostartfiles
+$(B)/tests/bench/exit $(B)/tests/bench/hold: BENCH_LINK = -static -no-pie -nostdlib -nostartfiles
 $(B)/tests/bench/bare: BENCH_LINK = -pie
 BENCH_LIB := $(addprefix $(B)/tests/bench/,snapshots daemon daemon_frames daemon_starts)
 $(BENCH_LIB): $(B)/tests/bench/%: $(B)/obj/tests/bench/%.o $(B)/tests/libtest.a $(B)/libfsbox.a

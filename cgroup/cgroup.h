@@ -140,6 +140,11 @@ NODISCARD int cg_end_extra(struct cgroup *cg, struct err *e);
  * ERR_BUSY, and nothing has changed, when more is in use than @memory_bytes: nobody is killed for a limit that comes
  * later. 0 keeps a value. Fewer @pids than there are only refuse new ones. */
 NODISCARD int cg_update(struct cgroup *cg, uint64_t memory_bytes, uint32_t pids, struct err *e);
+/* It may take long when memory is to be less: the kernel reclaims within the call, until the caller is killed. Another
+ * process can do it on a copy of @cg: these take over what that one has left in its copy, or set back, without waiting,
+ * what it may have changed before it was ended. */
+NODISCARD int cg_update_take(struct cgroup *cg, const struct cg_limits *now, struct err *e);
+NODISCARD int cg_update_undo(const struct cgroup *cg, struct err *e);
 
 struct cg_usage {
 	uint64_t memory_peak_bytes; /* before Linux 5.19 v2 does not count it: then the present usage */

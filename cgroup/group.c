@@ -189,6 +189,9 @@ int cg_group_enter_v1(const struct cg_group *g, pid_t pid, bool lenient, struct 
 		const struct cg_tree *t = &g->trees[i];
 		int r = fd_valid(t->dir) && !t->v2 ? cg_write_at(t->dir, "tasks", number, len) : 0;
 
+		/* Gone, or of another PID namespace than ours: ESRCH would read as if it had said why. */
+		if (r == -ESRCH)
+			r = -ECHILD;
 		if (r < 0 && !(lenient && (r == -EACCES || r == -EPERM || r == -EROFS)))
 			return tree_fail(g, t, "tasks", r, "writing a process to", e);
 	}

@@ -104,3 +104,31 @@ int cg_update(struct cgroup *cg, uint64_t memory_bytes, uint32_t pids, struct er
 		cg->limits.pids = pids;
 	return r;
 }
+
+int cg_update_take(struct cgroup *cg, const struct cg_limits *now, struct err *e)
+{
+	const bool boost = cg->limits.boost;
+
+	cg->limits.memory_bytes = now->memory_bytes;
+	cg->limits.cpu = now->cpu;
+	cg->limits.pids = now->pids;
+	return boost == now->boost ? 0 : reshare(cg, e); /* which ended meanwhile */
+}
+
+/* More memory than there is now needs no reclaim; pids.max is written last of all. */
+int cg_update_undo(const struct cgroup *cg, struct err *e)
+{
+	const uint64_t bytes = cg->limits.memory_bytes + cg->limits.extra_memory_bytes;
+	int r;
+
+	if (cg->mode == CG_HYBRID) {
+		r = resize_v1(cg, 0, bytes, e);
+	} else {
+		r = put_u64(cg, CG_H_V2, "memory.max", bytes, e);
+		cg_try_write_at(cg->v2, "memory.high", "max", 3);
+	}
+	r = r < 0 ? r : reshare(cg, e);
+	return r < 0 ? r
+		     : put_u64(cg, cg->mode == CG_V2 ? CG_H_V2 : (unsigned)CG_V1_PIDS, "pids.max",
+			       (uint64_t)cg->limits.pids + cg->limits.extra_pids, e);
+}

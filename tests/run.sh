@@ -42,9 +42,10 @@ run_one() {
 	else
 		set -- "$build/tests/$name"
 	fi
+	began=$(date +%s)
 	timeout -k 10 "$limit" "$@" >"$log" 2>&1 </dev/null 9>&-
 	status=$?
-	awk -v name="$name" -v status="$status" -v limit="$limit" -v sum="$log.sum" \
+	awk -v name="$name" -v status="$status" -v limit="$limit" -v seconds="$(($(date +%s) - began))" -v sum="$log.sum" \
 		-v must="${FSBOX_MUST_RUN-}" -f tests/lib/tap.awk "$log" >"$log.report"
 }
 
@@ -107,12 +108,12 @@ for old in build/test-logs/run.*; do # of runs that were killed
 	kill -0 "${old##*.}" 2>/dev/null || rm -rf "$old"
 done
 mkdir -p "$work" || exit 1
-guest=
+guest='' fuzz=''
 finish() {
-	[ -z "$guest" ] || {
-		kill "$guest"
-		wait "$guest"
-	} 2>/dev/null
+	for part in $guest $fuzz; do
+		kill "$part"
+		wait "$part"
+	done 2>/dev/null
 	rm -rf "$work"
 }
 trap finish EXIT
@@ -314,6 +315,19 @@ if [ -s "$work/serial" ]; then
 	exec 9>&-
 fi
 
+# Fuzzing needs nothing of the machine but a processor, and of those a guest has use for little more than one: beside each other.
+case " $suites " in
+*" fuzz "*)
+	if [ -n "$(ls tests/fuzz/fuzz_*.c 2>/dev/null)" ]; then
+		# One seed: the short run says the same of the same tree. The long one, and `make fuzz`, look elsewhere each time.
+		FSBOX_FUZZ_SEED=${FSBOX_FUZZ_SEED-$([ -n "$all" ] || echo 1)} FSBOX_FUZZ_JOBS=$([ ! -s "$work/tiers" ] || echo 1) \
+			setpriv --pdeathsig TERM sh tests/fuzz/run.sh "${FSBOX_FUZZ_SECONDS:-$([ -n "$all" ] && echo 300 || echo 10)}" \
+			>"$work/fuzz.log" 2>&1 &
+		fuzz=$!
+	fi
+	;;
+esac
+
 # One guest at a time, each with its own limit: twenty minutes for the subset, two hours for everything.
 for tier in $tiers; do
 	sed -n "s/^$tier //p" "$work/tiers" | sort -u >"$work/what"
@@ -332,19 +346,15 @@ for tier in $tiers; do
 	rm -f "$work/guest.sums"
 done
 
-case " $suites " in
-*" fuzz "*)
-	if [ -n "$(ls tests/fuzz/fuzz_*.c 2>/dev/null)" ]; then
-		# One seed: the short run says the same of the same tree. The long one, and `make fuzz`, look elsewhere each time.
-		if FSBOX_FUZZ_SEED=${FSBOX_FUZZ_SEED-$([ -n "$all" ] || echo 1)} sh tests/fuzz/run.sh "${FSBOX_FUZZ_SECONDS:-$([ -n "$all" ] && echo 300 || echo 10)}" >"$work/fuzz.log" 2>&1; then
-			note "fuzz/$(sed -n '$p' "$work/fuzz.log")" ok
-		else
-			tail -n 60 "$work/fuzz.log"
-			note fuzz/run FAIL "see the messages above"
-		fi
+if [ -n "$fuzz" ]; then
+	if wait "$fuzz"; then
+		note "fuzz/$(sed -n '$p' "$work/fuzz.log")" ok
+	else
+		tail -n 60 "$work/fuzz.log"
+		note fuzz/run FAIL "see the messages above"
 	fi
-	;;
-esac
+	fuzz=
+fi
 if [ -n "$all" ]; then
 	for step in "lint/run.sh --all" fresh/run.sh; do
 		[ -f "tests/${step%% *}" ] || continue

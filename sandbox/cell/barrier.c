@@ -104,11 +104,21 @@ int barrier_announce_exec(int fd)
 	return send(fd, &m, BARRIER_MSG_SIZE(0), MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
+static int announce_with(int fd, enum barrier_word word, int beside)
+{
+	const struct barrier_msg m = {.word = word};
+
+	return send_with(fd, &m, BARRIER_MSG_SIZE(0), &beside, 1) < 0 ? -errno : 0;
+}
+
 int barrier_announce_parked(int fd, int worker)
 {
-	const struct barrier_msg m = {.word = BARRIER_PARKED};
+	return announce_with(fd, BARRIER_PARKED, worker);
+}
 
-	return send_with(fd, &m, BARRIER_MSG_SIZE(0), &worker, 1) < 0 ? -errno : 0;
+int barrier_announce_listener(int fd, int listener)
+{
+	return announce_with(fd, BARRIER_LISTENER, listener);
 }
 
 int barrier_send_bytes(int fd, struct barrier_msg *m)
@@ -155,11 +165,11 @@ int barrier_take_parked(int fd, int *ret_worker, struct err *e)
 	return r < 0 ? r : 0;
 }
 
-int barrier_take_exec(int fd, uint64_t *ret_exec_ns, struct buf *ret_bytes, struct err *e)
+static int take_exec(int fd, uint64_t *ret_exec_ns, struct buf *ret_bytes, int *ret_listener, struct err *e)
 {
 	for (;;) {
 		struct barrier_msg from = {0};
-		int r = take(fd, &from, NULL, e);
+		int r = take(fd, &from, ret_listener, e);
 
 		if (r == -EAGAIN && e->kind == ERR_NONE)
 			return 1;
@@ -167,6 +177,8 @@ int barrier_take_exec(int fd, uint64_t *ret_exec_ns, struct buf *ret_bytes, stru
 			return r;
 		if (r == 0)
 			break;
+		if (from.word == BARRIER_LISTENER && ret_listener && fd_valid(*ret_listener))
+			return 2;
 		if (from.word == BARRIER_EXEC)
 			*ret_exec_ns = from.exec_ns;
 		else if (from.word == BARRIER_BYTES_OF_WORKER && ret_bytes)
@@ -175,6 +187,16 @@ int barrier_take_exec(int fd, uint64_t *ret_exec_ns, struct buf *ret_bytes, stru
 	/* End of file: exec (in a clone init, a moment later) closed the child's end, or the child is gone. Only the first
 	 * comes after its word. */
 	return *ret_exec_ns ? 0 : err_set(e, ERR_SYSTEM, ECHILD, "the child died before it could execute");
+}
+
+int barrier_take_exec(int fd, uint64_t *ret_exec_ns, struct buf *ret_bytes, struct err *e)
+{
+	return take_exec(fd, ret_exec_ns, ret_bytes, NULL, e);
+}
+
+int barrier_take_start(int fd, uint64_t *ret_exec_ns, int *ret_listener, struct err *e)
+{
+	return take_exec(fd, ret_exec_ns, NULL, ret_listener, e);
 }
 
 int barrier_late(struct err *e)

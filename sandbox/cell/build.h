@@ -112,6 +112,7 @@ struct cell {
 	enum cell_restore restore;
 	unsigned restore_words;
 	uint64_t restore_until_ns;
+	uint64_t give_up_ns; /* CLOCK_MONOTONIC: a restore that is not done by then has failed; 0: none. The caller's */
 	pid_t pid;
 	int pidfd;
 	uint64_t exec_ns; /* CLOCK_MONOTONIC when the cell's PID 1 was executed */
@@ -146,7 +147,7 @@ NODISCARD int cell_resume(struct cell *c, struct err *e);
 /* The same for a process that has other things to do: nothing here waits.
  *
  * cell_begin() goes as far as letting the child run. cell_finish() takes its word, and restores: 0 when all is done, 1
- * when that has to wait: watch the descriptors of cell_waits_for() for reading and ask again. c->deadline_ns, which
+ * when that has to wait: watch the descriptors of cell_waits_for() for reading and ask again. cell_deadline(), which
  * changes from call to call, is the caller's to watch: cell_late() is the error then. After a failure of any of the
  * three nothing is undone yet: cell_kill(), and when c->pidfd, if there is one, is readable, cell_try_release(). Then
  * cell_retry() says whether to begin again. */
@@ -154,6 +155,7 @@ NODISCARD int cell_begin(struct cell *c, struct err *e);
 NODISCARD int cell_finish(struct cell *c, struct err *e);
 /* How many there are; 0: nothing tells of it, ask again in a fraction of a millisecond. */
 size_t cell_waits_for(const struct cell *c, int fds[CELL_WAITS]);
+uint64_t cell_deadline(const struct cell *c); /* CLOCK_MONOTONIC */
 int cell_late(struct cell *c, struct err *e);
 /* The cell has failed and is released. True when its child died before its first instruction, which some kernels
  * do to everybody that clone3 puts into a group (see stages.c): the host's cells enter by themselves from now on,

@@ -2,6 +2,7 @@
 #include "cell/container_internal.h"
 
 #include "base/fd.h"
+#include "netns/netns.h"
 #include "sys/sys.h"
 
 #include <fcntl.h>
@@ -186,6 +187,8 @@ static int prepare(struct ct *c, struct prepared *p, struct err *e)
 	for (int i = 0; i < CT_NS_COUNT; i++)
 		ch->ns[i] = FD_NONE;
 	r = copy_texts(p, e);
+	if (r == 0)
+		r = ct_become_undumpable(c, e);
 	if (r == 0)
 		r = fd_valid(c->join) ? compare_namespaces(p, c->pid, e) : open_namespaces(p, e);
 	if (r == 0 && !fd_valid(c->join))
@@ -377,6 +380,24 @@ static int hand_over(struct ct *c, struct err *e)
 	return r < 0 && !(c->unprivileged && r == -EACCES) ? err_sys(e, r, "writing '%s' to %s", value, path) : 0;
 }
 
+/* Before its mounts are made, so that sysctls of the devices find them. */
+static int bring_devices(struct ct *c, struct err *e)
+{
+	AUTO_FD int netns = FD_NONE;
+	char path[40];
+	int r = barrier_expect(c->barrier, BARRIER_APART, e);
+
+	if (r < 0)
+		return r;
+	(void)snprintf(path, sizeof path, "/proc/%d/ns/net", c->pid);
+	netns = sys_openat(AT_FDCWD, path, O_RDONLY, 0);
+	if (netns < 0)
+		return err_sys(e, netns, "opening the container's network namespace");
+	for (size_t i = 0; r == 0 && i < c->spec->n_net_devices; i++)
+		r = net_move_device(netns, c->spec->net_devices[i].name, c->spec->net_devices[i].inside, e);
+	return r;
+}
+
 /* The child waits for the word at its first stage. */
 static int place(struct ct *c, struct ct_shared *shared, struct err *e)
 {
@@ -399,6 +420,8 @@ static int talk(struct ct *c, struct ct_shared *shared, struct err *e)
 		r = hand_over(c, e);
 	if (r == 0 && c->born)
 		r = c->born(c, c->arg, e);
+	if (r == 0 && !fd_valid(c->join) && c->spec->n_net_devices > 0)
+		r = bring_devices(c, e);
 	if (r == 0)
 		r = barrier_tell(c->barrier, (uint32_t)c->pid, e);
 	if (r == 0 && c->mounted) {
@@ -475,11 +498,23 @@ static int create(struct ct *c, bool enters, bool *ret_again, struct err *e)
 	return r;
 }
 
+/* A group that has been given to the container's user (cg_group_give()) is not open to root who has entered a user namespace,
+ * for clone3; a file of it that was opened before is. */
+static bool is_given_away(const struct ct *c)
+{
+	const int dir = c->group && !c->place ? cg_group_v2(c->group) : FD_NONE;
+	struct stat st;
+
+	if (!fd_valid(dir) || !(fd_valid(c->join) || c->spec->ns[CT_USER].path))
+		return false;
+	return fstatat(dir, "cgroup.procs", &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_uid != geteuid();
+}
+
 int ct_create(struct ct *c, struct err *e)
 {
 	const pid_t joined = c->pid;
 	bool again = false;
-	int r = create(c, false, &again, e);
+	int r = create(c, is_given_away(c), &again, e);
 
 	if (!again)
 		return r;
@@ -488,31 +523,46 @@ int ct_create(struct ct *c, struct err *e)
 	return create(c, true, &again, e);
 }
 
-static int await_exec(int sock, struct err *e)
+static int pass_listener(int sock, pid_t pid, const struct ct_listener *asked, int *listener, struct err *e)
+{
+	int r = asked && asked->pass ? asked->pass(*listener, pid, asked->arg, e)
+				     : err_set(e, ERR_BUG, EPROTO, "a seccomp listener that nobody wants");
+
+	fd_closep(listener);
+	return r == 0 ? barrier_tell(sock, 1, e) : r;
+}
+
+static int await_exec(int sock, pid_t pid, const struct ct_listener *asked, struct err *e)
 {
 	uint64_t exec_ns = 0;
-	int r;
+	int listener = FD_NONE, r;
 
 	/* Hooks of the container's have time, and end of file comes in any case. */
-	while ((r = barrier_take_exec(sock, &exec_ns, NULL, e)) == 1) {
+	while ((r = barrier_take_start(sock, &exec_ns, &listener, e)) > 0) {
 		struct pollfd p = {.fd = sock, .events = POLLIN};
 
+		if (r == 2) {
+			r = pass_listener(sock, pid, asked, &listener, e);
+			if (r < 0)
+				return r;
+		}
 		if (poll(&p, 1, -1) < 0 && errno != EINTR)
 			return err_sys(e, errno, "waiting for the container to execute");
 	}
+	fd_closep(&listener);
 	return r;
 }
 
-int ct_start(int sock, struct err *e)
+int ct_start(int sock, pid_t pid, const struct ct_listener *asked, struct err *e)
 {
 	int r = barrier_tell(sock, 1, e);
 
-	return r == 0 ? await_exec(sock, e) : r;
+	return r == 0 ? await_exec(sock, pid, asked, e) : r;
 }
 
 int ct_go(struct ct *c, struct err *e)
 {
-	int r = ct_start(c->barrier, e);
+	int r = ct_start(c->barrier, c->pid, &c->asked, e);
 
 	fd_closep(&c->barrier);
 	if (r < 0)

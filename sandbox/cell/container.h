@@ -17,6 +17,13 @@ struct ct_state_text {
 	const char *head, *tail;
 };
 
+/* Where the questions of a filter with SCMP_ACT_NOTIFY go: called once, before the program is executed; the descriptor
+ * stays the caller's. */
+struct ct_listener {
+	int (*pass)(int listener, pid_t pid, void *arg, struct err *e);
+	void *arg;
+};
+
 struct ct {
 	/* What is wanted. Borrowed; descriptors stay the caller's. */
 	const struct ct_spec *spec;
@@ -36,6 +43,7 @@ struct ct {
 	int (*born)(struct ct *c, void *arg, struct err *e);
 	int (*mounted)(struct ct *c, void *arg, struct err *e);
 	void *arg;
+	struct ct_listener asked; /* for ct_go() */
 	/* What came of it. */
 	pid_t pid; /* before that: the process of @join */
 	int pidfd;
@@ -46,8 +54,9 @@ struct ct {
 NODISCARD int ct_create(struct ct *c, struct err *e);
 /* With no listener: lets it execute; returns when it has, or has failed and is gone. */
 NODISCARD int ct_go(struct ct *c, struct err *e);
-/* With a listener, by another process: @sock is connected to it. */
-NODISCARD int ct_start(int sock, struct err *e);
+/* With a listener, by another process: @sock is connected to it, @pid is the container's. @asked may be NULL when its
+ * filter asks nobody. */
+NODISCARD int ct_start(int sock, pid_t pid, const struct ct_listener *asked, struct err *e);
 /* Ends and reaps the process. Idempotent. */
 void ct_abandon(struct ct *c);
 

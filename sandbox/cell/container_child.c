@@ -69,7 +69,12 @@ static int child_namespaces(struct ct_child *ch, struct err *e)
 			return err_sys(e, r, "joining namespace '%s'", ch->spec->ns[i].path);
 		fd_closep(&ch->ns[i]);
 	}
-	return ch->unshare_flags && unshare(ch->unshare_flags) < 0 ? err_sys(e, errno, "unshare of namespaces") : 0;
+	if (ch->unshare_flags && unshare(ch->unshare_flags) < 0)
+		return err_sys(e, errno, "unshare of namespaces");
+	if (ch->spec->n_net_devices == 0)
+		return 0;
+	r = barrier_announce(ch->barrier, BARRIER_APART); /* the host brings devices, and says so in stage "ids" */
+	return r < 0 ? err_sys(e, r, "telling the host of the namespaces") : 0;
 }
 
 static int child_ids(struct ct_child *ch, struct err *e)
@@ -236,9 +241,21 @@ static int set_scheduler(const struct ct_scheduler *s, struct err *e)
 	return s->set && syscall(SYS_sched_setattr, 0, &attr, 0) < 0 ? err_sys(e, errno, "setting the scheduler") : 0;
 }
 
+static int set_memory_policy(const struct ct_memory_policy *m, struct err *e)
+{
+	const uint64_t *nodes = m->nodes.set ? m->nodes.bits : NULL;
+	const unsigned long n = m->nodes.set ? CT_MAX_CPUS + 1
+					     : 0; /* one more than there are bits: BUGS of the man page */
+
+	if (!m->set || syscall(SYS_set_mempolicy, (unsigned)m->mode | m->flags, nodes, n) == 0)
+		return 0;
+	return err_sys(e, errno, "setting the memory policy");
+}
+
 static int child_limits(struct ct_child *ch, struct err *e)
 {
 	const struct ct_process *p = &ch->spec->process;
+	int r;
 
 	for (size_t i = 0; i < p->n_rlimits; i++)
 		if (setrlimit((__rlimit_resource_t)p->rlimits[i].resource, &p->rlimits[i].value) < 0)
@@ -247,7 +264,8 @@ static int child_limits(struct ct_child *ch, struct err *e)
 		return err_sys(e, errno, "setting the I/O priority");
 	if (ch->spec->personality.set && personality((unsigned long)ch->spec->personality.v) < 0)
 		return err_sys(e, errno, "setting the personality");
-	return set_scheduler(&p->scheduler, e);
+	r = set_memory_policy(&ch->spec->memory_policy, e);
+	return r < 0 ? r : set_scheduler(&p->scheduler, e);
 }
 
 /* Created. From here on the maker may be gone; who starts us connects. A connection that brings no word is nobody's. */

@@ -41,6 +41,9 @@ struct ct_child {
 
 _Noreturn void ct_child_main(struct ct_child *ch);
 
+/* container_guard.c: host side, before the clone. */
+int ct_become_undumpable(const struct ct *c, struct err *e);
+
 /* container_root.c */
 int ct_child_mounts(struct ct_child *ch, struct err *e);
 int ct_child_devices(struct ct_child *ch, struct err *e);
@@ -52,6 +55,12 @@ int ct_child_pivot(struct ct_child *ch, struct err *e);
 int ct_child_lookup(struct ct_child *ch, struct err *e);
 int ct_child_user(struct ct_child *ch, struct err *e);
 int ct_child_exec(struct ct_child *ch, struct err *e);
+
+/* container_notify.c: filters that ask a listener. ct_notify_begin() while the rights are still there; then the filter is
+ * installed, and the host has passed the descriptor on. */
+bool ct_notifies(const struct ct_child *ch);
+NODISCARD int ct_notify_begin(const struct ct_child *ch, struct err *e);
+NODISCARD int ct_notify_install(const struct ct_child *ch, struct err *e);
 
 /* container_cgroup.c: mounts of type cgroup. */
 int ct_mount_cgroups(struct ct_child *ch, const struct ct_mount *m, struct err *e);

@@ -57,11 +57,12 @@ static int place_root(struct ct_child *ch, struct err *e)
 		ch->root_tree = inside_bind(&self);
 	if (ch->root_tree < 0)
 		return err_sys(e, ch->root_tree, "opening rootfs '%s'", s->rootfs);
-	if (!(s->propagation & MS_SHARED)) {
-		r = sys_mount_setattr(ch->root_tree, 0, 0, MS_SLAVE, true);
-		if (r < 0)
-			return err_sys(e, r, "propagation of rootfs '%s'", s->rootfs);
-	}
+	/* The copy of a shared mount is its peer: what is mounted in the root would appear on the host. With "shared" that is
+	 * wanted of what lies below, of the root itself never. */
+	r = s->propagation & MS_SHARED ? sys_mount_setattr(ch->root_tree, 0, 0, MS_PRIVATE, false)
+				       : sys_mount_setattr(ch->root_tree, 0, 0, MS_SLAVE, true);
+	if (r < 0)
+		return err_sys(e, r, "propagation of rootfs '%s'", s->rootfs);
 	at = open(s->rootfs, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	r = at < 0 ? -errno : sys_move_mount_onto(ch->root_tree, at);
 	if (r < 0)
@@ -415,6 +416,23 @@ static int move_root(int root)
 	return 0;
 }
 
+/* When the mounts of the old root are still peers of the host's, what is unmounted here would be unmounted there. They
+ * become its slaves first, which is possible when the container's root has left them. */
+static int pivot_from_shared(int root)
+{
+	AUTO_FD int old = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	int r;
+
+	if (old < 0 || fchdir(root) < 0)
+		return -errno;
+	r = sys_pivot_root(".", ".");
+	if (r < 0)
+		return r;
+	if (fchdir(old) < 0 || mount(NULL, ".", NULL, MS_SLAVE | MS_REC, NULL) < 0 || umount2(".", MNT_DETACH) < 0)
+		return -errno;
+	return chdir("/") < 0 ? -errno : 0;
+}
+
 int ct_child_pivot(struct ct_child *ch, struct err *e)
 {
 	const struct ct_spec *s = ch->spec;
@@ -422,7 +440,9 @@ int ct_child_pivot(struct ct_child *ch, struct err *e)
 
 	if (fd_valid(ch->ct->join))
 		return 0;
-	r = ch->ct->no_pivot ? move_root(ch->root) : root_pivot(ch->root);
+	r = ch->ct->no_pivot             ? move_root(ch->root)
+	    : s->propagation & MS_SHARED ? pivot_from_shared(ch->root)
+					 : root_pivot(ch->root);
 	if (r < 0)
 		return err_sys(e, r, "pivot_root into '%s'", s->rootfs);
 	if (s->propagation && mount(NULL, "/", NULL, s->propagation, NULL) < 0)

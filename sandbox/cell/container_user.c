@@ -116,10 +116,13 @@ static bool take_home(const char *line, size_t len, uint32_t uid, char *to, size
 	return true;
 }
 
+/* Whatever is there: no queue is waited at, no terminal becomes ours. */
+enum { PASSWD_FLAGS = O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY };
+
 /* Without HOME the container's passwd says, else "/". */
 static void set_home(struct ct_child *ch)
 {
-	AUTO_FD int fd = env_value(ch, "HOME") ? FD_NONE : open("/etc/passwd", O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	AUTO_FD int fd = env_value(ch, "HOME") ? FD_NONE : open("/etc/passwd", PASSWD_FLAGS);
 	char text[8192], *home = ch->home + 5;
 	size_t len = 0;
 	ssize_t n;
@@ -165,14 +168,30 @@ static int set_groups(const struct ct_child *ch, struct err *e)
 	return err_sys(e, EPERM, "setting supplementary groups");
 }
 
+/* What a user may be given: pipes, sockets, terminals, and files that he writes to already. Not /dev/null, which is the
+ * host's and everybody's, nor another device, and no file that was opened for reading: its owner could write to it. */
+static bool may_be_given(int fd, const struct stat *st)
+{
+	switch (st->st_mode & S_IFMT) {
+	case S_IFIFO:
+	case S_IFSOCK:
+		return true;
+	case S_IFCHR:
+		return isatty(fd);
+	case S_IFREG:
+		return (fcntl(fd, F_GETFL) & O_ACCMODE) != O_RDONLY;
+	default:
+		return false;
+	}
+}
+
 /* Opened again by name (/dev/stdout) they have to belong to the user. */
 static void give_stdio(uint32_t uid)
 {
-	struct stat null, st;
-	const bool has_null = stat("/dev/null", &null) == 0;
+	struct stat st;
 
 	for (int fd = 0; fd < 3; fd++)
-		if (fstat(fd, &st) == 0 && st.st_uid != uid && !(has_null && st.st_rdev == null.st_rdev))
+		if (fstat(fd, &st) == 0 && st.st_uid != uid && may_be_given(fd, &st))
 			(void)!fchown(fd, uid, (gid_t)-1);
 }
 
@@ -187,6 +206,18 @@ static void narrow(uint64_t want[CT_CAP_SETS], const struct ct_process *p, uint6
 	want[CT_AMBIENT] &= want[CT_PERMITTED] & want[CT_INHERITABLE];
 }
 
+static int install_filter(const struct ct_child *ch, struct err *e)
+{
+	int r;
+
+	if (!ch->ct->filter)
+		return 0;
+	if (ct_notifies(ch))
+		return ct_notify_install(ch, e);
+	r = filter_install(ch->ct->filter);
+	return r < 0 ? err_sys(e, r, "installing the seccomp filter") : 0;
+}
+
 /* The filter goes in as late as may be. Without no_new_privs that takes CAP_SYS_ADMIN, so it comes before the last of the
  * capabilities goes, and must let capset(2) through, as with every other runtime. */
 static int drop_and_filter(struct ct_child *ch, struct err *e)
@@ -194,8 +225,10 @@ static int drop_and_filter(struct ct_child *ch, struct err *e)
 	const struct ct_process *p = &ch->spec->process;
 	const uint64_t now = caps_permitted();
 	uint64_t want[CT_CAP_SETS];
-	int r = 0;
+	int r = ct_notifies(ch) ? ct_notify_begin(ch, e) : 0;
 
+	if (r < 0)
+		return r;
 	narrow(want, p, now);
 	r = caps_set(now, now, want[CT_INHERITABLE]);
 	if (r == 0)
@@ -204,16 +237,13 @@ static int drop_and_filter(struct ct_child *ch, struct err *e)
 		return err_sys(e, r, "setting capabilities");
 	if (p->no_new_privs && prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return err_sys(e, errno, "setting no_new_privs");
-	if (!p->no_new_privs && ch->ct->filter) {
-		r = filter_install(ch->ct->filter);
-		if (r < 0)
-			return err_sys(e, r, "installing the seccomp filter");
-	}
+	r = p->no_new_privs ? 0 : install_filter(ch, e);
+	if (r < 0)
+		return r;
 	r = caps_set(want[CT_EFFECTIVE], want[CT_PERMITTED], want[CT_INHERITABLE]);
 	if (r < 0)
 		return err_sys(e, r, "setting capabilities");
-	r = p->no_new_privs && ch->ct->filter ? filter_install(ch->ct->filter) : 0;
-	return r < 0 ? err_sys(e, r, "installing the seccomp filter") : 0;
+	return p->no_new_privs ? install_filter(ch, e) : 0;
 }
 
 int ct_child_user(struct ct_child *ch, struct err *e)
@@ -235,6 +265,10 @@ int ct_child_user(struct ct_child *ch, struct err *e)
 		return err_sys(e, errno, "becoming gid %u", p->gid);
 	if (syscall(SYS_setresuid, p->uid, p->uid, p->uid) < 0)
 		return err_sys(e, errno, "becoming uid %u", p->uid);
+	/* A change of ids makes it what fs.suid_dumpable says (proc(5)). Who is in the container has our ids and rights
+	 * from here on, and the filter is not there yet. */
+	if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
+		return err_sys(e, errno, "becoming undumpable");
 	return drop_and_filter(ch, e);
 }
 

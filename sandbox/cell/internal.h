@@ -60,8 +60,10 @@ enum barrier_word {
 	BARRIER_PARKED,          /* restored cells: everything is prepared, the worker waits for its request */
 	BARRIER_BYTES_OF_WORKER, /* bytes: what it found out about this kernel, for the next one */
 	BARRIER_EXEC,            /* exec is next */
+	BARRIER_APART,           /* containers: in their namespaces, before anything is set up */
 	BARRIER_MOUNTED,         /* containers: the root is there, not yet entered */
 	BARRIER_CREATED,         /* containers: waits for the word to execute */
+	BARRIER_LISTENER,        /* containers: their filter asks, here is where; waits for the word to go on */
 };
 struct barrier_msg { /* child to host */
 	enum barrier_word word;
@@ -85,12 +87,15 @@ NODISCARD int barrier_expect(int fd, enum barrier_word want, struct err *e);
 /* Host to child, a number other than 0; -EPIPE when the host is gone. */
 NODISCARD int barrier_tell(int fd, uint32_t value, struct err *e);
 NODISCARD int barrier_hear(int fd, uint32_t *ret_value);
-NODISCARD int barrier_announce_parked(int fd, int worker); /* child; @worker: a pidfd, which stays ours */
+NODISCARD int barrier_announce_parked(int fd, int worker);     /* child; @worker: a pidfd, which stays ours */
+NODISCARD int barrier_announce_listener(int fd, int listener); /* child; @listener stays ours */
 /* Child, with @m as the place to make the message in: *m's bytes and len are set. */
 NODISCARD int barrier_send_bytes(int fd, struct barrier_msg *m);
 /* Host, without waiting: 0 when the child has executed, with *ret_exec_ns, which begins at 0, as it was announced; 1 not
  * yet. Bytes that come before are added to @ret_bytes, which may be NULL. */
 NODISCARD int barrier_take_exec(int fd, uint64_t *ret_exec_ns, struct buf *ret_bytes, struct err *e);
+/* The same for containers; 2: *ret_listener, which was FD_NONE, has come, and the child waits for barrier_tell(). */
+NODISCARD int barrier_take_start(int fd, uint64_t *ret_exec_ns, int *ret_listener, struct err *e);
 NODISCARD int barrier_take_parked(int fd, int *ret_worker, struct err *e);
 int barrier_late(struct err *e);
 

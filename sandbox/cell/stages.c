@@ -144,10 +144,19 @@ size_t cell_waits_for(const struct cell *c, int fds[CELL_WAITS])
 	return 1;
 }
 
+uint64_t cell_deadline(const struct cell *c)
+{
+	return c->give_up_ns != 0 && c->give_up_ns < c->deadline_ns ? c->give_up_ns : c->deadline_ns;
+}
+
 int cell_late(struct cell *c, struct err *e)
 {
-	int r = c->at == ARRIVED ? restore_late(c, e) : barrier_late(e);
+	int r;
 
+	if (c->give_up_ns != 0 && clock_mono_ns() >= c->give_up_ns)
+		r = err_set(e, ERR_DEADLINE, ETIMEDOUT, "the restore was not done in the time that it had");
+	else
+		r = c->at == ARRIVED ? restore_late(c, e) : barrier_late(e);
 	name_stage(c, e);
 	return r;
 }
@@ -166,6 +175,7 @@ bool cell_retry(struct cell *c)
 	cell_init(c, was.host, was.spec, was.filter);
 	c->role = was.role;
 	c->from = was.from;
+	c->give_up_ns = was.give_up_ns;
 	c->signal_fd = was.signal_fd;
 	return true;
 }

@@ -40,6 +40,9 @@ const char *filter_syscall_name(int nr);
 
 /* Child: installs. -errno. @f->len 0 does nothing. */
 NODISCARD int filter_install(const struct filter *f);
+/* Child: the same for a filter with SECCOMP_FILTER_FLAG_NEW_LISTENER; the descriptor of its questions, close-on-exec. The
+ * calling thread alone is put under it. */
+NODISCARD int filter_install_listening(const struct filter *f);
 
 /* Child: empties the bounding, ambient, inheritable, permitted and effective sets, locks securebits so that uid 0 means
  * nothing, sets no_new_privs (capabilities(7)). -errno. */

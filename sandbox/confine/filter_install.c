@@ -14,11 +14,22 @@ void filter_done(struct filter *f)
 	*f = (struct filter){0};
 }
 
-int filter_install(const struct filter *f)
+static int install(const struct filter *f, unsigned flags)
 {
 	struct sock_fprog prog = {.len = (unsigned short)f->len, .filter = f->insns};
+	long r = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flags, &prog);
 
-	if (f->len == 0)
-		return 0;
-	return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, f->flags, &prog) < 0 ? -errno : 0;
+	return r < 0 ? -errno : (int)r;
+}
+
+int filter_install(const struct filter *f)
+{
+	int r = f->len == 0 ? 0 : install(f, f->flags);
+
+	return r < 0 ? r : 0;
+}
+
+int filter_install_listening(const struct filter *f)
+{
+	return install(f, (f->flags & ~SECCOMP_FILTER_FLAG_TSYNC) | SECCOMP_FILTER_FLAG_NEW_LISTENER);
 }

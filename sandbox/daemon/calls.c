@@ -282,7 +282,7 @@ static void inspect(struct call *c, struct unit *u)
 	struct buf b = {0};
 	struct wire_obj o, cell;
 
-	usage_read(u);
+	usage_refresh(u);
 	wire_obj_begin(&o, &b);
 	wire_obj_key(&o, "cell");
 	wire_obj_begin(&cell, &b);
@@ -301,11 +301,34 @@ struct update {
 };
 static struct update *updates;
 
+static bool is_being_updated(const struct unit *u)
+{
+	const struct update *p = updates;
+
+	while (p && p->cell != u->number)
+		p = p->next;
+	return p != NULL;
+}
+
+static int may_update(const struct unit *u, uint64_t memory_bytes, struct err *e)
+{
+	const struct daemon *d = u->d;
+	enum shortage short_of = SHORT_OF_NOTHING;
+
+	if (is_being_updated(u))
+		return err_set(e, ERR_BUSY, EBUSY, "its limits are being changed");
+	if (memory_bytes > u->memory_bytes)
+		short_of = function_may_take(u->f, 0, memory_bytes - u->memory_bytes);
+	/* Who may have all that there is is not short by the policy. */
+	if (short_of == SHORT_OF_OWN_MEMORY && function_rights(u->f)->memory_bytes < d->config.memory_bytes)
+		return err_set(e, ERR_DENIED, 0, "more than the daemon's policy gives this user");
+	return short_of == SHORT_OF_NOTHING ? 0 : err_set(e, ERR_CAPACITY, 0, "%s", shortage_name(SHORT_OF_MEMORY));
+}
+
 static void update(struct daemon *d, struct call *c, struct unit *u)
 {
 	const uint64_t memory = (uint64_t)wire_get_int(c->params, "memoryMb", 0) << 20;
 	struct update *p = calloc(1, sizeof *p), **at = &updates;
-	enum shortage short_of = SHORT_OF_NOTHING;
 	struct spawn_limits m;
 	struct err e = {0};
 
@@ -313,16 +336,7 @@ static void update(struct daemon *d, struct call *c, struct unit *u)
 	m.cell = u->number;
 	m.memory_bytes = memory;
 	m.pids = (uint32_t)wire_get_int(c->params, "pids", 0);
-	if (memory > u->memory_bytes)
-		short_of = function_may_take(u->f, 0, memory - u->memory_bytes);
-	/* Who may have all that there is is not short by the policy. */
-	if (short_of == SHORT_OF_OWN_MEMORY && function_rights(u->f)->memory_bytes >= d->config.memory_bytes)
-		short_of = SHORT_OF_MEMORY;
-	if (short_of == SHORT_OF_OWN_MEMORY)
-		(void)err_set(&e, ERR_DENIED, 0, "more than the daemon's policy gives this user");
-	else if (short_of != SHORT_OF_NOTHING)
-		(void)err_set(&e, ERR_CAPACITY, 0, "%s", shortage_name(SHORT_OF_MEMORY));
-	else if (!p || !link_send(d->link, &m, NULL, 0))
+	if (may_update(u, memory, &e) == 0 && (!p || !link_send(d->link, &m, NULL, 0)))
 		(void)err_oom(&e);
 	if (!p || e.kind != ERR_NONE) {
 		free(p);

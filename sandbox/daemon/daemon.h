@@ -63,7 +63,7 @@ struct invocation;
 /* What one uid has taken of the budgets. */
 struct account {
 	uid_t uid;
-	uint32_t cells, queued, n_ending, n_kept;
+	uint32_t cells, queued, n_ending, n_kept, execs; /* execs: commands that it has asked for */
 	uint64_t memory_bytes;
 	uint64_t published_ns;                 /* when it last had its turn */
 	uint64_t claimed_cells, claimed_bytes; /* while what is reserved is added up */

@@ -11,7 +11,8 @@ enum { WHAT_BYTES = 120 };
 struct exec {
 	struct exec *next;
 	uint64_t number, unit, begin_ns;
-	struct call *call; /* NULL: the client is gone */
+	struct call *call;       /* NULL: the client is gone */
+	struct account *account; /* its client's */
 	char cell[UNIT_ID_BYTES];
 	char *command, *cwd; /* heap; cwd may be NULL */
 };
@@ -137,10 +138,25 @@ static void tell_over(struct daemon *d, const struct unit *u, const struct spawn
 
 /* ---- Beginning ---- */
 
-static int send_off(struct daemon *d, struct unit *u, const struct spawn_datagram *m, struct err *e)
+/* fsbox-spawn has its own bound for all of them. */
+static int check_room(struct daemon *d, const struct call *c, struct account **ret, struct err *e)
 {
-	int r = unit_begin_exec(u, e);
+	struct account *a = account_of(d, call_peer(c)->uid);
 
+	if (!a)
+		return err_oom(e);
+	if (a->execs >= call_rights(d, c)->max_execs)
+		return err_set(e, ERR_CAPACITY, 0, "commands of this user");
+	*ret = a;
+	return 0;
+}
+
+static int send_off(struct daemon *d, struct exec *x, struct unit *u, const struct spawn_datagram *m, struct err *e)
+{
+	int r = check_room(d, x->call, &x->account, e);
+
+	if (r == 0)
+		r = unit_begin_exec(u, e);
 	if (r < 0)
 		return r;
 	if (link_send(d->link, m->bytes, m->fds, m->n_fds))
@@ -169,7 +185,7 @@ static void begin(struct daemon *d, struct call *c, struct unit *u, struct spawn
 		answer_err(c, &e);
 		return;
 	}
-	if (send_off(d, u, m, &e) < 0) {
+	if (send_off(d, x, u, m, &e) < 0) {
 		exec_free(x);
 		answer_err(c, &e);
 		return;
@@ -177,6 +193,7 @@ static void begin(struct daemon *d, struct call *c, struct unit *u, struct spawn
 	last_exec = x->number;
 	x->next = execs;
 	execs = x;
+	x->account->execs++;
 	c->user = x;
 	call_drop_params(c);
 	tell_begun(d, u, x);
@@ -262,6 +279,7 @@ void exec_ended(struct daemon *d, const struct spawn_exec_end *m)
 	if (!x)
 		return;
 	*at = x->next;
+	x->account->execs--;
 	u = unit_by_number(d, x->unit);
 	if (u)
 		tell_over(d, u, m);

@@ -121,7 +121,7 @@ static int start_all(struct fork *k, struct err *e)
 			return err_sys(e, errno, "drawing a lease");
 		for (size_t b = 0; b < sizeof raw; b++)
 			(void)snprintf(token + 2 * b, 3, "%02x", raw[b]);
-		if (unit_start(k->f, &k->units[i], e) < 0)
+		if (unit_start(k->f, 0, &k->units[i], e) < 0)
 			return -1;
 		unit_lease(k->units[i], token, UNTIL_ANSWERED);
 		k->units[i]->fork = k;

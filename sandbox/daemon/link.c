@@ -84,14 +84,15 @@ bool link_number(struct link *k, enum spawn_word word, uint64_t number)
 	return link_send(k, &m, NULL, 0);
 }
 
-bool link_make(struct link *k, uint64_t cell, uint32_t function, bool restored, const void *note, size_t len)
+bool link_make(struct link *k, uint64_t cell, uint32_t function, uint64_t restore_ns, const void *note, size_t len)
 {
 	struct spawn_make m;
 
 	spawn_begin(&m, SPAWN_MAKE, sizeof m);
 	m.cell = cell;
 	m.function = function;
-	m.restored = restored;
+	m.restored = restore_ns != 0;
+	m.give_up_ns = restore_ns;
 	m.note_len = (uint32_t)len;
 	memcpy(m.note, note, len);
 	return link_send(k, &m, NULL, 0);

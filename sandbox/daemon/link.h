@@ -33,4 +33,6 @@ void link_close(struct link *k);
 NODISCARD bool link_send(struct link *k, const void *msg, const int *fds, size_t n_fds);
 /* SETTLE, KILL, END, FORGET, EXEC_KILL. */
 NODISCARD bool link_number(struct link *k, enum spawn_word word, uint64_t number);
-NODISCARD bool link_make(struct link *k, uint64_t cell, uint32_t function, bool restored, const void *note, size_t len);
+/* @restore_ns: 0: a cold start; else a restore, to be given up at that time. */
+NODISCARD bool link_make(struct link *k, uint64_t cell, uint32_t function, uint64_t restore_ns, const void *note,
+			 size_t len);

@@ -177,6 +177,7 @@ static int load_policy(struct daemon *d, struct err *e)
 		.max_cells = d->config.max_cells,
 		.max_queued = d->config.max_queued,
 		.max_functions = SPAWN_MAX_FUNCTIONS,
+		.max_execs = SPAWN_MAX_EXECS,
 		.own_uid = geteuid(),
 		.is_method = is_method,
 	};

@@ -30,6 +30,7 @@ static void set_defaults(struct peers *p, const struct peers_budget *b)
 		.max_cells = b->max_cells / 2 + b->max_cells % 2, /* a budget of one cell is of use to somebody */
 		.max_queued = b->max_queued / 2 + b->max_queued % 2,
 		.max_functions = b->max_functions / 2 + b->max_functions % 2,
+		.max_execs = b->max_execs / 2 + b->max_execs % 2,
 		.memory_bytes = b->memory_bytes / 2,
 		.policies = safe_policies,
 		.nets = 1U << SPEC_NET_NONE | 1U << SPEC_NET_LOOPBACK,
@@ -41,6 +42,7 @@ static void set_defaults(struct peers *p, const struct peers_budget *b)
 		.max_cells = b->max_cells,
 		.max_queued = b->max_queued,
 		.max_functions = b->max_functions,
+		.max_execs = b->max_execs,
 		.memory_bytes = b->memory_bytes,
 		.nets = 1U << SPEC_NET_NONE | 1U << SPEC_NET_LOOPBACK | 1U << SPEC_NET_HOST,
 	};

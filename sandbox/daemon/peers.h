@@ -25,6 +25,7 @@ struct peers_budget {
 	uint32_t max_cells;
 	uint32_t max_queued;
 	uint32_t max_functions;
+	uint32_t max_execs;
 	uid_t own_uid; /* of the daemon: without a file it may do everything, as root may */
 	/* True when there is a method of this name ("Invoke"). NULL: any name is taken. */
 	bool (*is_method)(const char *name);
@@ -35,7 +36,7 @@ struct rights {
 	const char *rule; /* "rules[2]", "default", "default (admin)", "no rule matches": for Denied.rule */
 	bool exec;        /* commands in cells */
 	bool admin;       /* functions, cells and logs of every owner, not only its own */
-	uint32_t max_cells, max_queued, max_functions;
+	uint32_t max_cells, max_queued, max_functions, max_execs;
 	uint64_t memory_bytes;
 	const char *const *methods;  /* without the interface's name */
 	const char *const *roots;    /* absolute, no "." or "..", no slash at the end but in "/" */

@@ -99,6 +99,17 @@ static int read_max_functions(struct reader *r, const struct json *v, const stru
 	return rc;
 }
 
+static int read_max_execs(struct reader *r, const struct json *v, const struct json_path *here, void *out)
+{
+	struct rights *rights = out;
+	int64_t n = 0;
+	int rc = read_number(r, v, here, UINT32_MAX, &n);
+
+	if (rc == 0)
+		rights->max_execs = n < r->b->max_execs ? (uint32_t)n : r->b->max_execs;
+	return rc;
+}
+
 static int read_memory(struct reader *r, const struct json *v, const struct json_path *here, void *out)
 {
 	struct rights *rights = out;
@@ -322,6 +333,7 @@ static int read_rule(struct reader *r, const struct json *v, const struct json_p
 		{"memoryMb", read_memory, offsetof(struct peers_rule, rights)},
 		{"maxQueued", read_max_queued, offsetof(struct peers_rule, rights)},
 		{"maxFunctions", read_max_functions, offsetof(struct peers_rule, rights)},
+		{"maxExecs", read_max_execs, offsetof(struct peers_rule, rights)},
 		{"roots", read_roots, offsetof(struct peers_rule, rights)},
 		{"policies", read_policies, offsetof(struct peers_rule, rights)},
 		{"net", read_nets, offsetof(struct peers_rule, rights)},

@@ -68,8 +68,8 @@ static bool room_comes(const struct function *f, enum shortage s)
 	return false;
 }
 
-/* One more cell for what waits. NO_CELL: *e says why. */
-static enum prospect start_one(struct function *f, struct err *e)
+/* One more cell for what waits, which has to be answered by @deadline_ns (0: nothing waits). NO_CELL: *e says why. */
+static enum prospect start_one(struct function *f, uint64_t deadline_ns, struct err *e)
 {
 	const enum shortage s = function_may_start(f);
 	struct unit *u;
@@ -78,7 +78,7 @@ static enum prospect start_one(struct function *f, struct err *e)
 		return CELL_LATER;
 	if (s != SHORT_OF_NOTHING)
 		(void)err_set(e, ERR_CAPACITY, 0, "%s", shortage_name(s));
-	return s == SHORT_OF_NOTHING && unit_start(f, &u, e) == 0 ? CELL_STARTS : NO_CELL;
+	return s == SHORT_OF_NOTHING && unit_start(f, deadline_ns, &u, e) == 0 ? CELL_STARTS : NO_CELL;
 }
 
 static void on_deadline(void *arg)
@@ -187,7 +187,7 @@ void invocation_submit(struct invocation *v)
 	if (try_now(v))
 		return;
 	if (f->n_queued >= f->n_starting && function_wants_cell(f))
-		p = start_one(f, &e);
+		p = start_one(f, v->deadline_ns, &e);
 	if (!may_wait(f, p)) {
 		f->rejected++;
 		v->d->n_rejected++;
@@ -215,6 +215,16 @@ static struct function *next_to_run(struct daemon *d)
 	return best;
 }
 
+/* That for which the next cell is started: of those that wait the first for which none starts yet. */
+static uint64_t next_deadline(const struct function *f)
+{
+	const struct invocation *v = f->queue;
+
+	for (uint32_t n = f->n_starting + f->n_free; v && n > 0; n--)
+		v = v->behind;
+	return v ? v->deadline_ns : 0;
+}
+
 static void start_what_lacks(struct function *f)
 {
 	struct err e = {0};
@@ -222,7 +232,7 @@ static void start_what_lacks(struct function *f)
 	enum prospect p = CELL_STARTS;
 
 	while (p == CELL_STARTS && !f->forgotten && f->n_queued > f->n_starting + f->n_free && function_wants_cell(f))
-		p = start_one(f, &e);
+		p = start_one(f, next_deadline(f), &e);
 	/* The room that was to come was not enough, or others were faster: nothing is left that could be waited for. */
 	while (p == NO_CELL && f->queue && e.kind == ERR_CAPACITY && f->n_units == 0)
 		invocation_refuse(f->queue, "CapacityExhausted", &e);
@@ -260,7 +270,7 @@ void invocation_provision(struct function *f)
 	if (f->forgotten || !f->defined || timer_armed(&f->again))
 		return;
 	while (f->n_starting < PROVISION_AT_ONCE && f->n_starting + f->n_idle + f->n_busy < f->provisioned) {
-		if (f->init_failures == 0 && start_one(f, &e) == CELL_STARTS)
+		if (f->init_failures == 0 && start_one(f, 0, &e) == CELL_STARTS)
 			continue;
 		/* No room, or inits that fail: later, and not without pause. */
 		f->again.due = provision_again;

@@ -222,9 +222,23 @@ void unit_free(struct unit *u)
 	function_release(f);
 }
 
-int unit_start(struct function *f, struct unit **ret, struct err *e)
+/* When a restore is given up that begins now. It takes some hundredths of a second, and 0.6 ms for each MiB; where the
+ * machine is too busy much more, and CRIU may hang. A half of what its call has left: the other one is for a cold start. A
+ * call that has less time than a restore may take ends first, and the cell is for the next one. */
+static uint64_t restore_until(const struct function *f, uint64_t deadline_ns)
+{
+	const uint64_t now = clock_mono_ns(), mib = f->snapshot.page_bytes >> 20;
+	const uint64_t shortest = (RESTORE_LEAST_MS + mib * RESTORE_LEAST_MS_PER_MIB) * NS_PER_MS;
+	const uint64_t longest = (RESTORE_MOST_MS + mib * RESTORE_MOST_MS_PER_MIB) * NS_PER_MS;
+	const uint64_t half = deadline_ns > now ? (deadline_ns - now) / 2 : 0;
+
+	return now + (deadline_ns == 0 ? longest : half < shortest ? shortest : least(half, longest));
+}
+
+int unit_start(struct function *f, uint64_t deadline_ns, struct unit **ret, struct err *e)
 {
 	struct daemon *d = f->d;
+	uint64_t until = 0;
 	struct unit *u = unit_new(f, d->last_unit + 1);
 	struct note note = {.magic = NOTE_MAGIC};
 
@@ -233,9 +247,13 @@ int unit_start(struct function *f, struct unit **ret, struct err *e)
 	note.slot = (uint32_t)u->slot;
 	u->restored = f->snapshot.state == SNAPSHOT_READY;
 	u->timer = (struct timer){.due = unit_on_time, .arg = u};
-	if (u->restored && loop_arm(&d->loop, &u->timer, clock_mono_ns() + RESTORE_PATIENCE_MS * NS_PER_MS) < 0)
+	if (u->restored)
+		until = restore_until(f, deadline_ns);
+	if (u->restored && loop_arm(&d->loop, &u->timer, until + RESTORE_END_MS * NS_PER_MS) < 0) {
 		u->restored = false;
-	if (!link_make(d->link, u->number, f->number, u->restored, &note, sizeof note)) {
+		until = 0;
+	}
+	if (!link_make(d->link, u->number, f->number, until, &note, sizeof note)) {
 		unit_free(u);
 		return err_oom(e);
 	}

@@ -70,8 +70,9 @@ struct unit_ops {
 };
 extern const struct unit_ops *unit_ops;
 
-/* Asks for a cell of @f. ERR_CAPACITY, memory. Budgets are the caller's business. */
-NODISCARD int unit_start(struct function *f, struct unit **ret, struct err *e);
+/* Asks for a cell of @f. ERR_CAPACITY, memory. Budgets are the caller's business. @deadline_ns: of the call that is to have
+ * it, CLOCK_MONOTONIC; 0: of none. It bounds a restore, so that there is time left for a cold start. */
+NODISCARD int unit_start(struct function *f, uint64_t deadline_ns, struct unit **ret, struct err *e);
 struct unit *unit_find(struct daemon *d, const char *id);
 struct unit *unit_by_number(struct daemon *d, uint64_t number);
 

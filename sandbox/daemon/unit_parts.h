@@ -38,7 +38,14 @@ void unit_leave_if_forgotten(struct unit *u);
 
 /* ---- unit_talk.c ---- */
 
-enum { RESTORE_PATIENCE_MS = 10000 }; /* that takes a hundredth of a second, and CRIU may hang */
+/* Bounds of a restore, see restore_until(); and how long fsbox-spawn may take to end one that is over its own. */
+enum {
+	RESTORE_LEAST_MS = 1000,
+	RESTORE_LEAST_MS_PER_MIB = 2,
+	RESTORE_MOST_MS = 10000,
+	RESTORE_MOST_MS_PER_MIB = 10,
+	RESTORE_END_MS = 100
+};
 /* Its timer. */
 void unit_on_time(void *arg);
 

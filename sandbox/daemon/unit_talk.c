@@ -184,8 +184,8 @@ void unit_on_time(void *arg)
 	case UNIT_MAKING: { /* only of restores */
 		struct err e = {0};
 
-		(void)err_set(&e, ERR_DEADLINE, ETIMEDOUT, "a restore did not end within %d s",
-			      RESTORE_PATIENCE_MS / 1000);
+		(void)err_set(&e, ERR_DEADLINE, ETIMEDOUT,
+			      "a restore was not done in the time that it had, and does not end");
 		unit_ops->failed(u, &e);
 		unit_end(u, e.msg);
 		u->d->on_room(u->d, u->f);

@@ -1,6 +1,6 @@
 #include "daemon/usage.h"
 
-enum { READS_PER_TURN = 32, FRESH_S = 1, FRESH_IDLE_S = 10 };
+enum { READS_PER_TURN = 32, FRESH_S = 1, FRESH_IDLE_S = 10, FRESH_MS = 100 };
 
 static struct usage_wait *first;
 static struct later going_on;
@@ -17,6 +17,12 @@ void usage_read(struct unit *u)
 		u->usage = now;
 		u->has_usage = true;
 	}
+}
+
+void usage_refresh(struct unit *u)
+{
+	if (u->usage_ns == 0 || clock_mono_ns() - u->usage_ns >= FRESH_MS * NS_PER_MS)
+		usage_read(u);
 }
 
 /* A cell at rest is frozen, or nearly; but its last call is to be seen. */

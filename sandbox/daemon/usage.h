@@ -7,6 +7,9 @@
 /* Reads it now. What is known stays when the group is gone. */
 void usage_read(struct unit *u);
 
+/* The same unless it was read in the last 100 ms. */
+void usage_refresh(struct unit *u);
+
 /* Somebody who is going to tell of cells. Zero-initialise to start; must not move while it waits. */
 struct usage_wait {
 	struct usage_wait *next;

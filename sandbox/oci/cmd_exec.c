@@ -76,7 +76,8 @@ static int add_env(struct ct_spec *s, const struct text_list *l, struct err *e)
 	return 0;
 }
 
-/* As runc has it: what is named goes into all sets that hold anything, and the ambient one. */
+/* As runc has it since CVE-2022-29162: not into the inheritable set, from which files would give it to other users; and what
+ * is not inheritable cannot be ambient. */
 static int add_caps(struct ct_process *p, const struct text_list *l, struct err *e)
 {
 	for (size_t i = 0; i < l->n; i++) {
@@ -84,8 +85,10 @@ static int add_caps(struct ct_process *p, const struct text_list *l, struct err 
 
 		if (cap < 0)
 			return err_set(e, ERR_SPEC, EINVAL, "--cap '%s': no such capability", l->at[i]);
-		for (int set = 0; set < CT_CAP_SETS; set++)
-			p->caps[set] |= UINT64_C(1) << cap;
+		p->caps[CT_BOUNDING] |= UINT64_C(1) << cap;
+		p->caps[CT_PERMITTED] |= UINT64_C(1) << cap;
+		p->caps[CT_EFFECTIVE] |= UINT64_C(1) << cap;
+		p->caps[CT_AMBIENT] |= UINT64_C(1) << cap & p->caps[CT_INHERITABLE];
 		p->has_caps = true;
 	}
 	return 0;
@@ -180,6 +183,7 @@ static int join(struct life *l, int pidfd, struct err *e)
 	c->pid = (pid_t)l->state.pid;
 	c->preserve = (unsigned)l->preserve;
 	c->unprivileged = life_unprivileged(l->args);
+	c->asked = life_agent(&l->agent, l->spec, &l->state);
 	r = ct_create(c, e);
 	if (r == 0)
 		r = life_send_pidfd(l->args->pidfd_socket, c->pidfd, e);

@@ -4,6 +4,11 @@
 #include "oci/oci.h"
 #include "oci/unit.h"
 
+#include <errno.h>
+#include <linux/seccomp.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
 static void add_list(struct buf *b, const char *key, const char *const *words, size_t n)
 {
 	buf_printf(b, "\"%s\":[", key);
@@ -13,75 +18,84 @@ static void add_list(struct buf *b, const char *key, const char *const *words, s
 	}
 	buf_puts(b, "]");
 }
-#define ADD_LIST(b, key, words) add_list(b, key, words, ARRAY_LEN(words))
 
-static void add_capabilities(struct buf *b)
+static void add_words(struct buf *b, const char *key, enum config_list which)
 {
-	const struct words *w = config_capabilities();
+	const struct words *w = config_words(which);
 
-	buf_puts(b, "\"capabilities\":[");
+	buf_printf(b, "\"%s\":[", key);
 	for (size_t i = 0; i < w->n; i++)
 		buf_printf(b, "%s\"%s\"", i ? "," : "", w->words[i].name);
 	buf_puts(b, "]");
 }
 
+/* seccomp(2): "flags" are looked at before the program is; a known one leads to EFAULT. */
+static bool kernel_knows(unsigned flag)
+{
+	if (flag == SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV)
+		flag |= SECCOMP_FILTER_FLAG_NEW_LISTENER;
+	return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, flag, NULL) < 0 && errno == EFAULT;
+}
+
+static void add_supported_flags(struct buf *b)
+{
+	const struct words *w = config_words(CONFIG_SECCOMP_FLAGS);
+	size_t n = 0;
+
+	buf_puts(b, "\"supportedFlags\":[");
+	for (size_t i = 0; i < w->n; i++)
+		if (kernel_knows((unsigned)w->words[i].value))
+			buf_printf(b, "%s\"%s\"", n++ ? "," : "", w->words[i].name);
+	buf_puts(b, "]");
+}
+
 static void add_seccomp(struct buf *b)
 {
-	static const char *const actions[] = {
-		"SCMP_ACT_ALLOW",       "SCMP_ACT_ERRNO", "SCMP_ACT_KILL",  "SCMP_ACT_KILL_PROCESS",
-		"SCMP_ACT_KILL_THREAD", "SCMP_ACT_LOG",   "SCMP_ACT_TRACE", "SCMP_ACT_TRAP",
-	};
-	static const char *const ops[] = {
-		"SCMP_CMP_EQ", "SCMP_CMP_GE",        "SCMP_CMP_GT", "SCMP_CMP_LE",
-		"SCMP_CMP_LT", "SCMP_CMP_MASKED_EQ", "SCMP_CMP_NE",
-	};
-	static const char *const archs[] = {"SCMP_ARCH_X86", "SCMP_ARCH_X86_64", "SCMP_ARCH_X32", "SCMP_ARCH_ARM",
-					    "SCMP_ARCH_AARCH64"};
-	static const char *const flags[] = {"SECCOMP_FILTER_FLAG_TSYNC", "SECCOMP_FILTER_FLAG_LOG",
-					    "SECCOMP_FILTER_FLAG_SPEC_ALLOW"};
-
 	buf_puts(b, "\"seccomp\":{\"enabled\":true,");
-	ADD_LIST(b, "actions", actions);
+	add_words(b, "actions", CONFIG_SECCOMP_ACTIONS);
 	buf_puts(b, ",");
-	ADD_LIST(b, "operators", ops);
+	add_words(b, "operators", CONFIG_SECCOMP_OPS);
 	buf_puts(b, ",");
-	ADD_LIST(b, "archs", archs);
+	add_words(b, "archs", CONFIG_SECCOMP_ARCHS);
 	buf_puts(b, ",");
-	ADD_LIST(b, "knownFlags", flags);
+	add_words(b, "knownFlags", CONFIG_SECCOMP_FLAGS);
 	buf_puts(b, ",");
-	ADD_LIST(b, "supportedFlags", flags);
+	add_supported_flags(b);
 	buf_puts(b, "}");
 }
 
 static void add_linux(struct buf *b)
 {
-	static const char *const namespaces[] = {"cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"};
-
 	const char *systemd = unit_available() ? "true" : "false";
 
 	buf_puts(b, "\"linux\":{");
-	ADD_LIST(b, "namespaces", namespaces);
+	add_words(b, "namespaces", CONFIG_NAMESPACES);
 	buf_puts(b, ",");
-	add_capabilities(b);
+	add_words(b, "capabilities", CONFIG_CAPABILITIES);
 	buf_printf(b, ",\"cgroup\":{\"v1\":true,\"v2\":true,\"systemd\":%s,\"systemdUser\":%s,\"rdma\":false},",
 		   systemd, systemd);
 	add_seccomp(b);
+	buf_puts(b, ",\"memoryPolicy\":{");
+	add_words(b, "modes", CONFIG_MEMORY_MODES);
+	buf_puts(b, ",");
+	add_words(b, "flags", CONFIG_MEMORY_FLAGS);
 	buf_puts(b,
-		 ",\"apparmor\":{\"enabled\":false},\"selinux\":{\"enabled\":false},\"intelRdt\":{\"enabled\":false},"
-		 "\"mountExtensions\":{\"idmap\":{\"enabled\":true}},\"netDevices\":{\"enabled\":false}}");
+		 "},\"apparmor\":{\"enabled\":false},\"selinux\":{\"enabled\":false},\"intelRdt\":{\"enabled\":false},"
+		 "\"mountExtensions\":{\"idmap\":{\"enabled\":true}},\"netDevices\":{\"enabled\":true}}");
 }
 
 static int features_main(struct oci_args *a, struct err *e)
 {
-	static const char *const hooks[] = {"prestart",       "createRuntime", "createContainer",
-					    "startContainer", "poststart",     "poststop"};
+	const char *hooks[CT_HOOK_KINDS];
 	AUTO(buf_done) struct buf b = {0};
 	size_t n;
 	const char *const *options = config_mount_option_names(&n);
 
 	(void)a;
-	buf_puts(&b, "{\"ociVersionMin\":\"1.0.0\",\"ociVersionMax\":\"1.3.0\",");
-	ADD_LIST(&b, "hooks", hooks);
+	for (int i = 0; i < CT_HOOK_KINDS; i++)
+		hooks[i] = config_hook_name((enum ct_hook_kind)i);
+	buf_puts(&b, "{\"ociVersionMin\":\"1.0.0\",\"ociVersionMax\":\"" OCI_SPEC_VERSION "\",");
+	add_list(&b, "hooks", hooks, CT_HOOK_KINDS);
 	buf_puts(&b, ",");
 	add_list(&b, "mountOptions", options, n);
 	buf_puts(&b, ",");

@@ -176,3 +176,20 @@ int config_read_resources(const char *file, const char *text, size_t len, struct
 
 	return read_part(file, text, len, spec, &resources_table, &spec->resources, &doc, e);
 }
+
+const struct words *config_words(enum config_list which)
+{
+	static const struct words *const lists[CONFIG_LISTS] = {
+		[CONFIG_CAPABILITIES] = &capability_names,   [CONFIG_NAMESPACES] = &namespace_names,
+		[CONFIG_SECCOMP_ACTIONS] = &seccomp_actions, [CONFIG_SECCOMP_OPS] = &seccomp_ops,
+		[CONFIG_SECCOMP_ARCHS] = &seccomp_archs,     [CONFIG_SECCOMP_FLAGS] = &seccomp_flags,
+		[CONFIG_MEMORY_MODES] = &memory_modes,       [CONFIG_MEMORY_FLAGS] = &memory_flags,
+	};
+
+	return lists[which];
+}
+
+const char *config_hook_name(enum ct_hook_kind kind)
+{
+	return hooks_fields[kind].key; /* in the order of the kinds */
+}

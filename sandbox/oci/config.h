@@ -20,9 +20,24 @@ static inline void config_freep(struct ct_spec **s)
 	config_free(*s);
 }
 
-/* Words that options and `features` need as well. */
+/* By which namespace (enum ct_ns) a sysctl, written with dots, belongs to the container alone; -1: to none. */
+int config_sysctl_namespace(const char *name);
+
+/* Words that `features` prints. */
 struct words;
-const struct words *config_capabilities(void);
+enum config_list {
+	CONFIG_CAPABILITIES,
+	CONFIG_NAMESPACES,
+	CONFIG_SECCOMP_ACTIONS,
+	CONFIG_SECCOMP_OPS,
+	CONFIG_SECCOMP_ARCHS,
+	CONFIG_SECCOMP_FLAGS,
+	CONFIG_MEMORY_MODES,
+	CONFIG_MEMORY_FLAGS,
+	CONFIG_LISTS
+};
+const struct words *config_words(enum config_list which);
+const char *config_hook_name(enum ct_hook_kind kind);
 /* "CAP_CHOWN" to its number; -1. */
 int config_capability(const char *name);
 const char *const *config_mount_option_names(size_t *ret_n);

@@ -1,4 +1,5 @@
 /* Rules between the fields of config.json. */
+#include "netns/netns.h"
 #include "oci/config_tables.h"
 
 #define LINUX                  \
@@ -37,8 +38,7 @@ static int check_namespaces(const struct ct_spec *s, const struct json_doc *doc,
 	return 0;
 }
 
-/* By which namespace a sysctl belongs to the container alone. -1: to none. */
-static int sysctl_namespace(const char *name)
+int config_sysctl_namespace(const char *name)
 {
 	static const char *const ipc[] = {"kernel.msgmax", "kernel.msgmnb", "kernel.msgmni", "kernel.sem",
 					  "kernel.shmall", "kernel.shmmax", "kernel.shmmni", "kernel.shm_rmid_forced"};
@@ -67,6 +67,20 @@ static char *dotted(struct arena *a, const char *name)
 	return copy;
 }
 
+/* "net/../kernel/core_pattern" is not one of "net.": of @name, which is dotted, no part may be empty, "." or "..". */
+static bool is_sysctl(const char *name)
+{
+	for (const char *p = name;; p++) {
+		const size_t n = strcspn(p, ".");
+
+		if (strspn(p, "/") >= n)
+			return false;
+		p += n;
+		if (!*p)
+			return true;
+	}
+}
+
 static int check_sysctls(struct ct_spec *s, const struct json_doc *doc, struct err *e)
 {
 	for (size_t i = 0; i < s->n_sysctls; i++) {
@@ -77,7 +91,9 @@ static int check_sysctls(struct ct_spec *s, const struct json_doc *doc, struct e
 
 		if (!name)
 			return err_oom(e);
-		ns = sysctl_namespace(name);
+		if (!is_sysctl(name))
+			return json_err(e, doc, &at, "'%s' is no name of a sysctl", name);
+		ns = config_sysctl_namespace(name);
 		if (ns < 0)
 			return json_err(e, doc, &at, "sysctl '%s' is not in a separate kernel namespace", name);
 		if (!s->ns[ns].wanted)
@@ -129,13 +145,56 @@ static int check_devices(const struct ct_spec *s, const struct json_doc *doc, st
 	return 0;
 }
 
+static int check_net_devices(const struct ct_spec *s, const struct json_doc *doc, struct err *e)
+{
+	if (s->n_net_devices > 0 && !s->ns[CT_NET].wanted)
+		return wrong(doc, "linux", "netDevices", e,
+			     "unable to move network devices without a network namespace");
+	for (size_t i = 0; i < s->n_net_devices; i++) {
+		const struct ct_net_device *d = &s->net_devices[i];
+		const struct json_path up = LINUX, devices = {.up = &up, .key = "netDevices"};
+		const struct json_path at = {.up = &devices, .key = d->name};
+
+		if (!net_name_is_valid(d->name, false))
+			return json_err(e, doc, &at, "'%.20s' is no name of a network device", d->name);
+		if (!net_name_is_valid(d->inside, true))
+			return json_err(e, doc, &at, "'%.20s' is no name of a network device", d->inside);
+		for (size_t j = 0; j < i; j++)
+			if (strcmp(d->inside, s->net_devices[j].inside) == 0 && !strchr(d->inside, '%'))
+				return json_err(e, doc, &at, "'%s' a second time in the container", d->inside);
+	}
+	return 0;
+}
+
 static int check_security(const struct ct_spec *s, const struct json_doc *doc, struct err *e)
 {
 	for (size_t i = 0; i < s->n_annotations; i++)
 		if (!s->annotations[i].key[0])
 			return wrong(doc, NULL, "annotations", e, "an annotation's key must not be empty");
-	if (s->seccomp.listener_path)
-		return wrong(doc, "linux", "seccomp", e, "listenerPath is not supported: it is not built yet");
+	return 0;
+}
+
+static bool asks(const struct policy *p)
+{
+	for (size_t i = 0; i < p->n_rules; i++)
+		if (p->rules[i].action == POLICY_NOTIFY)
+			return true;
+	return p->default_action == POLICY_NOTIFY;
+}
+
+/* "If the SCMP_ACT_NOTIFY action is not used [listenerPath] is ignored." With it and no path nobody would ever answer. */
+static int check_seccomp(struct ct_spec *s, const struct json_doc *doc, struct err *e)
+{
+	struct ct_seccomp *sc = &s->seccomp;
+	const struct json_path up = LINUX, seccomp = {.up = &up, .key = "seccomp"};
+	const struct json_path path = {.up = &seccomp, .key = "listenerPath"};
+	const struct json_path metadata = {.up = &seccomp, .key = "listenerMetadata"};
+
+	sc->asks = sc->given && asks(&sc->policy);
+	if (sc->listener_metadata && sc->listener_metadata[0] && !sc->listener_path)
+		return json_err(e, doc, &metadata, "must not be set without listenerPath");
+	if (sc->asks && !sc->listener_path)
+		return json_err(e, doc, &path, "SCMP_ACT_NOTIFY needs it: nobody would answer");
 	return 0;
 }
 
@@ -154,5 +213,9 @@ int config_check(struct ct_spec *s, const struct json_doc *doc, struct err *e)
 		r = check_mounts(s, doc, e);
 	if (r == 0)
 		r = check_devices(s, doc, e);
-	return r == 0 ? check_security(s, doc, e) : r;
+	if (r == 0)
+		r = check_net_devices(s, doc, e);
+	if (r == 0)
+		r = check_security(s, doc, e);
+	return r == 0 ? check_seccomp(s, doc, e) : r;
 }

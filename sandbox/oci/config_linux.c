@@ -13,7 +13,7 @@ static const struct word ns_words[] = {
 	{"user", CT_USER}, {"pid", CT_PID},       {"network", CT_NET}, {"ipc", CT_IPC},
 	{"uts", CT_UTS},   {"cgroup", CT_CGROUP}, {"time", CT_TIME},   {"mount", CT_MOUNT},
 };
-static const struct words ns_names = {ns_words, ARRAY_LEN(ns_words), "type of namespace"};
+const struct words namespace_names = {ns_words, ARRAY_LEN(ns_words), "type of namespace"};
 
 struct namespace
 {
@@ -21,7 +21,7 @@ struct namespace
 	const char *path;
 };
 static const struct field ns_fields[] = {
-	{"type", field_word, offsetof(struct namespace, type), &ns_names, true},
+	{"type", field_word, offsetof(struct namespace, type), &namespace_names, true},
 	{"path", field_text, offsetof(struct namespace, path)},
 };
 TABLE(ns_table, ns_fields, struct namespace);
@@ -72,6 +72,94 @@ static const struct field device_fields[] = {
 	{"gid", field_number, DEV(gid), .min = 0, .max = UINT32_MAX},
 };
 TABLE(device_table, device_fields, struct ct_device);
+
+/* ---- Network devices ---- */
+
+static const struct field net_device_fields[] = {
+	{"name", field_text, offsetof(struct ct_net_device, inside)},
+};
+TABLE(net_device_table, net_device_fields, struct ct_net_device);
+
+struct net_devices {
+	struct reader *r;
+	const struct table *table;
+	const struct json_path *here;
+	struct ct_spec *spec;
+};
+
+static int add_net_device(const char *key, const struct json *v, void *arg)
+{
+	const struct net_devices *all = arg;
+	struct ct_net_device *d = &all->spec->net_devices[all->spec->n_net_devices++];
+	const struct json_path at = {.up = all->here, .key = key};
+	int rc;
+
+	d->name = reader_copy(all->r, key);
+	rc = d->name ? table_read(all->r, all->table, v, &at, d) : -ENOMEM;
+	if (rc == 0 && (!d->inside || !d->inside[0]))
+		d->inside = d->name;
+	return rc;
+}
+
+static int read_net_devices(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here,
+			    void *to)
+{
+	struct net_devices all = {r, f->arg, here, to};
+
+	if (json_type_of(v) != JSON_OBJECT)
+		return field_wrong_type(r, v, here, "an object");
+	all.spec->n_net_devices = 0;
+	all.spec->net_devices = reader_alloc(r, (json_length(v) + 1) * sizeof *all.spec->net_devices);
+	return all.spec->net_devices ? json_each(v, add_net_device, &all) : -ENOMEM;
+}
+
+/* ---- Memory policy: set_mempolicy(2), include/uapi/linux/mempolicy.h ---- */
+
+enum { DEFAULT, PREFERRED, BIND, INTERLEAVE, LOCAL, PREFERRED_MANY, WEIGHTED_INTERLEAVE };
+enum { NUMA_BALANCING = 1 << 13, RELATIVE_NODES = 1 << 14, STATIC_NODES = 1 << 15 };
+
+static const struct word memory_mode_words[] = {
+	{"MPOL_DEFAULT", DEFAULT},       {"MPOL_BIND", BIND},
+	{"MPOL_INTERLEAVE", INTERLEAVE}, {"MPOL_WEIGHTED_INTERLEAVE", WEIGHTED_INTERLEAVE},
+	{"MPOL_PREFERRED", PREFERRED},   {"MPOL_PREFERRED_MANY", PREFERRED_MANY},
+	{"MPOL_LOCAL", LOCAL},
+};
+const struct words memory_modes = {memory_mode_words, ARRAY_LEN(memory_mode_words), "mode of a memory policy"};
+
+static const struct word memory_flag_words[] = {
+	{"MPOL_F_NUMA_BALANCING", NUMA_BALANCING},
+	{"MPOL_F_RELATIVE_NODES", RELATIVE_NODES},
+	{"MPOL_F_STATIC_NODES", STATIC_NODES},
+};
+const struct words memory_flags = {memory_flag_words, ARRAY_LEN(memory_flag_words), "flag of a memory policy"};
+
+#define POLICY(member) offsetof(struct ct_memory_policy, member)
+static const struct field memory_policy_fields[] = {
+	{"mode", field_word, POLICY(mode), &memory_modes, true},
+	{"nodes", field_cpus, POLICY(nodes)},
+	{"flags", field_bits, POLICY(flags), &memory_flags},
+};
+TABLE(memory_policy_table, memory_policy_fields, struct ct_memory_policy);
+
+static int read_memory_policy(struct reader *r, const struct field *f, const struct json *v,
+			      const struct json_path *here, void *to)
+{
+	struct ct_memory_policy *p = to;
+	int rc = field_object(r, f, v, here, to);
+
+	p->set = true;
+	if (rc < 0)
+		return rc;
+	if (p->mode == DEFAULT || p->mode == LOCAL) {
+		if (p->nodes.set || p->flags)
+			return json_err(r->e, r->doc, here, "MPOL_DEFAULT and MPOL_LOCAL take neither nodes nor flags");
+	} else if (p->mode != PREFERRED && !p->nodes.set) {
+		return json_err(r->e, r->doc, here, "this mode needs at least one node");
+	}
+	if ((p->flags & RELATIVE_NODES) && (p->flags & STATIC_NODES))
+		return json_err(r->e, r->doc, here, "nodes are relative or static, not both");
+	return 0;
+}
 
 /* ---- The rest ---- */
 
@@ -187,8 +275,8 @@ static const struct field linux_fields[] = {
 	{"sysctl", field_pairs, AT(sysctls)},
 	{"seccomp", read_seccomp, AT(seccomp), &seccomp_table},
 	{"personality", read_personality, AT(personality), &personality_table},
+	{"netDevices", read_net_devices, 0, &net_device_table},
+	{"memoryPolicy", read_memory_policy, AT(memory_policy), &memory_policy_table},
 	{"intelRdt", field_refuse, .why = "this build has no resctrl"},
-	{"netDevices", field_refuse, .why = "moving network devices is not built yet"},
-	{"memoryPolicy", field_refuse, .why = "NUMA policies are not built yet"},
 };
 const struct table linux_table = {linux_fields, ARRAY_LEN(linux_fields), sizeof(struct ct_spec)};

@@ -58,12 +58,7 @@ static const struct word capability_words[] = {
 	CAP(CAP_BPF),
 	CAP(CAP_CHECKPOINT_RESTORE),
 };
-static const struct words capability_names = {capability_words, ARRAY_LEN(capability_words), "capability"};
-
-const struct words *config_capabilities(void)
-{
-	return &capability_names;
-}
+const struct words capability_names = {capability_words, ARRAY_LEN(capability_words), "capability"};
 
 int config_capability(const char *name)
 {
@@ -119,28 +114,10 @@ static const struct word rlimit_words[] = {
 };
 static const struct words rlimit_names = {rlimit_words, ARRAY_LEN(rlimit_words), "resource limit"};
 
-/* Unsigned in the spec: Go writes what is "unlimited" as 18446744073709551615, which json/ refuses as an integer, and as -1
- * here and there. */
-static int read_limit(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here,
-		      void *to)
-{
-	int64_t n = 0;
-	int rc;
-
-	if (json_type_of(v) == JSON_REAL && json_real_get(v) > 9.2e18) {
-		*(rlim_t *)to = RLIM_INFINITY;
-		return 0;
-	}
-	rc = field_i64(r, f, v, here, &n);
-	if (rc == 0)
-		*(rlim_t *)to = n < 0 ? RLIM_INFINITY : (rlim_t)n;
-	return rc;
-}
-
 static const struct field rlimit_fields[] = {
 	{"type", field_word, offsetof(struct ct_rlimit, resource), &rlimit_names, true},
-	{"soft", read_limit, offsetof(struct ct_rlimit, value.rlim_cur), NULL, true},
-	{"hard", read_limit, offsetof(struct ct_rlimit, value.rlim_max), NULL, true},
+	{"soft", field_u64, offsetof(struct ct_rlimit, value.rlim_cur), NULL, true},
+	{"hard", field_u64, offsetof(struct ct_rlimit, value.rlim_max), NULL, true},
 };
 TABLE(rlimit_table, rlimit_fields, struct ct_rlimit);
 
@@ -198,30 +175,12 @@ static const struct word sched_flag_words[] = {
 };
 static const struct words sched_flag_names = {sched_flag_words, ARRAY_LEN(sched_flag_words), "scheduling flag"};
 
-static int read_sched_flags(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here,
-			    void *to)
-{
-	const struct field one = {.key = f->key, .arg = &sched_flag_names};
-
-	if (json_type_of(v) != JSON_ARRAY)
-		return field_wrong_type(r, v, here, "an array of strings");
-	for (size_t i = 0; i < json_length(v); i++) {
-		struct json_path at = {.up = here, .index = i};
-		int flag = 0, rc = field_word(r, &one, json_at(v, i), &at, &flag);
-
-		if (rc < 0)
-			return rc;
-		*(uint64_t *)to |= (uint64_t)flag;
-	}
-	return 0;
-}
-
 #define SCHED(member) offsetof(struct ct_process, scheduler.member)
 static const struct field scheduler_fields[] = {
 	{"policy", field_word, SCHED(policy), &policy_names, true},
 	{"nice", field_i64, SCHED(nice), .min = -20, .max = 19},
 	{"priority", field_i64, SCHED(priority), .min = 0, .max = 99},
-	{"flags", read_sched_flags, SCHED(flags)},
+	{"flags", field_bits, SCHED(flags), &sched_flag_names},
 	{"runtime", field_i64, SCHED(runtime_ns), .min = 0, .max = INT64_MAX},
 	{"deadline", field_i64, SCHED(deadline_ns), .min = 0, .max = INT64_MAX},
 	{"period", field_i64, SCHED(period_ns), .min = 0, .max = INT64_MAX},
@@ -275,46 +234,9 @@ static int read_io_priority(struct reader *r, const struct field *f, const struc
 	return rc;
 }
 
-/* A number of at most four digits at *@p, which moves on; -1 when there is none. */
-static int take_cpu(const char **p)
-{
-	const char *first = *p;
-	int n = 0;
-
-	for (; **p >= '0' && **p <= '9' && *p - first < 4; (*p)++)
-		n = n * 10 + (**p - '0');
-	return *p == first || n >= CT_MAX_CPUS ? -1 : n;
-}
-
-/* "0-3,7" */
-static int read_cpus(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here,
-		     void *to)
-{
-	struct ct_cpus *cpus = to;
-	const char *text = NULL;
-	int rc = field_text(r, f, v, here, &text);
-
-	for (const char *p = rc == 0 ? text : ""; *p;) {
-		const int first = take_cpu(&p);
-		int last = first;
-
-		if (first >= 0 && *p == '-') {
-			p++;
-			last = take_cpu(&p);
-		}
-		if (first < 0 || last < first || (*p != ',' && *p != '\0'))
-			return json_err(r->e, r->doc, here, "'%s' is no list of CPUs", text);
-		for (int cpu = first; cpu <= last; cpu++)
-			cpus->bits[cpu / 64] |= UINT64_C(1) << cpu % 64;
-		cpus->set = true;
-		p += *p == ',';
-	}
-	return rc;
-}
-
 static const struct field affinity_fields[] = {
-	{"initial", read_cpus, AT(affinity_initial)},
-	{"final", read_cpus, AT(affinity_final)},
+	{"initial", field_cpus, AT(affinity_initial)},
+	{"final", field_cpus, AT(affinity_final)},
 };
 TABLE(affinity_table, affinity_fields, struct ct_process);
 

@@ -3,6 +3,7 @@
 #include "oci/config_tables.h"
 
 #include <errno.h>
+#include <linux/seccomp.h>
 
 #define AT(member) offsetof(struct ct_seccomp, member)
 
@@ -17,7 +18,7 @@ static const struct word action_words[] = {
 	{"SCMP_ACT_TRACE", POLICY_TRACE},
 	{"SCMP_ACT_NOTIFY", POLICY_NOTIFY},
 };
-static const struct words actions = {action_words, ARRAY_LEN(action_words), "action"};
+const struct words seccomp_actions = {action_words, ARRAY_LEN(action_words), "action"};
 
 static const struct word op_words[] = {
 	{"SCMP_CMP_NE", POLICY_NE},
@@ -28,15 +29,15 @@ static const struct word op_words[] = {
 	{"SCMP_CMP_GT", POLICY_GT},
 	{"SCMP_CMP_MASKED_EQ", POLICY_MASKED_EQ},
 };
-static const struct words ops = {op_words, ARRAY_LEN(op_words), "comparison"};
+const struct words seccomp_ops = {op_words, ARRAY_LEN(op_words), "comparison"};
 
 static const struct word flag_words[] = {
-	{"SECCOMP_FILTER_FLAG_TSYNC", 1},
-	{"SECCOMP_FILTER_FLAG_LOG", 2},
-	{"SECCOMP_FILTER_FLAG_SPEC_ALLOW", 4},
-	{"SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", 32},
+	{"SECCOMP_FILTER_FLAG_TSYNC", SECCOMP_FILTER_FLAG_TSYNC},
+	{"SECCOMP_FILTER_FLAG_LOG", SECCOMP_FILTER_FLAG_LOG},
+	{"SECCOMP_FILTER_FLAG_SPEC_ALLOW", SECCOMP_FILTER_FLAG_SPEC_ALLOW},
+	{"SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV", SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV},
 };
-static const struct words flags = {flag_words, ARRAY_LEN(flag_words), "flag"};
+const struct words seccomp_flags = {flag_words, ARRAY_LEN(flag_words), "flag"};
 
 static const struct word arch_words[] = {
 	{"SCMP_ARCH_X86", POLICY_ARCH_X86},
@@ -64,24 +65,7 @@ static const struct word arch_words[] = {
 	{"SCMP_ARCH_SH", 0},
 	{"SCMP_ARCH_SHEB", 0},
 };
-static const struct words archs = {arch_words, ARRAY_LEN(arch_words), "architecture"};
-
-/* An array of words, each a bit of the unsigned that @to is. */
-static int read_bits(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here,
-		     void *to)
-{
-	if (json_type_of(v) != JSON_ARRAY)
-		return field_wrong_type(r, v, here, "an array of strings");
-	for (size_t i = 0; i < json_length(v); i++) {
-		struct json_path at = {.up = here, .index = i};
-		int bit = 0, rc = field_word(r, f, json_at(v, i), &at, &bit);
-
-		if (rc < 0)
-			return rc;
-		*(unsigned *)to |= (unsigned)bit;
-	}
-	return 0;
-}
+const struct words seccomp_archs = {arch_words, ARRAY_LEN(arch_words), "architecture"};
 
 static int read_errno(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here,
 		      void *to)
@@ -109,34 +93,17 @@ struct group {
 	size_t n_args;
 };
 
-/* 64 bits without sign; config.c has made 2^64-1 a real number. */
-static int read_value(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here,
-		      void *to)
-{
-	int64_t n = 0;
-	int rc;
-
-	if (json_type_of(v) == JSON_REAL && json_real_get(v) > 9.2e18) {
-		*(uint64_t *)to = UINT64_MAX;
-		return 0;
-	}
-	rc = field_i64(r, f, v, here, &n);
-	if (rc == 0)
-		*(uint64_t *)to = (uint64_t)n;
-	return rc;
-}
-
 static const struct field arg_fields[] = {
 	{"index", field_i64, offsetof(struct arg, index), NULL, true, .min = 0, .max = POLICY_MAX_ARGS - 1},
-	{"value", read_value, offsetof(struct arg, value), NULL, true},
-	{"valueTwo", read_value, offsetof(struct arg, value_two)},
-	{"op", field_word, offsetof(struct arg, op), &ops, true},
+	{"value", field_u64, offsetof(struct arg, value), NULL, true},
+	{"valueTwo", field_u64, offsetof(struct arg, value_two)},
+	{"op", field_word, offsetof(struct arg, op), &seccomp_ops, true},
 };
 TABLE(arg_table, arg_fields, struct arg);
 
 static const struct field group_fields[] = {
 	{"names", field_texts, offsetof(struct group, names), NULL, true},
-	{"action", field_word, offsetof(struct group, action), &actions, true},
+	{"action", field_word, offsetof(struct group, action), &seccomp_actions, true},
 	{"errnoRet", read_errno, offsetof(struct group, errno_ret)},
 	{"args", field_objects, offsetof(struct group, args), &arg_table},
 };
@@ -225,10 +192,10 @@ static int read_groups(struct reader *r, const struct field *f, const struct jso
 }
 
 static const struct field seccomp_fields[] = {
-	{"defaultAction", field_word, AT(policy.default_action), &actions, true},
+	{"defaultAction", field_word, AT(policy.default_action), &seccomp_actions, true},
 	{"defaultErrnoRet", read_errno, AT(policy.default_errno)},
-	{"architectures", read_bits, AT(policy.archs), &archs},
-	{"flags", read_bits, AT(policy.flags), &flags},
+	{"architectures", field_bits, AT(policy.archs), &seccomp_archs},
+	{"flags", field_bits, AT(policy.flags), &seccomp_flags},
 	{"listenerPath", field_path, AT(listener_path)},
 	{"listenerMetadata", field_text, AT(listener_metadata)},
 	{"syscalls", read_groups, AT(policy), &group_table},

@@ -10,6 +10,9 @@ extern const struct table resources_table; /* of struct ct_resources */
 extern const struct table seccomp_table;   /* of struct ct_seccomp */
 extern const struct table linux_table;     /* of struct ct_spec */
 
+extern const struct words capability_names, namespace_names, seccomp_actions, seccomp_ops, seccomp_archs, seccomp_flags,
+	memory_modes, memory_flags;
+
 /* What one field cannot see. ERR_SPEC. */
 NODISCARD int config_check(struct ct_spec *s, const struct json_doc *doc, struct err *e);
 NODISCARD int config_check_process(const struct ct_process *p, const struct json_doc *doc, struct err *e);

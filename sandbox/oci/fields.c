@@ -156,6 +156,75 @@ int field_word(struct reader *r, const struct field *f, const struct json *v, co
 	return 0;
 }
 
+/* Go writes 64 bits without sign, which may be more than json/ takes for an integer: config.c has made 2^64-1, all bits
+ * or no limit, a real number. Some write -1 for it, which comes to the same. */
+int field_u64(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here, void *to)
+{
+	int64_t n = 0;
+	int rc;
+
+	if (json_type_of(v) == JSON_REAL && json_real_get(v) > 9.2e18) {
+		*(uint64_t *)to = UINT64_MAX;
+		return 0;
+	}
+	rc = field_i64(r, f, v, here, &n);
+	if (rc == 0 && n < -1)
+		return json_err(r->e, r->doc, here, "%lld is not between 0 and 2^64-1", (long long)n);
+	if (rc == 0)
+		*(uint64_t *)to = (uint64_t)n;
+	return rc;
+}
+
+int field_bits(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here, void *to)
+{
+	if (json_type_of(v) != JSON_ARRAY)
+		return field_wrong_type(r, v, here, "an array of strings");
+	for (size_t i = 0; i < json_length(v); i++) {
+		struct json_path at = {.up = here, .index = i};
+		int bit = 0, rc = field_word(r, f, json_at(v, i), &at, &bit);
+
+		if (rc < 0)
+			return rc;
+		*(unsigned *)to |= (unsigned)bit;
+	}
+	return 0;
+}
+
+/* A number of at most four digits at *@p, which moves on; -1 when there is none. */
+static int take_cpu(const char **p)
+{
+	const char *first = *p;
+	int n = 0;
+
+	for (; **p >= '0' && **p <= '9' && *p - first < 4; (*p)++)
+		n = n * 10 + (**p - '0');
+	return *p == first || n >= CT_MAX_CPUS ? -1 : n;
+}
+
+int field_cpus(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here, void *to)
+{
+	struct ct_cpus *cpus = to;
+	const char *text = NULL;
+	int rc = field_text(r, f, v, here, &text);
+
+	for (const char *p = rc == 0 ? text : ""; *p;) {
+		const int first = take_cpu(&p);
+		int last = first;
+
+		if (first >= 0 && *p == '-') {
+			p++;
+			last = take_cpu(&p);
+		}
+		if (first < 0 || last < first || (*p != ',' && *p != '\0'))
+			return json_err(r->e, r->doc, here, "'%s' is no list such as 0-3,7", text);
+		for (int cpu = first; cpu <= last; cpu++)
+			cpus->bits[cpu / 64] |= UINT64_C(1) << cpu % 64;
+		cpus->set = true;
+		p += *p == ',';
+	}
+	return rc;
+}
+
 int field_refuse(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here, void *to)
 {
 	(void)v;

@@ -65,6 +65,12 @@ int field_objects(struct reader *r, const struct field *f, const struct json *v,
 		  void *to); /* pointer and size_t */
 int field_pairs(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here,
 		void *to); /* struct ct_pair * and size_t: an object of strings */
+int field_cpus(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here,
+	       void *to); /* struct ct_cpus: "0-3,7" */
+int field_bits(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here,
+	       void *to); /* unsigned: an array of words, each a bit of it */
+int field_u64(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here,
+	      void *to); /* uint64_t; -1 is the highest */
 int field_refuse(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here, void *to);
 
 /* The whole object @v into @to. */

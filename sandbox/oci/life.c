@@ -5,6 +5,7 @@
 #include "oci/unit.h"
 
 #include <fcntl.h>
+#include <linux/seccomp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -70,10 +71,35 @@ static int read_config(struct life *l, struct buf *ret_text, struct err *e)
 	return ret_text->failed ? err_oom(e) : 0;
 }
 
+/* A namespace that is joined by its path may be the one that we are in: what is set in it would be set on the host. */
+static bool is_ours(const struct ct_spec *s, int ns)
+{
+	static const char *const files[] = {[CT_NET] = "/proc/self/ns/net",
+					    [CT_IPC] = "/proc/self/ns/ipc",
+					    [CT_UTS] = "/proc/self/ns/uts",
+					    [CT_USER] = "/proc/self/ns/user"};
+	struct stat own, joined;
+
+	return s->ns[ns].path && stat(files[ns], &own) == 0 && stat(s->ns[ns].path, &joined) == 0 &&
+	       own.st_ino == joined.st_ino && own.st_dev == joined.st_dev;
+}
+
+static int check_joined(const struct ct_spec *s, struct err *e)
+{
+	for (size_t i = 0; i < s->n_sysctls; i++)
+		if (is_ours(s, config_sysctl_namespace(s->sysctls[i].key)))
+			return err_set(e, ERR_DENIED, EPERM, "sysctl '%s' is not allowed in the host's namespace",
+				       s->sysctls[i].key);
+	if (((s->hostname && s->hostname[0]) || (s->domainname && s->domainname[0])) && is_ours(s, CT_UTS))
+		return err_set(e, ERR_DENIED, EPERM, "the host's names are not the container's to set");
+	return 0;
+}
+
 static int check_host(const struct life *l, struct err *e)
 {
 	const struct ct_spec *s = l->spec;
 	struct stat st;
+	int r;
 
 	if (s->process.apparmor && s->process.apparmor[0] && strcmp(s->process.apparmor, "unconfined") != 0 &&
 	    stat("/sys/kernel/security/apparmor", &st) < 0)
@@ -85,11 +111,14 @@ static int check_host(const struct life *l, struct err *e)
 	if (s->process.selinux && s->process.selinux[0])
 		return err_set(e, ERR_UNSUPPORTED, EOPNOTSUPP,
 			       "selinux label is specified in config, but selinux is disabled or not supported");
+	if (s->n_net_devices > 0 && life_unprivileged(l->args))
+		return err_set(e, ERR_UNSUPPORTED, EPERM, "moving network devices takes root");
 	if (stat(s->rootfs, &st) < 0)
 		return err_sys(e, errno, "rootfs '%s'", s->rootfs);
 	if (!S_ISDIR(st.st_mode))
 		return err_sys(e, ENOTDIR, "rootfs '%s'", s->rootfs);
-	return 0;
+	r = check_joined(s, e);
+	return r < 0 ? r : life_check_agent(s, e);
 }
 
 int life_filter(struct life *l, struct err *e)
@@ -102,6 +131,9 @@ int life_filter(struct life *l, struct err *e)
 	/* Calls younger than the profile: who asks gets ENOSYS and does without, where EPERM would make him fail. */
 	p->new_enosys = p->default_action == POLICY_ERRNO && p->n_rules > 0;
 	p->none = p->default_action == POLICY_ALLOW && p->n_rules == 0;
+	/* Without questions WAIT_KILLABLE_RECV has no meaning, and the kernel refuses it. */
+	p->flags = l->spec->seccomp.asks ? p->flags | SECCOMP_FILTER_FLAG_NEW_LISTENER
+					 : p->flags & ~SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV;
 	return filter_build(p, &l->filter, e);
 }
 
@@ -120,29 +152,6 @@ static int bind_listener(struct life *l, struct err *e)
 	return 0;
 }
 
-int life_connect(const char *path, struct err *e)
-{
-	struct sockaddr_un to = {.sun_family = AF_UNIX};
-	char via[64];
-	AUTO_FD int dir = FD_NONE;
-	AUTO_FD int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-
-	if (fd < 0)
-		return err_sys(e, errno, "making a socket");
-	if (strlen(path) >= sizeof to.sun_path) {
-		/* A longer name than an address holds: by way of a descriptor. */
-		dir = open(path, O_PATH | O_CLOEXEC);
-		if (dir < 0)
-			return err_sys(e, errno, "opening '%s'", path);
-		(void)snprintf(via, sizeof via, "/proc/self/fd/%d", dir);
-		path = via;
-	}
-	str_copy(to.sun_path, sizeof to.sun_path, path);
-	if (connect(fd, (const struct sockaddr *)&to, sizeof to) < 0)
-		return err_sys(e, errno, "connecting to '%s'", path);
-	return take_fd(&fd);
-}
-
 int life_pid_file(const char *path, pid_t pid, struct err *e)
 {
 	const char *slash = strrchr(path, '/');
@@ -154,31 +163,6 @@ int life_pid_file(const char *path, pid_t pid, struct err *e)
 	if (dir < 0)
 		return parent ? err_sys(e, errno, "opening '%s'", parent) : err_oom(e);
 	return file_replace(dir, slash ? slash + 1 : path, text, (size_t)n, 0644, e);
-}
-
-int life_send_pidfd(const char *path, int pidfd, struct err *e)
-{
-	union {
-		struct cmsghdr align;
-		char space[CMSG_SPACE(sizeof(int))];
-	} control = {0};
-	char name[] = "pidfd";
-	struct iovec iov = {.iov_base = name, .iov_len = sizeof name - 1};
-	struct msghdr msg = {.msg_iov = &iov,
-			     .msg_iovlen = 1,
-			     .msg_control = control.space,
-			     .msg_controllen = sizeof control.space};
-	AUTO_FD int sock = path ? life_connect(path, e) : FD_NONE;
-
-	if (!path)
-		return 0;
-	if (sock < 0)
-		return sock;
-	control.align.cmsg_level = SOL_SOCKET;
-	control.align.cmsg_type = SCM_RIGHTS;
-	control.align.cmsg_len = CMSG_LEN(sizeof pidfd);
-	memcpy(CMSG_DATA(&control.align), &pidfd, sizeof pidfd);
-	return sendmsg(sock, &msg, MSG_NOSIGNAL) < 0 ? err_sys(e, errno, "sending the pidfd to '%s'", path) : 0;
 }
 
 int life_listen_fds(struct ct_spec *s, uint64_t *preserve, struct err *e)
@@ -325,6 +309,7 @@ static int build(struct life *l, bool wait_here, struct err *e)
 	c->born = on_born;
 	c->mounted = s->hooks[CT_PRESTART].n + s->hooks[CT_CREATE_RUNTIME].n > 0 ? on_mounted : NULL;
 	c->arg = l;
+	c->asked = life_agent(&l->agent, s, &l->state);
 	r = ct_create(c, e);
 	fd_closep(&l->listener); /* the child's now */
 	if (r < 0)
@@ -393,6 +378,8 @@ int life_start(int dir, struct oci_state *st, const struct ct_spec *spec, struct
 {
 	struct sockaddr_un to = {.sun_family = AF_UNIX};
 	AUTO_FD int sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	struct life_agent agent;
+	struct ct_listener asked;
 	int r;
 
 	if (sock < 0)
@@ -400,7 +387,8 @@ int life_start(int dir, struct oci_state *st, const struct ct_spec *spec, struct
 	(void)snprintf(to.sun_path, sizeof to.sun_path, "/proc/self/fd/%d/start.sock", dir);
 	if (connect(sock, (const struct sockaddr *)&to, sizeof to) < 0)
 		return err_sys(e, errno, "connecting to the container's start socket");
-	r = ct_start(sock, e);
+	asked = life_agent(&agent, spec, st);
+	r = ct_start(sock, (pid_t)st->pid, &asked, e);
 	if (r < 0)
 		return r;
 	(void)unlinkat(dir, "start.sock", 0);

@@ -4,6 +4,12 @@
 #include "cell/cell.h"
 #include "oci/store.h"
 
+/* Whom a filter with SCMP_ACT_NOTIFY asks, and about what container. */
+struct life_agent {
+	const struct ct_spec *spec;
+	const struct oci_state *state;
+};
+
 struct life {
 	const struct oci_args *args;
 	struct oci_store store;
@@ -14,6 +20,7 @@ struct life {
 	bool has_group;
 	struct oci_state state;
 	struct buf head, tail; /* of the state's text for hooks */
+	struct life_agent agent;
 	struct ct ct;
 	int dir, listener, console;
 };
@@ -37,6 +44,11 @@ int life_remove(const struct oci_store *store, int dir, struct oci_state *st, co
 NODISCARD int life_hooks(const struct ct_spec *spec, enum ct_hook_kind kind, const struct oci_state *st, struct err *e);
 /* The text of @st in two parts around its pid. */
 NODISCARD int life_state_text(const struct oci_state *st, struct buf *head, struct buf *tail, struct err *e);
+/* Is there somebody to ask, when there will be questions? Before anything is made. */
+NODISCARD int life_check_agent(const struct ct_spec *s, struct err *e);
+/* Passes the descriptor of the questions to linux.seccomp.listenerPath, which is a name of our own namespaces. All is
+ * borrowed until the container has executed. */
+struct ct_listener life_agent(struct life_agent *to, const struct ct_spec *spec, const struct oci_state *state);
 /* Connects to the socket that waits for a console, or another. Moved clear of the container's descriptors. */
 NODISCARD int life_connect(const char *path, struct err *e);
 /* --pidfd-socket: sends the process's pidfd there. Nothing to do without @path. */

@@ -23,8 +23,8 @@ static const struct oci_command *find_command(const char *name)
 /* crun's test suite looks at the line of features. */
 static int print_version(void)
 {
-	(void)printf("fsbox-oci version %s\ncommit: %s\nspec: 1.3.0\n+CAP +SECCOMP +EBPF%s\n", FSBOX_VERSION,
-		     FSBOX_VERSION, unit_available() ? " +SYSTEMD" : "");
+	(void)printf("fsbox-oci version %s\ncommit: %s\nspec: %s\n+CAP +SECCOMP +EBPF%s\n", FSBOX_VERSION,
+		     FSBOX_VERSION, OCI_SPEC_VERSION, unit_available() ? " +SYSTEMD" : "");
 	return 0;
 }
 

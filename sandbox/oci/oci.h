@@ -5,6 +5,8 @@
 #include "base/opt.h"
 #include "base/str.h"
 
+#define OCI_SPEC_VERSION "1.3.0" /* the newest that is known */
+
 enum { OCI_MAX_LIST = 256 };
 
 struct text_list {

@@ -1,6 +1,7 @@
 /* A container could reach this program by /proc/PID/exe of a process that has not executed its own yet, and write to
  * it: then the host would run what the container wrote. So what runs is the program as a detached read-only mount shows
- * it, or, without the right to make one, a sealed copy in memory (memfd_create(2)). */
+ * it, or, without the right to make one, a sealed copy in memory (memfd_create(2)). early.c does the first before the C
+ * library starts, so that mostly there is nothing left to do. */
 #include "oci/oci.h"
 
 #include "base/fd.h"
@@ -10,6 +11,7 @@
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -19,10 +21,12 @@ enum { SEALS = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE };
 static bool is_protected(int exe)
 {
 	struct statvfs fs;
+	int seals;
 
 	if (fstatvfs(exe, &fs) == 0 && (fs.f_flag & ST_RDONLY))
 		return true;
-	return (fcntl(exe, F_GET_SEALS) & SEALS) == SEALS;
+	seals = fcntl(exe, F_GET_SEALS); /* -1, all bits set, of a file that knows no seals */
+	return seals >= 0 && (seals & SEALS) == SEALS;
 }
 
 static int read_only_mount(void)
@@ -80,8 +84,11 @@ int oci_protect(char **argv, struct err *e)
 	if (exe < 0)
 		return err_sys(e, errno, "opening our own program");
 	own_name = argv[0];
-	if (is_protected(exe))
+	if (is_protected(exe)) {
+		/* Executed by descriptor it would be called by that one's number (execveat(2), before Linux 6.14). */
+		(void)prctl(PR_SET_NAME, "fsbox-oci");
 		return 0;
+	}
 	if (readlink("/proc/self/exe", path, sizeof path - 1) > 0)
 		argv[0] = path;
 	safe = read_only_mount();

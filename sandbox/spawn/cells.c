@@ -40,6 +40,16 @@ struct kept *cells_find(const struct spawn *s, uint64_t number)
 	return i < s->n_cells && s->cells[i]->number == number ? s->cells[i] : NULL;
 }
 
+struct kept *cells_running(const struct spawn *s, uint64_t number, struct err *e)
+{
+	struct kept *k = cells_find(s, number);
+
+	if (k && k->state == KEPT_RUNNING)
+		return k;
+	(void)err_set(e, ERR_NOT_FOUND, ENOENT, "there is no such cell, or it has ended");
+	return NULL;
+}
+
 static int insert(struct spawn *s, struct kept *k, struct err *e)
 {
 	if (s->n_cells == s->cells_cap) {
@@ -58,7 +68,7 @@ static int insert(struct spawn *s, struct kept *k, struct err *e)
 bool fds_left(const struct spawn *s, size_t more)
 {
 	return FDS_OF_OURS + s->n_cells * FDS_OF_CELL + s->n_building * FDS_OF_BUILDING + s->function_fds +
-		       s->n_queued * 2 + s->n_execs * FDS_OF_EXEC + more <
+		       s->n_queued * 2 + s->n_execs * FDS_OF_EXEC + s->n_limiting * FDS_OF_LIMITING + more <
 	       s->fd_limit;
 }
 
@@ -210,6 +220,7 @@ static void end(struct kept *k)
 	if (k->state == KEPT_BUILDING)
 		k->s->n_building--;
 	k->state = KEPT_ENDING;
+	limits_stop(k->s, k->number);
 	stop_waiting(k); /* its child's word may be in this very batch */
 	k->give_up_ns = clock_mono_ns() + END_WAIT_MS * NS_PER_MS;
 	k->pause_ns = 0;
@@ -251,7 +262,7 @@ static void timer_due(void *arg)
 
 	if (k->state != KEPT_BUILDING) {
 		remove_it(k);
-	} else if (k->naps) {
+	} else if (k->naps && clock_mono_ns() < cell_deadline(&k->cell)) {
 		go_on(k);
 	} else {
 		(void)cell_late(&k->cell, &k->err);
@@ -272,7 +283,7 @@ static void wait_on(struct kept *k)
 	const size_t n = cell_waits_for(&k->cell, fds);
 
 	k->naps = n == 0;
-	set_timer(k, k->naps ? clock_mono_ns() + NAP_NS : k->cell.deadline_ns);
+	set_timer(k, k->naps ? clock_mono_ns() + NAP_NS : cell_deadline(&k->cell));
 	for (size_t i = 0; i < n; i++)
 		if (loop_add(&k->s->loop, &k->waits[i], fds[i], EPOLLIN, wait_is_over, k, &k->err) < 0) {
 			fail(k);
@@ -321,7 +332,7 @@ static void start(struct kept *k)
 }
 
 /* Out of the function's present snapshot. */
-static void restore(struct kept *k)
+static void restore(struct kept *k, uint64_t give_up_ns)
 {
 	struct cell_host *host = k->cell.host;
 
@@ -329,6 +340,7 @@ static void restore(struct kept *k)
 	host->engine = &k->s->engine;
 	(void)kdat_read(host, "criu", &host->kdat);
 	cell_restore_from(&k->cell, &k->image->snap, FD_NONE);
+	k->cell.give_up_ns = give_up_ns;
 }
 
 static int make(struct spawn *s, const struct spawn_make *m, struct err *why)
@@ -362,7 +374,7 @@ static int make(struct spawn *s, const struct spawn_make *m, struct err *why)
 	memcpy(k->note, m->note, sizeof k->note);
 	cell_init(&k->cell, &f->def.host, &f->def.spec, &f->def.filter);
 	if (m->restored)
-		restore(k);
+		restore(k, m->give_up_ns);
 	r = insert(s, k, why);
 	if (r < 0) {
 		free(k);
@@ -428,44 +440,14 @@ void cells_note(struct spawn *s, const struct spawn_note *m)
 	memcpy(k->note, m->note, sizeof k->note);
 }
 
-static struct kept *lives(struct spawn *s, uint64_t number, struct err *why)
-{
-	struct kept *k = cells_find(s, number);
-
-	if (k && k->state == KEPT_RUNNING)
-		return k;
-	(void)err_set(why, ERR_NOT_FOUND, ENOENT, "there is no such cell, or it has ended");
-	return NULL;
-}
-
 void cells_settle(struct spawn *s, uint64_t number)
 {
 	struct err why = {0};
-	struct kept *k = lives(s, number, &why);
+	struct kept *k = cells_running(s, number, &why);
 
 	if (k && k->cell.has_cg && !k->f->def.spec.no_init_boost)
 		(void)!cg_end_boost(&k->cell.cg, &why);
 	tell_done(s, SPAWN_DONE, SPAWN_SETTLE, number, &why);
-}
-
-void cells_limit(struct spawn *s, const struct spawn_limits *m)
-{
-	struct err why = {0};
-	struct kept *k = lives(s, m->cell, &why);
-
-	if (k && !k->cell.has_cg)
-		(void)err_set(&why, ERR_UNSUPPORTED, EOPNOTSUPP, "this cell has no limits");
-	else if (m->memory_bytes != 0 &&
-		 (m->memory_bytes < (uint64_t)SPEC_MIN_MEMORY_MB << 20 || m->memory_bytes > s->memory_bytes))
-		(void)err_set(&why, ERR_SPEC, ERANGE, "a limit of %llu MB, where %d to %llu are possible",
-			      (unsigned long long)(m->memory_bytes >> 20), SPEC_MIN_MEMORY_MB,
-			      (unsigned long long)(s->memory_bytes >> 20));
-	else if (m->pids != 0 && (m->pids < SPEC_MIN_PIDS || m->pids > SPEC_MAX_PIDS))
-		(void)err_set(&why, ERR_SPEC, ERANGE, "a limit of %u processes, where %d to %d are possible", m->pids,
-			      SPEC_MIN_PIDS, SPEC_MAX_PIDS);
-	else if (k)
-		(void)!cg_update(&k->cell.cg, m->memory_bytes, m->pids, &why);
-	tell_done(s, SPAWN_DONE, SPAWN_LIMITS, m->cell, &why);
 }
 
 /* ---- All of them ---- */

@@ -21,11 +21,14 @@ enum {
 	FDS_OF_CELL = 14,     /* that a running cell holds */
 	FDS_OF_BUILDING = 60, /* and one that is being built, detached mounts included */
 	FDS_OF_EXEC = 4,      /* that a command holds */
+	FDS_OF_LIMITING = 2,
 	FDS_OF_OURS = 96,
 	NETS_MAX = 8, /* network namespaces that are kept ready, of each kind */
 	SEND_BUFFER = 1 << 20,
 	PUBLISH_MS = 300000,   /* that a snapshot may take from beginning to end */
 	PUBLISH_END_MS = 5000, /* for fsbox-publish after SIGTERM */
+	LIMITS_MS = 10000,     /* for the kernel to reclaim what is above a cell's new limit */
+	LIMITS_AT_ONCE = 16,   /* cells in which it does that; the limits of others wait for a place */
 };
 
 struct spawn_options {
@@ -205,6 +208,8 @@ struct spawn {
 	struct running *execs;
 	size_t n_execs;
 	uint64_t last_exec; /* of the present fsboxd */
+	struct limiting *limiting;
+	size_t n_limiting;
 };
 
 /* main.c: one line on stderr. */
@@ -258,11 +263,12 @@ NODISCARD int cells_end(struct spawn *s, uint64_t number, struct err *e);
 void cells_kill(struct spawn *s, uint64_t number);
 void cells_note(struct spawn *s, const struct spawn_note *m);
 void cells_settle(struct spawn *s, uint64_t number);
-void cells_limit(struct spawn *s, const struct spawn_limits *m);
 /* Nobody has heard of some and nobody will ask for others. */
 void cells_lose_daemon(struct spawn *s);
 void cells_end_all(struct spawn *s);
 struct kept *cells_find(const struct spawn *s, uint64_t number);
+/* One that runs; NULL with ERR_NOT_FOUND. */
+struct kept *cells_running(const struct spawn *s, uint64_t number, struct err *e);
 /* cells_tell.c: MADE or ADOPT, by what there is. */
 void cells_tell(struct spawn *s, const struct kept *k, enum spawn_word word);
 /* The place of the first number that is not below @number. */
@@ -287,6 +293,11 @@ NODISCARD int image_check(const struct image *i, struct err *e);
 /* open.c */
 NODISCARD int open_ask(struct spawn *s, struct spawn_datagram *d, struct err *e);
 void open_lose_daemon(struct spawn *s);
+
+/* limits.c */
+void limits_change(struct spawn *s, const struct spawn_limits *m);
+void limits_stop(struct spawn *s, uint64_t cell); /* it ends */
+void limits_lose_daemon(struct spawn *s);
 
 /* exec.c */
 NODISCARD int exec_start(struct spawn *s, struct spawn_datagram *d, struct err *e);

@@ -219,7 +219,7 @@ static int take(struct spawn *s, struct spawn_datagram *d, struct err *e)
 		cells_note(s, &d->note);
 		return 0;
 	case SPAWN_LIMITS:
-		cells_limit(s, &d->limits);
+		limits_change(s, &d->limits);
 		return 0;
 	case SPAWN_KILL:
 		cells_kill(s, d->number.number);
@@ -307,4 +307,5 @@ void talk_close(struct spawn *s)
 	cells_lose_daemon(s);
 	open_lose_daemon(s);
 	exec_lose_daemon(s);
+	limits_lose_daemon(s);
 }

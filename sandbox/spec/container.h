@@ -36,11 +36,29 @@ struct ct_mount {
 	size_t n_gids;
 };
 
+enum { CT_MAX_CPUS = 1024 };
+struct ct_cpus { /* a set of CPUs, or of memory nodes */
+	bool set;
+	uint64_t bits[CT_MAX_CPUS / 64];
+};
+
 struct ct_device {
 	const char *path;
 	const char *type; /* "c", "u", "b", "p" */
 	int64_t major, minor;
 	struct ct_number mode, uid, gid;
+};
+
+struct ct_net_device {
+	const char *name, *inside; /* on the host and in the container */
+};
+
+/* set_mempolicy(2) */
+struct ct_memory_policy {
+	bool set;
+	int mode;       /* MPOL_… */
+	unsigned flags; /* MPOL_F_… */
+	struct ct_cpus nodes;
 };
 
 struct ct_rlimit {
@@ -70,10 +88,9 @@ struct ct_scheduler {
 	bool set;
 	int policy; /* SCHED_… */
 	int64_t nice, priority;
-	uint64_t flags, runtime_ns, deadline_ns, period_ns;
+	unsigned flags; /* SCHED_FLAG_… */
+	uint64_t runtime_ns, deadline_ns, period_ns;
 };
-
-enum { CT_MAX_CPUS = 1024 };
 
 struct ct_process {
 	bool given;
@@ -91,17 +108,15 @@ struct ct_process {
 	size_t n_rlimits;
 	struct ct_number oom_score_adj;
 	struct ct_scheduler scheduler;
-	struct ct_number io_priority; /* as ioprio_set(2) takes it */
-	struct ct_cpus {
-		bool set;
-		uint64_t bits[CT_MAX_CPUS / 64];
-	} affinity_initial, affinity_final; /* of exec: before and after it enters the groups */
+	struct ct_number io_priority;                    /* as ioprio_set(2) takes it */
+	struct ct_cpus affinity_initial, affinity_final; /* of exec: before and after it enters the groups */
 	const char *apparmor, *selinux;
 };
 
 struct ct_seccomp {
 	bool given;
 	struct policy policy;
+	bool asks; /* something in it is SCMP_ACT_NOTIFY; then there is a listener_path */
 	const char *listener_path, *listener_metadata;
 };
 
@@ -130,6 +145,9 @@ struct ct_spec {
 	size_t n_time_offsets;
 	struct ct_device *devices;
 	size_t n_devices;
+	struct ct_net_device *net_devices;
+	size_t n_net_devices;
+	struct ct_memory_policy memory_policy;
 	const char **masked, **readonly;
 	unsigned long propagation; /* of the root, MS_…; 0: not given */
 	const char *cgroups_path;

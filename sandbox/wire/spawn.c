@@ -338,7 +338,7 @@ static bool fixed_ok(const struct spawn_datagram *d)
 		return d->number.number != 0 && d->number.number <= UINT32_MAX;
 	case SPAWN_MAKE:
 		return d->make.cell != 0 && d->make.function != 0 && d->make.note_len <= SPAWN_MAX_NOTE &&
-		       d->make.restored <= 1 && d->make.zero == 0;
+		       d->make.restored <= 1 && d->make.zero == 0 && (d->make.restored || d->make.give_up_ns == 0);
 	case SPAWN_SETTLE:
 	case SPAWN_KILL:
 	case SPAWN_END:

@@ -37,6 +37,8 @@ struct spawn_make {
 	uint32_t note_len;
 	uint32_t restored; /* 1: out of the function's snapshot; FAILED with ERR_NOT_FOUND when none is PUBLISHED */
 	uint32_t zero;
+	/* CLOCK_MONOTONIC, of a restore: what is not restored by then is ended, FAILED with ERR_DEADLINE. 0: no such bound */
+	uint64_t give_up_ns;
 	char note[SPAWN_MAX_NOTE];
 };
 
@@ -48,7 +50,9 @@ struct spawn_note {
 	char note[SPAWN_MAX_NOTE];
 };
 
-/* The CPU share follows the memory. A limit below what is in use is refused with ERR_BUSY and changes nothing. */
+/* The CPU share follows the memory. A limit below what is in use is refused with ERR_BUSY and changes nothing. DONE comes
+ * when the kernel has reclaimed what is above a smaller one, or when that takes too long (ERR_BUSY, nothing has changed);
+ * other limits for the same cell are ERR_BUSY until then. */
 struct spawn_limits {
 	struct spawn_head head;
 	uint64_t cell;

@@ -6,7 +6,7 @@
 #include <sys/types.h>
 
 enum {
-	SPAWN_VERSION = 2,
+	SPAWN_VERSION = 3,
 	SPAWN_FD_PAIR = 3,   /* of fsboxd: the socket to fsbox-spawn */
 	SPAWN_FD_LISTEN = 4, /* and the one on which clients knock */
 	SPAWN_MAX_BYTES =

@@ -1,7 +1,8 @@
 #!/bin/sh
 # The benchmark: fsbox beside its floor, bubblewrap, runc and crun, in turns, in one run; then snapshots beside CRIU's command
-# line; the runtimes; the daemon, of which daemon.py alone does single parts. Needs root, for the groups. BENCH_ROUNDS (60),
-# BENCH_CALLS (1000); for the daemon BENCH_CELLS (1000) and BENCH_SECONDS (5, of a row of its cold starts and overload).
+# line; the runtimes; the daemon, of which daemon.py alone does single parts; fsbox-oci beside crun and runc, which is oci.sh.
+# Needs root, for the groups. BENCH_ROUNDS (60), BENCH_CALLS (1000); for the daemon BENCH_CELLS (1000) and BENCH_SECONDS (5, of
+# a row of its cold starts and overload).
 # Prints Markdown. Asserts nothing: times belong to a machine.
 set -u
 cd "$(dirname "$0")/../.." || exit 1
@@ -133,3 +134,7 @@ echo
 # ---- The daemon ----
 echo
 BENCH_SECONDS=${BENCH_SECONDS:-5} /usr/bin/python3 tests/bench/daemon.py "$build" "$rounds"
+
+# ---- The OCI runtime ----
+echo
+sh tests/bench/oci.sh "$build" "$rounds"

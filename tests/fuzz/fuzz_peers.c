@@ -21,6 +21,7 @@ static void check_rights(const struct rights *r, const struct peers_budget *b)
 	must(r->rule && r->rule[0]);
 	must(r->max_cells <= b->max_cells && r->max_queued <= b->max_queued && r->memory_bytes <= b->memory_bytes);
 	must(r->max_functions <= b->max_functions);
+	must(r->max_execs <= b->max_execs);
 	must((r->nets & ~7U) == 0);
 	must(rights_method(r, "org.varlink.service.GetInfo"));
 	must(rights_method(r, "Invoke") == rights_method(r, "org.fsbox.Sandbox.Invoke"));
@@ -36,8 +37,12 @@ static void check_rights(const struct rights *r, const struct peers_budget *b)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const uid_t ids[] = {0, 1, 1000, 65534, 4294967294U};
-	const struct peers_budget b = {
-		.memory_bytes = 1 << 30, .max_cells = 64, .max_queued = 256, .max_functions = 128, .own_uid = 1};
+	const struct peers_budget b = {.memory_bytes = 1 << 30,
+				       .max_cells = 64,
+				       .max_queued = 256,
+				       .max_functions = 128,
+				       .max_execs = 8,
+				       .own_uid = 1};
 	struct peers p = {0};
 	struct err e = {0}, first = {0}, e_again = {0};
 

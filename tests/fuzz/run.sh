@@ -1,5 +1,5 @@
 #!/bin/sh
-# Fuzzes every target with libFuzzer for SECONDS each (default 10), two at a time at most:
+# Fuzzes every target with libFuzzer for SECONDS each (default 10), FSBOX_FUZZ_JOBS at a time (as many as there are processors):
 #
 #   sh tests/fuzz/run.sh [SECONDS] [NAME...]
 #
@@ -15,7 +15,7 @@ command -v clang >/dev/null 2>&1 || {
 	echo "clang is missing: sh tools/deps.sh test"
 	exit 1
 }
-make -k -j"$(nproc)" DEV=1 VARIANT=fuzz programs-fuzz >build/fuzz-make.log 2>&1 || {
+make -k -j"${FSBOX_FUZZ_JOBS:-$(nproc)}" DEV=1 VARIANT=fuzz programs-fuzz >build/fuzz-make.log 2>&1 || {
 	cat build/fuzz-make.log
 	exit 1
 }
@@ -25,7 +25,7 @@ make -k -j"$(nproc)" DEV=1 VARIANT=fuzz programs-fuzz >build/fuzz-make.log 2>&1 
 done
 mkdir -p build/fuzz/artifacts build/fuzz/logs
 # shellcheck disable=SC2016 # for the inner shell
-printf '%s\n' "$@" | xargs -r -P "$(nproc)" -n 1 sh -c '
+printf '%s\n' "$@" | xargs -r -P "${FSBOX_FUZZ_JOBS:-$(nproc)}" -n 1 sh -c '
 	seconds=$1 name=$2
 	mkdir -p "build/fuzz/corpus/$name"
 	set --

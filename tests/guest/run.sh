@@ -202,7 +202,7 @@ report() { # STATUS SECONDS NUMBER LIMIT MODE NAME [TEST...]
 	shift 2
 	full=$tier/$4
 	[ "$3" = root ] || full=$full@$3
-	awk -v name="$full" -v status="$result" -v limit="$2" -v sum="$job/sum" -v must="${FSBOX_MUST_RUN-}" -f tests/lib/tap.awk \
+	awk -v name="$full" -v status="$result" -v limit="$2" -v seconds="$took" -v sum="$job/sum" -v must="${FSBOX_MUST_RUN-}" -f tests/lib/tap.awk \
 		"$job/$1.log"
 	cat "$job/sum" >>"$job/sums"
 	[ -z "$sums" ] || cat "$job/sum" >>"$sums"

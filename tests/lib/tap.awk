@@ -1,5 +1,5 @@
 # Reads the TAP of one program. Prints what a person needs, writes "NAME PASSED FAILED SKIPPED" to the file `sum`.
-# Variables: name, status (exit status of the program), limit (seconds it had), must (1: a skip is a failure).
+# Variables: name, status (exit status of the program), limit (seconds it had), seconds (it took), must (1: a skip is a failure).
 
 function fail(text,    i) {
 	failed++
@@ -70,7 +70,7 @@ END {
 	else if (plan == 0)
 		fail("no tests in it")
 	if (!failed)
-		out = out sprintf("ok    %s (%d)\n", name, passed)
+		out = out sprintf("ok    %s (%d%s)\n", name, passed, seconds > 0 ? " in " seconds " s" : "")
 	printf "%s", out
 	print name, passed, failed, skipped >sum
 }

@@ -601,6 +601,48 @@ END
 	daemon_stop
 }
 
+test_no_user_takes_all_the_commands() {
+	need_daemon
+	chmod 755 "$TAP_DIR" "$T"
+	echo '{"rules":[{"uid":0,"admin":true},{"uid":20001,"exec":true,"maxExecs":2},{"uid":20002,"exec":true},{"uid":20003}]}' >"$T/policy.json"
+	daemon_start --policy-file "$T/policy.json"
+	steps <<'END'
+def cell_of(a):
+    a.deploy("echo")
+    return a.invoke("echo", "x")["cell"]
+def second(a):
+    eq(a.call("Describe")["limits"]["maxExecs"], 128)
+    eq(a.call("Exec", cell=cell_of(a), argv=["true"])["exitStatus"], 0)
+def first(a):
+    eq(a.call("Describe")["limits"]["maxExecs"], 2)
+    cell = cell_of(a)
+    run = [Client(), Client()]
+    for r in run:
+        r.send("Exec", cell=cell, argv=["sleep", "60"])
+    until(lambda: a.cell(cell)["execs"] == 2, "both run")
+    eq(a.fails("CapacityExhausted", "Exec", cell=cell, argv=["true"])["resource"], "commands of this user")
+    open(T + "/taken", "w").close()
+    until(lambda: os.path.exists(T + "/served"), "the other one")
+    run[0].close()
+    def again():
+        try:
+            return a.call("Exec", cell=cell, argv=["true"])
+        except Error as e:
+            eq(e.name.rpartition(".")[2], "CapacityExhausted")
+    eq(until(again, "a place is free again")["exitStatus"], 0)
+os.chmod(T, 0o777)
+eq(c.call("Describe")["limits"]["maxExecs"], 128)
+as_user(20003, lambda a: eq(a.call("Describe")["limits"]["maxExecs"], 0))
+taker = threading.Thread(target=as_user, args=(20001, first))
+taker.start()
+until(lambda: os.path.exists(T + "/taken"), "the first one has his")
+as_user(20002, second)
+open(T + "/served", "w").close()
+taker.join()
+END
+	daemon_stop
+}
+
 test_the_daemon_ends_with_a_command_running() {
 	daemon_start
 	a_cell

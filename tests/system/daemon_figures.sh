@@ -56,6 +56,31 @@ END
 	daemon_stop
 }
 
+test_who_inspects_in_a_loop_has_hardly_anything_read() {
+	daemon_start
+	steps <<'END'
+c.deploy("busy", timeout=60)
+a = Client()
+a.send("Invoke", function="busy", event={"text": "2000"})
+cell = until(lambda: [x for x in c.cells() if x["state"] == "busy"], "it runs")[0]
+if "cpuUs" not in cell:
+    sys.exit(0)  # no limits here
+def reads():  # read(2) and its like, not what comes from sockets: proc(5), /proc/PID/io
+    with open("/proc/%d/io" % pid_of("fsboxd")) as f:
+        return int(dict(line.split(": ") for line in f.read().split("\n") if line)["syscr"])
+began, before, seen, asked = time.monotonic(), reads(), set(), 0
+while time.monotonic() < began + 1:
+    seen.add(c.call("Inspect", cell=cell["id"])["cell"]["cpuUs"])
+    asked += 1
+fresh = (time.monotonic() - began) * 10 + 2
+true(asked > 4 * fresh and len(seen) <= fresh, "%d asked, %d different, at most %d" % (asked, len(seen), fresh))
+true(len(seen) > 2, "it is read again")
+true(reads() - before < asked, "%d reads for %d" % (reads() - before, asked))
+a.result()
+END
+	daemon_stop
+}
+
 test_streams_of_figures_are_bounded_for_each_user() {
 	daemon_start
 	steps <<'END'

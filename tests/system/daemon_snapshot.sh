@@ -188,6 +188,44 @@ END
 	check_store
 }
 
+test_a_restore_that_hangs_leaves_its_call_time_for_a_cold_start() {
+	start
+	steps <<'END'
+c.deploy("counter")
+c.call("Snapshot", function="counter")
+def hang(call):
+    """What @call says, while the first CRIU that comes is stopped."""
+    stopped = []
+    def watch():
+        while not stopped:
+            pid = pid_of("ld-linux-x86-64")  # which runs it
+            if pid:
+                os.kill(pid, signal.SIGSTOP)
+                stopped.append(pid)
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    said = call()
+    watcher.join()
+    until(lambda: not os.path.exists("/proc/%d" % stopped[0]), "the one that was stopped has ended")
+    return said
+r = hang(lambda: c.call("Invoke", function="counter", deadlineMs=8000))
+eq((r["status"], r["startKind"], body(r)), ("success", "cold", "1"))
+first = c.fails("Lost", "Subscribe", more=True, since=1)["firstAvailable"]
+for e in Client().more("Subscribe", since=first):
+    if (e["event"]["kind"], e["event"].get("status")) == ("snapshot", "error"):
+        true("in the time" in e["event"]["detail"], e)
+        break
+# Who has no time for both hears so in time, and what was begun ends as well.
+for cell in c.cells():
+    c.call("Remove", cell=cell["id"])
+c.call("Snapshot", function="counter")
+eq(hang(lambda: c.fails("DeadlineExceeded", "Invoke", function="counter", deadlineMs=400))["phase"], "start")
+until(lambda: not c.cells(), "nothing of it is left")
+END
+	daemon_stop
+	check_store
+}
+
 test_a_new_fsboxd_goes_on_with_the_clones_and_finds_the_snapshot() {
 	start
 	steps <<'END'

@@ -188,6 +188,23 @@ test_hooks_run_in_order_with_the_state() {
 	check_nothing_left
 }
 
+# Before its program is executed the container's process runs ours, which others in the container can open by /proc/PID/exe.
+# What runs cannot be written; so the attacker waits until nobody runs it any more. Hence a copy that only we run.
+test_our_own_program_cannot_be_written_through_a_container() {
+	need_oci
+	cp "$OCI" "$T/copy"
+	chmod 755 "$T/copy"
+	bundle b '.process.args = ["true"]'
+	c=$(oci_id c)
+	OCI=$T/copy oci_ok create --bundle "$T/b" --pid-file "$T/pid" "$c"
+	exec 8<"/proc/$(cat "$T/pid")/exe"
+	oci_ok delete -f "$c"
+	run sh -c ': >>/proc/self/fd/8'
+	exec 8<&-
+	check_matches "$T/err" 'Read-only file system|Operation not permitted'
+	check_nothing_left
+}
+
 test_version_features_and_spec() {
 	need_oci
 	run "$OCI" --version

@@ -169,10 +169,11 @@ test_a_failed_unit_makes_way() {
 	# A scope fails when its processes do not end in time.
 	cat >"$T/stubborn" <<-'END'
 		trap '' TERM
+		: >"$1"
 		while :; do sleep 1; done
 	END
-	systemd-run --quiet --scope --slice=machine.slice --unit=p-failed.scope -p TimeoutStopSec=1 sh "$T/stubborn" &
-	wait_until $ROOT/machine.slice/p-failed.scope there
+	systemd-run --quiet --scope --slice=machine.slice --unit=p-failed.scope -p TimeoutStopSec=1 sh "$T/stubborn" "$T/ready" &
+	wait_until "$T/ready" there
 	systemctl stop p-failed.scope
 	shows p-failed.scope ActiveState failed
 	sleeper failed machine.slice:p:failed

@@ -89,18 +89,18 @@ test_limits_hold_and_later_commands_find_it() {
 test_root_of_a_users_namespace_has_the_users_manager() {
 	user_bundle n '.process.args = ["true"] | .linux.namespaces = [.linux.namespaces[] | select(.type != "user")]
 		| del(.linux.uidMappings, .linux.gidMappings)'
-	run as_user unshare --user --map-root-user --mount "$OCI" --root /run/user/$USER_ID/inner --systemd-cgroup create \
+	run as_user unshare --user --map-root-user --mount "$OCI" --root "/run/user/$USER_ID/inner" --systemd-cgroup create \
 		--bundle "$HOME_DIR/bundles/n" n
 	check_eq "$status" 0
 	check_eq "$(jq -r .cgroup /run/user/$USER_ID/inner/n/state.json)" "$MANAGER/user.slice/fsbox-oci-n.scope"
-	run as_user unshare --user --map-root-user --mount "$OCI" --root /run/user/$USER_ID/inner delete --force n
+	run as_user unshare --user --map-root-user --mount "$OCI" --root "/run/user/$USER_ID/inner" delete --force n
 	check_eq "$status" 0
 	check_eq "$(as_user systemctl --user show -P LoadState fsbox-oci-n.scope)" not-found
 }
 
 test_no_bus_is_said_in_a_line() {
 	user_bundle b '.process.args = ["true"]'
-	run setpriv --reuid $USER_ID --regid $USER_ID --clear-groups env -i HOME="$HOME_DIR" XDG_RUNTIME_DIR="$HOME_DIR/none" \
+	run setpriv --reuid "$USER_ID" --regid "$USER_ID" --clear-groups env -i HOME="$HOME_DIR" XDG_RUNTIME_DIR="$HOME_DIR/none" \
 		"$OCI" --root "$HOME_DIR/st" --systemd-cgroup run --bundle "$HOME_DIR/bundles/b" b
 	check_eq "$status" 1
 	check_contains "$T/err" "connecting to the user's bus"

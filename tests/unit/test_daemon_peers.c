@@ -18,6 +18,7 @@ static const struct peers_budget budget = {
 	.max_cells = 100,
 	.max_queued = 1000,
 	.max_functions = 51,
+	.max_execs = 32,
 	.own_uid = 950,
 	.is_method = is_method,
 };
@@ -60,6 +61,7 @@ TEST(without_a_file_root_and_the_own_user_may_do_everything)
 		CHECK_EQ(r->max_cells, 100);
 		CHECK_EQ(r->max_queued, 1000);
 		CHECK_EQ(r->max_functions, 51);
+		CHECK_EQ(r->max_execs, 32);
 		CHECK_EQ(r->memory_bytes, UINT64_C(1000) << 20);
 		CHECK(rights_method(r, "Invoke") && rights_method(r, "org.fsbox.Sandbox.Kill"));
 		CHECK(rights_root(r, "/any/where") && rights_root(r, "/"));
@@ -233,7 +235,7 @@ TEST(each_key_of_a_rule_does_what_it_says)
 	REQUIRE_OK(
 		read_text(&p,
 			  "{\"comment\": \"c\", \"rules\": [{\"comment\": \"d\", \"methods\": [\"Invoke\", \"List\"],"
-			  " \"maxCells\": 0, \"memoryMb\": 64, \"maxQueued\": 2, \"maxFunctions\": 3,"
+			  " \"maxCells\": 0, \"memoryMb\": 64, \"maxQueued\": 2, \"maxFunctions\": 3, \"maxExecs\": 4,"
 			  " \"roots\": [\"/srv/f\", \"/opt\"],"
 			  " \"policies\": [\"strict\"], \"net\": [\"host\", \"none\"], \"admin\": true},"
 			  " {\"methods\": []}]}",
@@ -242,7 +244,7 @@ TEST(each_key_of_a_rule_does_what_it_says)
 
 	const struct rights *r = peers_find(&p, 5, 5, NULL, 0);
 	CHECK(r->admin && r->max_cells == 0 && r->max_queued == 2 && r->memory_bytes == 64 << 20 &&
-	      r->max_functions == 3);
+	      r->max_functions == 3 && r->max_execs == 4);
 	CHECK(rights_method(r, "Invoke") && rights_method(r, "org.fsbox.Sandbox.List"));
 	CHECK(!rights_method(r, "Describe") && !rights_method(r, "invoke") && !rights_method(r, ""));
 	CHECK(!rights_method(r, "org.example.Invoke"));
@@ -274,7 +276,7 @@ TEST(nobody_gets_more_than_there_is)
 
 	REQUIRE_OK(read_text(&p,
 			     "{\"rules\": [{\"maxCells\": 4294967295, \"memoryMb\": 8796093022207,"
-			     " \"maxQueued\": 4294967295, \"maxFunctions\": 52}]}",
+			     " \"maxQueued\": 4294967295, \"maxFunctions\": 52, \"maxExecs\": 33}]}",
 			     &e),
 		   &e);
 

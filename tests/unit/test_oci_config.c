@@ -71,7 +71,15 @@ TEST(refusals_name_the_place)
 	refused(CONFIG(",\"oomScoreAdj\":1001", "", ""), "c.json: $.process.oomScoreAdj", "not between");
 	refused(CONFIG(",\"scheduler\":{\"policy\":\"SCHED_OTHER\",\"priority\":3}", "", ""),
 		"c.json: $.process.scheduler", "SCHED_FIFO and SCHED_RR only");
-	refused(CONFIG("", ",\"netDevices\":{}", ""), "c.json: $.linux.netDevices", "not supported");
+	refused(CONFIG("", ",\"netDevices\":{\"a\":{}}", ""), "c.json: $.linux.netDevices",
+		"without a network namespace");
+	refused(CONFIG("", ",\"memoryPolicy\":{\"mode\":\"MPOL_BIND\"}", ""), "c.json: $.linux.memoryPolicy",
+		"at least one node");
+	refused(CONFIG("", ",\"memoryPolicy\":{\"mode\":\"MPOL_LOCAL\",\"nodes\":\"0\"}", ""),
+		"c.json: $.linux.memoryPolicy", "neither nodes");
+	refused(CONFIG("", ",\"memoryPolicy\":{\"mode\":\"MPOL_BIND\",\"nodes\":\"0-\"}", ""),
+		"c.json: $.linux.memoryPolicy.nodes", "0-3,7");
+	refused(CONFIG("", ",\"memoryPolicy\":{}", ""), "c.json: $.linux.memoryPolicy", "'mode' is missing");
 	refused(CONFIG("", ",\"timeOffsets\":{\"boottime\":{\"secs\":1}}", ""), "c.json: $.linux.timeOffsets",
 		"time namespace");
 	refused(CONFIG("", ",\"sysctl\":{\"net.x\":\"1\"}", ""), "c.json: $.linux.sysctl[\"net.x\"]",
@@ -139,6 +147,27 @@ TEST(what_is_unlimited_in_go_is_unlimited_here)
 }
 /* clang-format on */
 
+#define NET(devices)                                                                                           \
+	"{\"ociVersion\":\"1.3.0\",\"root\":{\"path\":\"r\"},\"linux\":{\"namespaces\":[{\"type\":\"mount\"}," \
+	"{\"type\":\"network\"}],\"netDevices\":" devices "}}"
+
+TEST(network_devices_have_names_that_the_kernel_takes)
+{
+	AUTO(config_freep) struct ct_spec *s = NULL;
+	struct err e = {0};
+
+	REQUIRE(read_text(NET("{\"a\":{},\"b\":{\"name\":\"eth%d\"},\"c\":{\"name\":\"eth%d\"}}"), &s, &e) == 0);
+	CHECK_EQ(s->n_net_devices, 3u);
+	CHECK_STREQ(s->net_devices[0].inside, "a");
+	CHECK_STREQ(s->net_devices[1].inside, "eth%d");
+	refused(NET("{\"a b\":{}}"), "c.json: $.linux.netDevices[\"a b\"]", "no name");
+	refused(NET("{\"a%d\":{}}"), "c.json: $.linux.netDevices[\"a%d\"]", "no name");
+	refused(NET("{\"a\":{\"name\":\"0123456789abcdef\"}}"), "c.json: $.linux.netDevices.a", "no name");
+	refused(NET("{\"a\":{\"name\":\"%s\"}}"), "c.json: $.linux.netDevices.a", "no name");
+	refused(NET("{\"a\":{\"name\":\"%d%d\"}}"), "c.json: $.linux.netDevices.a", "no name");
+	refused(NET("{\"a\":{\"name\":\"x\"},\"b\":{\"name\":\"x\"}}"), "c.json: $.linux.netDevices.b", "second time");
+}
+
 /* ---- Filters ---- */
 
 #define SECCOMP(body) CONFIG("", ",\"seccomp\":{" body "}", "")
@@ -197,6 +226,31 @@ TEST(without_x32_its_numbers_kill)
 	CHECK_EQ(verdict(&f, AUDIT_ARCH_X86_64, 0x40000000, 0), SECCOMP_RET_KILL_PROCESS);
 	CHECK_EQ(verdict(&f, AUDIT_ARCH_I386, 3, 0), SECCOMP_RET_KILL_PROCESS);
 	CHECK_EQ(f.flags, 2u);
+}
+/* clang-format on */
+
+/* clang-format off */
+TEST(questions_need_somebody_who_is_asked)
+{
+	AUTO(config_freep) struct ct_spec *s = NULL;
+	AUTO(filter_done) struct filter f = {0};
+	struct err e = {0};
+
+	refused(SECCOMP("\"defaultAction\":\"SCMP_ACT_NOTIFY\""), "c.json: $.linux.seccomp.listenerPath", "SCMP_ACT_NOTIFY");
+	refused(SECCOMP("\"defaultAction\":\"SCMP_ACT_ALLOW\",\"syscalls\":[{\"names\":[\"read\"],\"action\":\"SCMP_ACT_NOTIFY\"}]"),
+		"c.json: $.linux.seccomp.listenerPath", "SCMP_ACT_NOTIFY");
+	refused(SECCOMP("\"defaultAction\":\"SCMP_ACT_ALLOW\",\"listenerMetadata\":\"x\""),
+		"c.json: $.linux.seccomp.listenerMetadata", "without listenerPath");
+	refused(SECCOMP("\"defaultAction\":\"SCMP_ACT_ALLOW\",\"listenerPath\":\"x\""),
+		"c.json: $.linux.seccomp.listenerPath", "absolute");
+	REQUIRE(read_text(
+			SECCOMP("\"defaultAction\":\"SCMP_ACT_ALLOW\",\"listenerPath\":\"/s\",\"syscalls\":[{\"names\":[\"read\"],"
+				"\"action\":\"SCMP_ACT_NOTIFY\"}]"),
+			&s, &e) == 0);
+	CHECK(s->seccomp.asks);
+	REQUIRE(filter_build_for(&s->seccomp.policy, filter_arch_find("x86_64"), &f, &e) == 0);
+	CHECK_EQ(verdict(&f, AUDIT_ARCH_X86_64, 0, 0), SECCOMP_RET_USER_NOTIF);
+	CHECK_EQ(verdict(&f, AUDIT_ARCH_X86_64, 1, 0), SECCOMP_RET_ALLOW);
 }
 /* clang-format on */
 

@@ -484,6 +484,7 @@ TEST(fields_out_of_range_are_refused)
 	CHECK_BAD(index_of(SPAWN_EXEC_ENDED), d->exec_end.err.kind = ERR_KIND_COUNT);
 	CHECK_BAD(index_of(SPAWN_EXEC_ENDED), memset(d->exec_end.err.hint, 'x', sizeof d->exec_end.err.hint));
 	CHECK_BAD(index_of(SPAWN_MAKE), d->make.restored = 2);
+	CHECK_BAD(index_of(SPAWN_MAKE), d->make.give_up_ns = 1); /* without being a restore */
 	CHECK_BAD(index_of(SPAWN_MADE), d->cell.restored = 2);
 	CHECK_BAD(index_of(SPAWN_PUBLISH), d->number.number = UINT64_C(1) << 32);
 	CHECK_BAD(index_of(SPAWN_PUBLISH), d->n_fds = 0);

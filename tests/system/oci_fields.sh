@@ -1,0 +1,177 @@
+#!/bin/sh
+# The long tail of config.json, and options that few callers give.
+# shellcheck source=tests/lib/tap.sh
+. "$(dirname "$0")/../lib/tap.sh"
+# shellcheck source=tests/lib/oci.sh
+. "$(dirname "$0")/../lib/oci.sh"
+
+# ---- seccomp listener ----
+
+agent() { # starts one at $T/agent.sock; its states are in $T/states, its number in $agent
+	command -v python3 >/dev/null || skip "no python3"
+	rm -f "$T/agent.sock"
+	python3 "$FSBOX_SRC/tests/lib/oci_agent.py" "$T/agent.sock" "$T/states" &
+	agent=$!
+	for agent_try in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+		[ ! -S "$T/agent.sock" ] || return 0
+		command sleep 0.1
+	done
+	fail "no agent after try $agent_try"
+}
+
+agent_end() {
+	kill "$agent"
+	wait "$agent" 2>/dev/null || :
+}
+
+ask_about() { # NAMES as of JSON
+	echo ".linux.seccomp = {\"defaultAction\": \"SCMP_ACT_ALLOW\", \"listenerPath\": \"$T/agent.sock\", \"listenerMetadata\": \"about \\\"it\\\"\", \"syscalls\": [{\"names\": $1, \"action\": \"SCMP_ACT_NOTIFY\"}]}"
+}
+
+test_a_seccomp_listener_gets_its_descriptor_and_answers() {
+	need_oci
+	agent
+	for nnp in true false; do
+		in_container 'mkdir /tmp/x; ls /proc/self/fd | tr "\n" " "' "$(ask_about '["mkdir", "mkdirat"]') | .process.noNewPrivileges = $nnp | .root.readonly = false | .annotations.a = \"b\""
+		check_eq "$status" 0
+		check_contains "$T/err" "Numerical argument out of domain" # EDOM
+		check_eq "$(cat "$T/out")" "0 1 2 3 " # 3 is ls's own
+	done
+	check_eq "$(wc -l <"$T/states")" 2
+	check jq -es "all(.[]; .ociVersion and .fds == [\"seccompFd\"] and .received == 1 and .metadata == \"about \\\"it\\\"\" and .state.status == \"created\" and .pid == .state.pid and .pid > 0 and .state.bundle and .state.annotations.a == \"b\")" "$T/states"
+	agent_end
+	check_nothing_left
+}
+
+test_what_is_asked_about_may_be_what_we_need_ourselves() {
+	need_oci
+	agent
+	for nnp in true false; do
+		in_container 'echo hi' "$(ask_about '["sendmsg", "sendto", "recvfrom", "recvmsg", "write", "read", "close", "execve", "capset", "prctl", "futex", "exit_group", "sched_yield"]') | .process.noNewPrivileges = $nnp"
+		check_eq "$(cat "$T/out")" hi
+		in_container 'echo hi' "$(ask_about '["no_such_call"]') | .linux.seccomp.defaultAction = \"SCMP_ACT_NOTIFY\" | .process.noNewPrivileges = $nnp | .linux.seccomp.flags = [\"SECCOMP_FILTER_FLAG_TSYNC\", \"SECCOMP_FILTER_FLAG_LOG\", \"SECCOMP_FILTER_FLAG_SPEC_ALLOW\"]"
+		check_eq "$(cat "$T/out")" hi
+	done
+	if "$OCI" features | jq -e '.linux.seccomp.supportedFlags | index("SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV")' >/dev/null; then
+		in_container 'mkdir /tmp/x; exit 7' "$(ask_about '["mkdir", "mkdirat"]') | .linux.seccomp.flags = [\"SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV\"]"
+		check_eq "$status" 7
+		check_contains "$T/err" "Numerical argument out of domain"
+	fi
+	agent_end
+	check_nothing_left
+}
+
+test_exec_asks_the_listener_too() {
+	need_oci
+	agent
+	bundle b "$(ask_about '["mkdir", "mkdirat", "sendmsg"]') | .process.args = [\"sleep\", \"60\"] | .root.readonly = false"
+	c=$(oci_id c)
+	oci_ok create --bundle "$T/b" "$c"
+	check_eq "$(wc -l <"$T/states")" 0
+	oci_ok start "$c"
+	check_eq "$(wc -l <"$T/states")" 1
+	oci exec "$c" mkdir /tmp/x
+	check_eq "$status" 1
+	check_contains "$T/err" "Numerical argument out of domain"
+	check jq -es '.[1].state.status == "running" and .[1].pid != .[1].state.pid and .[1].state.pid == .[0].pid' "$T/states"
+	oci_ok delete -f "$c"
+	agent_end
+	check_nothing_left
+}
+
+test_without_a_listener_nothing_starts() {
+	need_oci
+	in_container true "$(ask_about '["mkdir"]')"
+	check_eq "$status" 1
+	check_contains "$T/err" "agent.sock"
+	touch "$T/agent.sock"
+	in_container true "$(ask_about '["mkdir"]')"
+	check_eq "$status" 1
+	check_contains "$T/err" "agent.sock"
+	in_container true "$(ask_about '["mkdir"]') | del(.linux.seccomp.listenerPath)"
+	check_contains "$T/err" '$.linux.seccomp.listener'
+	in_container 'mkdir /tmp/x' "$(ask_about '["mkdir"]') | .linux.seccomp.syscalls[0].action = \"SCMP_ACT_LOG\" | .root.readonly = false" # the path is ignored then
+	check_eq "$status" 0
+	agent
+	bundle b "$(ask_about '["mkdir"]') | .process.args = [\"touch\", \"/ran\"] | .root.readonly = false"
+	c=$(oci_id c)
+	oci_ok create --bundle "$T/b" "$c"
+	agent_end
+	oci start "$c"
+	check_eq "$status" 1
+	check_contains "$T/err" "agent.sock': Connection refused"
+	wait_status "$c" stopped
+	[ ! -e "$T/rootfs/ran" ] || fail "the program ran"
+	oci_ok delete "$c"
+	check_nothing_left
+}
+
+# ---- Network devices and memory policy ----
+
+# In a network namespace of its own, which is the host's for the runtime: two ends of a pair, one for the container.
+moves_devices() { # SETUP CONFIG SCRIPT
+	command -v ip >/dev/null || skip "no ip"
+	bundle in "$2 | .process.args = [\"sh\", \"-c\", $(printf '%s' "$3" | jq -Rs .)]"
+	status=0
+	unshare -n sh -ec "ip link add host0 type veth peer name peer0 || exit 99; $1
+		\"$OCI\" --root $T/state run --bundle $T/in $(oci_id in); ip -o link >$T/left" >"$T/out" 2>"$T/err" || status=$?
+	[ "$status" != 99 ] || skip_host "no veth"
+}
+
+test_network_devices_move_with_their_addresses() {
+	need_oci
+	moves_devices 'ip link set host0 mtu 1400 address 02:00:00:00:00:07; ip addr add 10.1.2.3/24 brd + dev host0 label host0:x; ip addr add 10.1.2.4/24 dev host0; ip addr add 10.9.9.9/32 scope link dev host0; ip addr add 2001:db8::7/64 nodad dev host0; ip addr add 10.8.8.8/32 valid_lft 1000 preferred_lft 1000 dev host0; ip link set host0 up; ip link set peer0 up' \
+		'.linux.netDevices = {"host0": {"name": "inner0"}} | .linux.sysctl = {"net.ipv4.conf.inner0.forwarding": "1"}' \
+		'/bin/busybox ip addr show dev inner0; cat /proc/sys/net/ipv4/conf/inner0/forwarding; cat /sys/class/net/inner0/mtu'
+	check_eq "$status" 0
+	check_matches "$T/out" 'inner0.*[<,]UP[,>]'
+	check_contains "$T/out" "02:00:00:00:00:07"
+	check_contains "$T/out" "inet 10.1.2.3/24 brd 10.1.2.255 scope global inner0:x"
+	check_contains "$T/out" "inet 10.1.2.4/24 scope global secondary inner0"
+	check_contains "$T/out" "inet6 2001:db8::7/64"
+	check_eq "$(grep -c -E '10.9.9.9|10.8.8.8' "$T/out")" 0
+	check_eq "$(tail -n 2 "$T/out" | tr '\n' ' ')" "1 1400 "
+	check_eq "$(grep -c host0: "$T/left")" 0
+	check_nothing_left
+}
+
+test_network_devices_keep_their_name_or_get_a_free_one() {
+	need_oci
+	moves_devices 'ip link set peer0 up' '.linux.netDevices = {"host0": {}, "peer0": {"name": "eth%d"}}' 'ls /sys/class/net'
+	check_eq "$status" 0
+	check_eq "$(tr '\n' ' ' <"$T/out")" "eth0 host0 lo "
+	moves_devices : '.linux.netDevices = {"host0": {"name": "lo"}}' true
+	check_eq "$status" 1
+	check_contains "$T/err" "'lo': the container has one of that name already"
+	moves_devices : '.linux.netDevices = {"none0": {}}' true
+	check_eq "$status" 1
+	check_contains "$T/err" "network device 'none0': No such device"
+	moves_devices : '.linux.netDevices = {"host0": {}} | del(.linux.namespaces[] | select(.type == "network"))' true
+	check_contains "$T/err" "without a network namespace"
+	check_nothing_left
+}
+
+test_memory_policy() {
+	need_oci
+	[ -e /proc/self/numa_maps ] || skip_host "this kernel has no NUMA"
+	for pair in BIND:bind INTERLEAVE:interleave PREFERRED:prefer 'PREFERRED_MANY:prefer (many)'; do
+		mode=${pair%:*}
+		in_container 'cat /proc/self/numa_maps' ".linux.memoryPolicy = {\"mode\": \"MPOL_$mode\", \"nodes\": \"0\", \"flags\": [\"MPOL_F_STATIC_NODES\"]}"
+		check_eq "$status" 0
+		check_contains "$T/out" " ${pair#*:}=static:0 "
+	done
+	in_container 'cat /proc/self/numa_maps' '.linux.memoryPolicy = {"mode": "MPOL_LOCAL"}'
+	check_matches "$T/out" '^[0-9a-f]* local '
+	in_container true '.linux.memoryPolicy = {"mode": "MPOL_BIND", "nodes": "900"}'
+	check_eq "$status" 1
+	check_contains "$T/err" "setting the memory policy"
+	bundle b '.process.args = ["sleep", "60"] | .linux.memoryPolicy = {"mode": "MPOL_BIND", "nodes": "0"}'
+	c=$(oci_id c)
+	oci_ok run -d --bundle "$T/b" "$c"
+	oci_ok exec "$c" cat /proc/self/numa_maps
+	check_matches "$T/out" '^[0-9a-f]* bind:0 '
+	oci_ok delete -f "$c"
+	check_nothing_left
+}
+
+run_tests "$@"
