@@ -57,8 +57,8 @@ static int place_root(struct ct_child *ch, struct err *e)
 		ch->root_tree = inside_bind(&self);
 	if (ch->root_tree < 0)
 		return err_sys(e, ch->root_tree, "opening rootfs '%s'", s->rootfs);
-	/* The copy of a shared mount is its peer: what is mounted in the root would appear on the host. With "shared" that is
-	 * wanted of what lies below, of the root itself never. */
+	/* The copy of a shared mount is its peer: what is mounted in the root would appear on the host. With "shared" that
+	 * is wanted of what lies below, of the root itself never. */
 	r = s->propagation & MS_SHARED ? sys_mount_setattr(ch->root_tree, 0, 0, MS_PRIVATE, false)
 				       : sys_mount_setattr(ch->root_tree, 0, 0, MS_SLAVE, true);
 	if (r < 0)

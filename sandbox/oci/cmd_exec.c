@@ -76,8 +76,8 @@ static int add_env(struct ct_spec *s, const struct text_list *l, struct err *e)
 	return 0;
 }
 
-/* As runc has it since CVE-2022-29162: not into the inheritable set, from which files would give it to other users; and what
- * is not inheritable cannot be ambient. */
+/* As runc has it since CVE-2022-29162: not into the inheritable set, from which files would give it to other users; and
+ * what is not inheritable cannot be ambient. */
 static int add_caps(struct ct_process *p, const struct text_list *l, struct err *e)
 {
 	for (size_t i = 0; i < l->n; i++) {

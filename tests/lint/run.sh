@@ -68,7 +68,7 @@ check_scripts() {
 	{
 		files '*.sh' tests tools contrib sandbox
 		ls .ci/run
-	} | xargs -r shellcheck -e SC1090,SC1091,SC2016,SC2034,SC2119,SC2154,SC2317 # sourced by computed paths (and its variables); inner shells; words that may be absent; called by name
+	} | xargs -r -P "$(nproc)" -n 16 shellcheck -x -e SC1090,SC1091,SC2016,SC2034,SC2119,SC2154,SC2317 # sourced by computed paths (and its variables); inner shells; words that may be absent; called by name
 }
 
 check_format() {

@@ -1,5 +1,5 @@
 #!/bin/sh
-# The quick checks of tests/lint/run.sh as tests: one each.
+# The quick checks of tests/lint/run.sh as tests: one each. time-limit: 300
 cd "$(dirname "$0")/../.." || exit 1
 # shellcheck disable=SC2046 # words
 set -- layers banned names sizes headers marks scripts format makefile manual spelling
