@@ -498,7 +498,7 @@ static int create(struct ct *c, bool enters, bool *ret_again, struct err *e)
 	return r;
 }
 
-/* A group that has been given to the container's user (cg_group_give()) is not open to root who has entered a user namespace,
+/* A group that has been given to the container's user (cg_group_give()) is not open to root in a user namespace,
  * for clone3; a file of it that was opened before is. */
 static bool is_given_away(const struct ct *c)
 {

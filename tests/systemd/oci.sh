@@ -1,4 +1,5 @@
 #!/bin/sh
+# shellcheck disable=SC2086 # units and groups have no blanks
 # fsbox-oci with systemd's cgroup driver: containers in transient scopes, their limits as properties and as files, and nothing
 # left of them. Needs systemd as PID 1: the guest tier has it.
 # time-limit: 300

@@ -1,4 +1,5 @@
 #!/bin/sh
+# shellcheck disable=SC2086 # units and groups have no blanks
 # fsbox-oci with systemd's cgroup driver as an ordinary user: scopes of his own manager. Needs systemd as PID 1.
 # time-limit: 300
 # shellcheck source=tests/lib/tap.sh
