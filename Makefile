@@ -41,7 +41,7 @@ DEFS_fault := -DFSBOX_FAULTS=1
 LIBS       := libseccomp libnl-3.0 jansson libcrypto
 LIB_CFLAGS := $(patsubst -I%,-isystem %,$(shell pkg-config --cflags $(LIBS) 2>/dev/null))
 LINK_STATIC := $(if $(filter 1,$(STATIC)),$(if $(filter asan fuzz,$(VARIANT)),,1))
-LIB_LDLIBS := $(shell pkg-config --libs $(LIBS) 2>/dev/null)
+LIB_LDLIBS := $(shell pkg-config --libs $(LIBS) 2>/dev/null) -lm
 CPP_ALL := -D_GNU_SOURCE -DFSBOX_VERSION='"$(VERSION)"' $(DEFS_$(VARIANT)) -Isandbox -I. -I$(B)/gen $(LIB_CFLAGS) $(CPPFLAGS)
 C_ALL   := -std=$(STD:gnu23=gnu2x) $(CFLAGS) $(WARN) $(HARDEN) $(if $(filter asan fuzz,$(VARIANT)),,$(FORTIFY)) \
 	-fno-common -fno-strict-aliasing -fvisibility=hidden $(SAN)
@@ -68,7 +68,7 @@ POLICYC_SRC := $(wildcard tools/policyc.c tools/policyc/*.c)
 POLICY_JSON := $(wildcard policies/*.json policies/profiles/*.json)
 EXAMPLES    := $(wildcard contrib/examples/*.c)
 FUNCTIONS   := $(wildcard tests/functions/*.c)
-SUITES      := unit policy kernel system fault escape
+SUITES      := unit policy kernel system fault escape conformance
 obj = $(patsubst %.c,$(B)/obj/%.o,$(1))
 LIB_OBJ  := $(call obj,$(LIB_SRC)) $(if $(POLICYC_SRC),$(B)/obj/gen/policies.o)
 # What policyc is made of, without the table that it writes.
@@ -186,7 +186,7 @@ $(B)/tests/%: $(B)/obj/tests/%.o $(B)/tests/libtest.a $(B)/libfsbox.a
 programs-%:
 	@:
 define SUITE
-programs-$(1): $(call suite,$(1)) $(if $(filter system,$(1)),$(B)/tools/gencli $(B)/tools/genprotocol) $(if $(filter unit system fault escape,$(1)),$(FUNCTION_SO) $(if $(filter unit,$(1)),$(RUNTIME),all))
+programs-$(1): $(call suite,$(1)) $(if $(filter system,$(1)),$(B)/tools/gencli $(B)/tools/genprotocol) $(if $(filter unit system fault escape conformance,$(1)),$(FUNCTION_SO) $(if $(filter unit,$(1)),$(RUNTIME),all))
 check-$(1):
 	$$(Q)sh tests/run.sh $(1)
 endef

@@ -2,6 +2,7 @@
 #include "cgroup/internal.h"
 
 #include "base/clock.h"
+#include "sys/sys.h"
 
 #include <fcntl.h>
 #include <signal.h>
@@ -171,6 +172,45 @@ int cg_group_make(struct cg_group *g, bool lenient, struct err *e)
 			return tree_fail(g, t, "", r, "creating cgroup", e);
 	}
 	return 0;
+}
+
+static int descend(const struct cg_group *g, struct cg_tree *t, const char *sub, struct err *e)
+{
+	int fd = sys_open_beneath(t->dir, sub + strspn(sub, "/"), O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
+
+	if (fd < 0)
+		return err_sys(e, fd, "group '%s' below %s%s", sub, t->root, g->path);
+	fd_closep(&t->dir);
+	t->dir = fd;
+	return 0;
+}
+
+int cg_group_descend(struct cg_group *g, const char *controllers, const char *sub, struct err *e)
+{
+	bool any = false;
+	int r = 0;
+
+	if (sub[strspn(sub, "/")] == '\0')
+		return 0;
+	for (unsigned i = 0; r == 0 && i < g->n; i++) {
+		struct cg_tree *t = &g->trees[i];
+		bool meant = !controllers;
+
+		for (const char *p = controllers; p && *p && !t->v2;) {
+			char word[32];
+			const size_t n = strcspn(p, ",");
+
+			(void)snprintf(word, sizeof word, "%.*s", (int)n, p);
+			meant |= word_in(t->controllers, word);
+			p += n + (p[n] == ',');
+		}
+		if (!meant || !fd_valid(t->dir))
+			continue;
+		any = true;
+		r = descend(g, t, sub, e);
+	}
+	return r == 0 && !any ? err_set(e, ERR_SPEC, EINVAL, "cgroup v1 has no hierarchy of '%.60s' here", controllers)
+			      : r;
 }
 
 int cg_group_v2(const struct cg_group *g)

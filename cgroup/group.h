@@ -35,6 +35,9 @@ NODISCARD int cg_group_make(struct cg_group *g, bool lenient, struct err *e);
  * cgroup2 it waits for a global lock, some milliseconds, so clone3 with the descriptor of cg_group_v2() is the better way
  * (cg_open_tasks() has the whole story), and @v2_too the other one. */
 NODISCARD int cg_group_entries(const struct cg_group *g, bool v2_too, int fds[CG_MAX_TREES], struct err *e);
+/* From now on @g's descriptors are those of its group @sub, which exists: in every hierarchy, or in those of @controllers,
+ * "cpu,memory", which only v1 has. */
+NODISCARD int cg_group_descend(struct cg_group *g, const char *controllers, const char *sub, struct err *e);
 int cg_group_v2(const struct cg_group *g); /* FD_NONE where there is none */
 /* Moves a process of one thread into the groups of v1: for one that somebody else has moved in cgroup2, as systemd does.
  * @lenient as in cg_group_make(). */

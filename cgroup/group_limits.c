@@ -3,6 +3,7 @@
 #include "cgroup/internal.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
 
@@ -161,14 +162,18 @@ static int limit_memory(const struct cg_writer *w, const struct ct_resources *r,
 
 /* ---- CPU ---- */
 
-/* The formula of crun until 1.22 and runc until 1.2, linear from 2 … 262,144 to 1 … 10,000. */
+/* 2 … 262,144 to 1 … 10,000 so that both defaults meet, 1,024 and 100: the exponent is quadratic in the logarithm, as
+ * runc since 1.3.2 and crun since 1.23 have it (opencontainers/cgroups, ConvertCPUSharesToCgroupV2Value). */
 static uint64_t weight_of_shares(int64_t shares)
 {
+	double l;
+
 	if (shares <= 2)
 		return 1;
 	if (shares >= 262144)
 		return 10000;
-	return 1 + (((uint64_t)shares - 2) * 9999) / 262142;
+	l = log2((double)shares);
+	return (uint64_t)ceil(pow(10, (l * l + 125 * l) / 612.0 - 7.0 / 34.0));
 }
 
 static int cpu_v2(const struct cg_writer *w, const struct ct_resources *r, struct err *e)
@@ -293,6 +298,29 @@ static int limit_network(const struct cg_writer *w, const struct ct_resources *r
 	return rc;
 }
 
+/* Both versions have the same file. "You MUST specify at least one of the hcaHandles or hcaObjects". */
+static int limit_rdma(const struct cg_writer *w, const struct ct_resources *r, struct err *e)
+{
+	int rc = 0;
+
+	if (r->n_rdma > 0 && version(w, "rdma") < 0)
+		return missing("rdma", "rdma", e);
+	for (size_t i = 0; rc == 0 && i < r->n_rdma; i++) {
+		const struct ct_rdma *d = &r->rdma[i];
+		char handles[40] = "", objects[40] = "";
+
+		if (!d->handles.set && !d->objects.set)
+			return err_where(e, err_set(e, ERR_SPEC, EINVAL, "neither hcaHandles nor hcaObjects"),
+					 "$.linux.resources.rdma[\"%.60s\"]", d->device);
+		if (d->handles.set)
+			(void)snprintf(handles, sizeof handles, " hca_handle=%" PRId64, d->handles.v);
+		if (d->objects.set)
+			(void)snprintf(objects, sizeof objects, " hca_object=%" PRId64, d->objects.v);
+		rc = put(w, "rdma", "rdma.max", false, "%.100s%s%s", e, d->device, handles, objects);
+	}
+	return rc;
+}
+
 /* ---- Block devices ---- */
 
 static int throttle(const struct cg_writer *w, const struct ct_throttle *t, size_t n, const char *v1, const char *v2,
@@ -398,6 +426,8 @@ int cg_limits_plan(const struct cg_writer *w, const struct ct_resources *r, stru
 		rc = limit_hugepages(w, r, e);
 	if (rc == 0)
 		rc = limit_network(w, r, e);
+	if (rc == 0)
+		rc = limit_rdma(w, r, e);
 	return rc == 0 ? limit_unified(w, r, e) : rc;
 }
 

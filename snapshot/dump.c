@@ -251,7 +251,7 @@ static int add_mounts(struct command *c, pid_t pid, struct err *e)
 static int make_command(const struct snap_engine *en, const struct snap_victim *v, const struct snap_draft *d,
 			struct command *c, char *paths, size_t paths_size, struct err *e)
 {
-	const char *loader[5];
+	const char *loader[ENGINE_WORDS];
 	char ns[32];
 	struct stat st;
 	int r;
@@ -294,21 +294,26 @@ static int make_command(const struct snap_engine *en, const struct snap_victim *
 	return r == 0 && (!c->envp[1] || !c->envp[2] || !c->envp[3]) ? err_oom(e) : r;
 }
 
-/* A mount that is nowhere: it goes with its last descriptor. */
-static int make_kdat_dir(struct command *c, const struct buf *kdat, struct err *e)
+int kdat_dir_open(const struct buf *kdat, struct err *e)
 {
-	AUTO_FD int fs = sys_fsopen("tmpfs"), file = FD_NONE;
+	AUTO_FD int fs = sys_fsopen("tmpfs"), file = FD_NONE, dir = FD_NONE;
 	int r = fs < 0 ? fs : sys_fsconfig_string(fs, "size", "64k");
 
 	if (r == 0)
 		r = sys_fsconfig_create(fs);
 	if (r == 0)
-		r = c->kdat_dir = sys_fsmount(fs, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
+		r = dir = sys_fsmount(fs, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
 	if (r >= 0 && kdat->len > 0) {
-		file = openat(c->kdat_dir, KDAT, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+		file = openat(dir, KDAT, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 		r = file < 0 ? -errno : fd_write_all(file, kdat->data, kdat->len);
 	}
-	return r < 0 ? err_sys(e, r, "making a tmpfs for CRIU") : 0;
+	return r < 0 ? err_sys(e, r, "making a tmpfs for CRIU") : take_fd(&dir);
+}
+
+static int make_kdat_dir(struct command *c, const struct buf *kdat, struct err *e)
+{
+	c->kdat_dir = kdat_dir_open(kdat, e);
+	return c->kdat_dir < 0 ? c->kdat_dir : 0;
 }
 
 /* Failing costs time only. */

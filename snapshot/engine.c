@@ -67,7 +67,7 @@ int snap_engine_find(const char *runtime_dir, struct snap_engine *ret, struct er
 			"make criu (and make install again where fsbox is installed)");
 }
 
-void engine_argv(const struct snap_engine *en, char *paths, size_t size, const char *argv[5])
+void engine_argv(const struct snap_engine *en, char *paths, size_t size, const char *argv[ENGINE_WORDS])
 {
 	int n = snprintf(paths, size, "%s/lib", en->dir);
 	char *criu = paths + n + 1;
@@ -100,6 +100,18 @@ static void listen_to(int fd, char *buf, size_t size)
 	buf[len] = '\0';
 }
 
+/* What it says and goes on: without CAP_SYS_RESOURCE, and where the host has no program for rules of networks. */
+static bool is_harmless(const char *said)
+{
+	static const char *const words[] = {"Can't setup RLIMIT_NOFILE", "tables-save", "tables-legacy-save",
+					    "tables-restore", "tables-legacy-restore"};
+
+	for (size_t i = 0; i < ARRAY_LEN(words); i++)
+		if (strstr(said, words[i]))
+			return true;
+	return false;
+}
+
 /* The first line that says what is wrong, without CRIU's time stamp and source line. */
 void snap_engine_complaint(char *text, char *ret, size_t size)
 {
@@ -110,8 +122,7 @@ void snap_engine_complaint(char *text, char *ret, size_t size)
 		char *error = strstr(line, "Error (");
 		char *said = error ? strstr(error, "): ") : NULL;
 
-		/* Without CAP_SYS_RESOURCE it says this and goes on. */
-		if (!said || strstr(said, "Can't setup RLIMIT_NOFILE"))
+		if (!said || is_harmless(said))
 			continue;
 		(void)snprintf(ret, size, "%s", said + 3);
 		return;

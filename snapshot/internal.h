@@ -52,7 +52,8 @@ struct keeper {
 	const char *const *argv, *const *envp;
 	int (*enter)(void *arg); /* before exec, in CRIU's process: system calls only; -errno. May be NULL */
 	void *arg;
-	int out; /* becomes its stdout and stderr; FD_NONE: ours */
+	int out;     /* becomes its stdout and stderr; FD_NONE: ours */
+	bool finish; /* our death does not end it: it finishes its work */
 	pid_t pid;
 	int pidfd;
 };
@@ -63,5 +64,12 @@ NODISCARD int keeper_wait(struct keeper *k, int timeout_ms, int signal_fd, int *
 
 /* ---- engine.c ---- */
 
+enum { ENGINE_WORDS = 5 };
 /* The words before CRIU's own arguments. @paths, of at least twice the engine's dir, holds two of them. */
-void engine_argv(const struct snap_engine *en, char *paths, size_t size, const char *argv[5]);
+void engine_argv(const struct snap_engine *en, char *paths, size_t size, const char *argv[ENGINE_WORDS]);
+
+/* ---- dump.c ---- */
+
+/* Where CRIU finds and leaves what it knows of this kernel (XDG_RUNTIME_DIR): a tmpfs, as it keeps that nowhere else, in a
+ * mount that is nowhere: it goes with its last descriptor, which this returns. @kdat: what is known; may be empty. */
+NODISCARD int kdat_dir_open(const struct buf *kdat, struct err *e);

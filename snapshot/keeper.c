@@ -96,8 +96,8 @@ _Noreturn static void keep(const struct keeper *k, pid_t master)
 	(void)sigemptyset(&wanted);
 	(void)sigaddset(&wanted, SIGTERM);
 	(void)sigaddset(&wanted, SIGCHLD);
-	if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0 || prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0) < 0 ||
-	    getppid() != master)
+	if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0 ||
+	    (!k->finish && prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0) < 0) || getppid() != master)
 		_exit(ENTER_FAILED + ECHILD);
 	criu = fork();
 	if (criu == 0)

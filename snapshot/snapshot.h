@@ -273,7 +273,7 @@ struct snap_answer {
 	char script[32];
 	char text[200];
 	int cr_errno;
-	pid_t pid;
+	pid_t pid; /* also of the notifications that have one */
 };
 void snap_worker_parse(const void *bytes, size_t len, struct snap_answer *ret);
 size_t snap_worker_go_on(void *buf, size_t size);
@@ -293,3 +293,5 @@ NODISCARD int snap_tree_pack(int dir, int out, uint32_t id_base, uint64_t *ret_e
  * KiB of stack: for a child after clone3. -errno; -EBADMSG on bytes that are no archive, or one that was cut. On failure
  * a part of the tree is there, all of it below @dir. */
 NODISCARD int snap_tree_unpack(int in, int dir);
+
+#include "snapshot/criu.h"

@@ -2,7 +2,7 @@
 # Sets up, builds and runs the tests of the project.
 #
 #   sh tests/run.sh                everything that `make check` means
-#   sh tests/run.sh SUITE...       lint unit policy kernel fuzz fault escape system guest
+#   sh tests/run.sh SUITE...       lint unit policy kernel fuzz fault escape conformance system guest
 #   sh tests/run.sh --all          also everything in the guest on both kernels and under systemd, long fuzzing, clang-tidy,
 #                                  cppcheck and a build in a bare Debian root
 #   sh tests/run.sh system/run_answers unit/test_str   single programs
@@ -68,7 +68,7 @@ for arg in "$@"; do
 	*) suites="$suites $arg" ;;
 	esac
 done
-default_suites="lint unit policy kernel fuzz fault escape system guest"
+default_suites="lint unit policy kernel fuzz fault escape conformance system guest"
 tiers="guest-6.1 guest-6.12 guest-systemd"
 suites=${suites:-$default_suites${all:+ $tiers}}
 [ -z "$all" ] || FSBOX_ALL=1
@@ -169,7 +169,7 @@ add() { # VARIANT NAME
 }
 
 programs_of() { # SUITE
-	for f in tests/"$1"/*.c tests/"$1"/*.sh; do
+	for f in tests/"$1"/*.c tests/"$1"/*.sh tests/"$1"/*/*.sh; do # a suite may have folders
 		name=${f#tests/}
 		case $name in
 		*'*'* | lint/run.sh | fuzz/run.sh | fuzz/replay.c) continue ;;
@@ -242,14 +242,14 @@ for item in $suites; do
 		[ ! -f "tests/$name.sh" ] || targets=
 		case $name in
 		system/*) targets="$targets all functions build/tools/gencli build/tools/genprotocol build/tests/shim/faults.so build/tests/shim/syscalls.so" ;;
-		fault/* | escape/*) targets="$targets all functions" ;;
+		fault/* | escape/* | conformance/*) targets="$targets all functions" ;;
 		unit/*) targets="$targets runtime functions" ;;
 		esac
 		# shellcheck disable=SC2086 # words
 		[ -z "$targets" ] || build "$variant" $targets
 		add "$variant" "$name"
 		;;
-	unit | policy | kernel | fuzz | fault | escape | system)
+	unit | policy | kernel | fuzz | fault | escape | conformance | system)
 		programs=$(programs_of "$item")
 		[ -n "$programs" ] || continue
 		variant=$(variant_of "$item")
@@ -271,7 +271,7 @@ exec 9>&-
 # There every cell hangs, and so does each test that installs a filter of its own (docs/decisions/012). The guest's kernel
 # takes them over; what only this machine's hybrid cgroups could show is not run, and that is said.
 mkdir -p "$work/logs"
-needs_filters='^build(/[a-z]*)? (kernel|fault|escape|system|unit/test_runtime|policy/on_this_kernel)(/|$)'
+needs_filters='^build(/[a-z]*)? (kernel|fault|escape|conformance|system|unit/test_runtime|policy/on_this_kernel)(/|$)'
 if grep -qE "$needs_filters" "$work/list" && build "" build/tools/canfilter &&
 	! build/tools/canfilter >"$work/canfilter" 2>&1; then
 	printf '\n%s. Cells cannot run on it: what needs them runs in the guest.\n' "$(cat "$work/canfilter")"

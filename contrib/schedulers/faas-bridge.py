@@ -304,17 +304,19 @@ class Handler(http.server.BaseHTTPRequestHandler):
         try:
             begin, invocation = time.monotonic(), str(uuid.uuid4())
             parameters = {"function": name, "invocation": invocation, "cancelOnClose": True}
-            if body:
+            if len(body) > fsboxd.INLINE:
+                parameters["event"] = {"fd": 0}
+            elif body:
                 try:
                     text = body.decode()
                     parameters["event"] = {"base64": base64.b64encode(body).decode()} if "\0" in text else {"text": text}
                 except UnicodeDecodeError:
                     parameters["event"] = {"base64": base64.b64encode(body).decode()}
             try:
-                result = self.run(parameters)
+                result = self.run(parameters, body)
             except fsboxd.Closed:  # fsboxd ended: ask the next one, which runs it if it has not begun
                 try:
-                    result = self.run(parameters)
+                    result = self.run(parameters, body)
                 except fsboxd.Error as e:
                     if e.name == "NotFound" and e.parameters.get("what") == "invocation":
                         raise Refused(502, "the call was begun, and its result is lost") from e
@@ -325,11 +327,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
                    "X_Duration_Seconds": f"{time.monotonic() - begin:.6f}", "X_Start_Kind": result.get("startKind", "")}
         self.answer(self.status_of_result(result), *self.payload(result), **headers)
 
-    def run(self, parameters):
+    def run(self, parameters, body):
         """Waits for the result, and for the end of who wants it: closing the connection cancels the call."""
         client = self.server.client()
+        fds = [fsboxd.memfd(body)] if len(body) > fsboxd.INLINE else []
         try:
-            client.send("Invoke", **parameters)
+            client.send("Invoke", fds=fds, **parameters)
             while True:
                 ready = select.select([client, self.connection], [], [])[0]
                 if client in ready:
@@ -338,6 +341,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
                     raise Gone()
                 select.select([client], [], [])  # it has sent the next request already
         finally:
+            for fd in fds:
+                os.close(fd)
             client.close()
 
     @staticmethod

@@ -1,7 +1,13 @@
 """What both schedulers here need of the protocol (docs/protocol.md): calls, streams and errors, with the standard library."""
+import array
+import fcntl
 import json
 import os
 import socket
+
+INLINE = 65536  # of a body in a message; larger ones go in a memfd
+F_ADD_SEALS = 1033  # fcntl.F_ADD_SEALS since Python 3.9
+SEALS = 2 | 4 | 8  # F_SEAL_SHRINK, GROW, WRITE: what lies in it stays as it is
 
 
 class Error(Exception):
@@ -23,6 +29,15 @@ def default_socket():
     return os.environ.get("FSBOX_SOCKET") or (shared if os.access(shared, os.W_OK) else own)
 
 
+def memfd(data):
+    """A Payload's descriptor with these bytes; the caller closes it."""
+    fd = os.memfd_create("event", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    with open(fd, "wb", closefd=False) as f:
+        f.write(data)
+    fcntl.fcntl(fd, F_ADD_SEALS, SEALS)
+    return fd
+
+
 class Client:
     """One connection: one call at a time. When it is Closed, make another one."""
 
@@ -38,12 +53,16 @@ class Client:
     def fileno(self):
         return self.sock.fileno()
 
-    def send(self, method, more=False, **parameters):
+    def send(self, method, more=False, fds=(), **parameters):
         message = {"method": "org.fsbox.Sandbox." + method, "parameters": parameters}
         if more:
             message["more"] = True
+        data = json.dumps(message).encode() + b"\0"
         try:
-            self.sock.sendall(json.dumps(message).encode() + b"\0")
+            if fds:  # they travel with the bytes that this one call sends
+                rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))]
+                data = data[self.sock.sendmsg([data], rights):]
+            self.sock.sendall(data)
         except ConnectionError as e:
             raise Closed(str(e)) from e
 

@@ -11,11 +11,13 @@
  *   publish.h  snapshots: making one, and the first word to its clones
  *
  *   container.h  beside these: OCI containers, built by stages of their own over the same mechanisms
+ *   checkpoint.h their checkpoint and restore
  *
  * Each layer uses only those above it in this list. Nothing in this folder prints. */
 #pragma once
 
 #include "cell/build.h"
+#include "cell/checkpoint.h"
 #include "cell/code.h"
 #include "cell/container.h"
 #include "cell/enter.h"

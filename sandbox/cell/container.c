@@ -15,15 +15,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 
-/* Everything that the child inherits, and that is the host's to close again. */
-struct prepared {
-	struct ct_child child;
-	struct arena arena;
-	int own_pid, own_time; /* our own namespaces for children, to come back to */
-	bool enters;           /* the child enters cgroup2 by itself */
-};
-
-static void prepared_done(struct prepared *p)
+void ct_prepared_done(struct ct_prepared *p)
 {
 	struct ct_child *ch = &p->child;
 
@@ -53,7 +45,7 @@ static const char *const ns_files[CT_NS_COUNT] = {
 	[CT_UTS] = "uts",   [CT_CGROUP] = "cgroup", [CT_TIME] = "time", [CT_MOUNT] = "mnt",
 };
 
-static int open_namespaces(struct prepared *p, struct err *e)
+static int open_namespaces(struct ct_prepared *p, struct err *e)
 {
 	const struct ct_spec *s = p->child.spec;
 
@@ -73,7 +65,7 @@ static int open_namespaces(struct prepared *p, struct err *e)
 }
 
 /* Namespaces of the process to be joined that are not ours already: entering one's own is refused for some. */
-static int compare_namespaces(struct prepared *p, pid_t pid, struct err *e)
+static int compare_namespaces(struct ct_prepared *p, pid_t pid, struct err *e)
 {
 	for (int i = 0; i < CT_NS_COUNT; i++) {
 		char mine[64], theirs[64];
@@ -117,7 +109,7 @@ static int map_ids(const struct ct_spec *s, const struct ct_mount *m, int fd, st
 	return r < 0 ? err_sys(e, r, "mapping the ids of '%s'", m->target) : 0;
 }
 
-static int open_sources(struct prepared *p, struct err *e)
+static int open_sources(struct ct_prepared *p, struct err *e)
 {
 	const struct ct_spec *s = p->child.spec;
 	const struct ct_mount root = {.source = s->rootfs, .bind = true, .recursive = true};
@@ -148,7 +140,7 @@ static int open_sources(struct prepared *p, struct err *e)
 }
 
 /* Of a name that is given twice the last holds; one place is left for HOME. */
-static int copy_texts(struct prepared *p, struct err *e)
+static int copy_texts(struct ct_prepared *p, struct err *e)
 {
 	const struct ct_process *pr = &p->child.spec->process;
 	size_t n = 0;
@@ -171,7 +163,7 @@ static int copy_texts(struct prepared *p, struct err *e)
 	return 0;
 }
 
-static int prepare(struct ct *c, struct prepared *p, struct err *e)
+int ct_prepare(struct ct *c, struct ct_prepared *p, struct err *e)
 {
 	struct ct_child *ch = &p->child;
 	int r;
@@ -227,7 +219,7 @@ static int write_offsets(const struct ct_spec *s, struct err *e)
 
 /* A process enters neither a PID nor a time namespace itself, its children are born there: so it is us who go, until the
  * child exists. */
-static int go_ahead(struct prepared *p, struct err *e)
+static int go_ahead(struct ct_prepared *p, struct err *e)
 {
 	const struct ct_spec *s = p->child.spec;
 	int r = 0;
@@ -252,7 +244,7 @@ static int go_ahead(struct prepared *p, struct err *e)
 	return write_offsets(s, e);
 }
 
-static int come_back(struct prepared *p, struct err *e)
+static int come_back(struct ct_prepared *p, struct err *e)
 {
 	int r = fd_valid(p->own_pid) ? sys_setns(p->own_pid, CLONE_NEWPID) : 0;
 
@@ -261,13 +253,13 @@ static int come_back(struct prepared *p, struct err *e)
 	return r < 0 ? err_sys(e, r, "coming back from the container's namespaces") : 0;
 }
 
-static _Noreturn void become_child(struct ct *c, struct prepared *p)
+static _Noreturn void become_child(struct ct *c, struct ct_prepared *p)
 {
 	(void)close(c->barrier); /* our copy of the host's end would keep us from seeing the host die */
 	ct_child_main(&p->child);
 }
 
-static int join_user(struct ct *c, struct prepared *p)
+static int join_user(struct ct *c, struct ct_prepared *p)
 {
 	struct ct_child *ch = &p->child;
 	int r;
@@ -277,6 +269,9 @@ static int join_user(struct ct *c, struct prepared *p)
 		fd_closep(&ch->ns[CT_USER]);
 		return r;
 	}
+	/* That of a restored container is not its user namespace's: it is joined by who may, or with the others. */
+	if ((ch->setns_flags & CLONE_NEWCGROUP) && sys_setns(c->join, CLONE_NEWCGROUP) == 0)
+		ch->setns_flags &= ~CLONE_NEWCGROUP;
 	r = sys_setns(c->join, CLONE_NEWUSER);
 	ch->setns_flags &= ~CLONE_NEWUSER;
 	if (r == 0 && fd_valid(ch->ns[CT_PID]))
@@ -288,7 +283,7 @@ static int join_user(struct ct *c, struct prepared *p)
 
 /* In a process between: a new PID namespace belongs to the user namespace of who makes it, and one that is joined may
  * ask for rights in its own, so the user namespace comes first. The child is ours all the same (CLONE_PARENT). */
-static _Noreturn void clone_from_within(struct ct *c, struct prepared *p, int to, uint64_t flags, int group)
+static _Noreturn void clone_from_within(struct ct *c, struct ct_prepared *p, int to, uint64_t flags, int group)
 {
 	const struct clone_args args = {.flags = flags | CLONE_PARENT, .cgroup = group >= 0 ? (uint64_t)group : 0};
 	int r = join_user(c, p);
@@ -302,7 +297,7 @@ static _Noreturn void clone_from_within(struct ct *c, struct prepared *p, int to
 }
 
 /* The child's pid, as sys_clone3(). */
-static pid_t clone_inside(struct ct *c, struct prepared *p, uint64_t flags, int group, int *ret_pidfd)
+static pid_t clone_inside(struct ct *c, struct ct_prepared *p, uint64_t flags, int group, int *ret_pidfd)
 {
 	const struct clone_args args = {.flags = CLONE_PIDFD, .pidfd = (uintptr_t)ret_pidfd, .exit_signal = SIGCHLD};
 	AUTO_FD int between = FD_NONE;
@@ -329,7 +324,7 @@ static pid_t clone_inside(struct ct *c, struct prepared *p, uint64_t flags, int 
 	return said > 0 && *ret_pidfd < 0 ? *ret_pidfd : said;
 }
 
-static int clone_child(struct ct *c, struct prepared *p, struct err *e)
+static int clone_child(struct ct *c, struct ct_prepared *p, struct err *e)
 {
 	const struct ct_spec *s = c->spec;
 	const bool new_user = !fd_valid(c->join) && s->ns[CT_USER].wanted && !s->ns[CT_USER].path;
@@ -473,13 +468,13 @@ int ct_fault(const char *stage, struct err *e)
  * (see stages.c of cells): the next one enters by itself. */
 static int create(struct ct *c, bool enters, bool *ret_again, struct err *e)
 {
-	struct prepared p = {.own_pid = FD_NONE, .own_time = FD_NONE, .enters = enters};
+	struct ct_prepared p = {.own_pid = FD_NONE, .own_time = FD_NONE, .enters = enters};
 	int r;
 
 	c->barrier = c->pidfd = FD_NONE;
 	r = ct_fault("prepare", e);
 	if (r == 0)
-		r = prepare(c, &p, e);
+		r = ct_prepare(c, &p, e);
 	if (r == 0)
 		r = barrier_make(&c->barrier, &p.child.barrier, e);
 	if (r == 0)
@@ -494,7 +489,7 @@ static int create(struct ct *c, bool enters, bool *ret_again, struct err *e)
 	*ret_again = r < 0 && !enters && !c->place && c->pid > 0 && p.child.shared && !p.child.shared->born;
 	if (r < 0)
 		ct_abandon(c);
-	prepared_done(&p);
+	ct_prepared_done(&p);
 	return r;
 }
 

@@ -34,8 +34,8 @@ struct ct {
 	int join;                     /* exec: pidfd of a process whose namespaces are entered; else FD_NONE */
 	unsigned preserve;            /* descriptors 3 … 3 + n - 1 are the container's */
 	bool no_pivot, no_keyring;
-	bool unprivileged; /* sources of binds are opened by the child */
-	struct ct_state_text state;
+	bool unprivileged;                   /* sources of binds are opened by the child */
+	struct ct_state_text state, created; /* for createContainer and startContainer hooks */
 	/* Instead of @group, for groups that can be had for a living process only: called when it exists and waits. The
 	 * callback moves it into its groups and sets @group, or leaves that NULL. */
 	int (*place)(struct ct *c, void *arg, struct err *e);

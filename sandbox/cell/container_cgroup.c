@@ -11,7 +11,7 @@
 #include <sys/mount.h>
 #include <sys/stat.h>
 
-static const struct cg_tree *only_v2(const struct cg_group *g)
+const struct cg_tree *ct_cgroup_only_v2(const struct cg_group *g)
 {
 	const struct cg_tree *v2 = NULL;
 
@@ -70,7 +70,7 @@ static int bind_tree(const struct cg_tree *t, const struct cg_group *g, unsigned
 	return inside_bind(&m);
 }
 
-static int make_tree(struct ct_child *ch, const struct cg_tree *t, unsigned attrs)
+int ct_cgroup_tree(struct ct_child *ch, const struct cg_tree *t, unsigned attrs)
 {
 	const struct ct_namespace *ns = &ch->spec->ns[CT_CGROUP];
 
@@ -107,7 +107,7 @@ static int add_tree(struct ct_child *ch, const struct cg_tree *t, int dir, unsig
 	at = openat(dir, name, O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (at < 0)
 		return -errno;
-	fd = make_tree(ch, t, attrs);
+	fd = ct_cgroup_tree(ch, t, attrs);
 	if (fd < 0)
 		return fd;
 
@@ -120,7 +120,7 @@ int ct_mount_cgroups(struct ct_child *ch, const struct ct_mount *m, struct err *
 	static const char *options[] = {"mode=755", NULL};
 	struct ct_mount tmpfs = *m;
 	const struct cg_group *g = ch->group;
-	const struct cg_tree *v2 = g ? only_v2(g) : NULL;
+	const struct cg_tree *v2 = g ? ct_cgroup_only_v2(g) : NULL;
 	const unsigned attrs = (unsigned)m->set;
 	const char *option;
 	int r;
@@ -132,7 +132,7 @@ int ct_mount_cgroups(struct ct_child *ch, const struct ct_mount *m, struct err *
 	tmpfs.data = options;
 	tmpfs.set &= ~(uint64_t)MOUNT_ATTR_RDONLY;
 
-	AUTO_FD int fd = v2 ? make_tree(ch, v2, attrs) : inside_new(&tmpfs, &option);
+	AUTO_FD int fd = v2 ? ct_cgroup_tree(ch, v2, attrs) : inside_new(&tmpfs, &option);
 	if (fd < 0)
 		return err_sys(e, fd, "mounting cgroups at '%s'", m->target);
 	tmpfs.propagation[0] = 0;

@@ -13,6 +13,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysmacros.h>
 
 static const int ns_flags[CT_NS_COUNT] = {
 	[CT_USER] = CLONE_NEWUSER, [CT_PID] = CLONE_NEWPID,       [CT_NET] = CLONE_NEWNET,   [CT_IPC] = CLONE_NEWIPC,
@@ -79,7 +80,8 @@ static int child_namespaces(struct ct_child *ch, struct err *e)
 
 static int child_ids(struct ct_child *ch, struct err *e)
 {
-	int r = barrier_hear(ch->barrier, &ch->host_pid);
+	uint32_t go;
+	int r = barrier_hear(ch->barrier, &go);
 
 	if (r < 0)
 		return err_sys(e, r, "waiting for the id maps");
@@ -104,10 +106,13 @@ static int child_names(struct ct_child *ch, struct err *e)
 	return 0;
 }
 
+/* "For hooks executed in the container namespace, it is the pid as seen by the container": runtime.md, "State". */
 static int run_hooks(struct ct_child *ch, enum ct_hook_kind kind, struct err *e)
 {
+	const struct ct_state_text *state = kind == CT_START_CONTAINER ? &ch->ct->created : &ch->ct->state;
+
 	for (size_t i = 0; !fd_valid(ch->ct->join) && i < ch->spec->hooks[kind].n; i++) {
-		int r = ct_hook_run(&ch->spec->hooks[kind].at[i], &ch->ct->state, (pid_t)ch->host_pid, e);
+		int r = ct_hook_run(&ch->spec->hooks[kind].at[i], state, getpid(), e);
 
 		if (r < 0)
 			return r;
@@ -156,6 +161,27 @@ static int take_terminal(struct ct_child *ch, struct err *e)
 	for (int fd = 0; fd < 3; fd++)
 		if (dup3(ch->tty, fd, 0) < 0)
 			return err_sys(e, errno, "placing the terminal");
+	return 0;
+}
+
+/* The null device that engines give comes from the host's /dev. The container's is the same, and one that a checkpoint can
+ * name. */
+static bool is_null_device(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && S_ISCHR(st.st_mode) && st.st_rdev == makedev(1, 3);
+}
+
+static int reopen_null(struct err *e)
+{
+	AUTO_FD int null = open("/dev/null", O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
+
+	if (null < 0 || !is_null_device(null) || fcntl(null, F_SETFL, 0) < 0)
+		return 0;
+	for (int fd = 0; fd < 3; fd++)
+		if (is_null_device(fd) && dup3(null, fd, 0) < 0)
+			return err_sys(e, errno, "placing /dev/null");
 	return 0;
 }
 
@@ -210,6 +236,8 @@ static int child_session(struct ct_child *ch, struct err *e)
 	(void)umask(p->umask.set ? (mode_t)p->umask.v : 022);
 	r = reset_signals(e);
 	if (r == 0)
+		r = reopen_null(e);
+	if (r == 0)
 		r = take_terminal(ch, e);
 	if (r == 0)
 		r = keep_descriptors(ch, e);
@@ -258,7 +286,8 @@ static int child_limits(struct ct_child *ch, struct err *e)
 	int r;
 
 	for (size_t i = 0; i < p->n_rlimits; i++)
-		if (setrlimit((__rlimit_resource_t)p->rlimits[i].resource, &p->rlimits[i].value) < 0)
+		if (!ct_child_is_late(&p->rlimits[i]) &&
+		    setrlimit((__rlimit_resource_t)p->rlimits[i].resource, &p->rlimits[i].value) < 0)
 			return err_sys(e, errno, "setting resource limit %d", p->rlimits[i].resource);
 	if (p->io_priority.set && syscall(SYS_ioprio_set, 1 /* IOPRIO_WHO_PROCESS */, 0, (int)p->io_priority.v) < 0)
 		return err_sys(e, errno, "setting the I/O priority");

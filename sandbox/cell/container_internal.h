@@ -33,11 +33,20 @@ struct ct_child {
 	size_t n_env;
 	int root;    /* of the container, until pivot */
 	int sysctls; /* a /proc/sys of our own, or FD_NONE */
-	uint32_t host_pid;
 	int tty;
 	char exe[CT_PATH_ROOM];
 	char home[CT_PATH_ROOM];
 };
+
+/* Everything that the child inherits, and that is the host's to close again. */
+struct ct_prepared {
+	struct ct_child child;
+	struct arena arena;
+	int own_pid, own_time; /* our own namespaces for children, to come back to; FD_NONE to begin with */
+	bool enters;           /* the child enters cgroup2 by itself */
+};
+NODISCARD int ct_prepare(struct ct *c, struct ct_prepared *p, struct err *e);
+void ct_prepared_done(struct ct_prepared *p);
 
 _Noreturn void ct_child_main(struct ct_child *ch);
 
@@ -48,10 +57,13 @@ int ct_become_undumpable(const struct ct *c, struct err *e);
 int ct_child_mounts(struct ct_child *ch, struct err *e);
 int ct_child_devices(struct ct_child *ch, struct err *e);
 int ct_child_console(struct ct_child *ch, struct err *e);
+int ct_send_console(int sock, int master, struct err *e);
 int ct_child_masks(struct ct_child *ch, struct err *e);
 int ct_child_pivot(struct ct_child *ch, struct err *e);
 
 /* container_user.c */
+/* Fewer descriptors than we need ourselves: the stage "user" sets that limit. */
+bool ct_child_is_late(const struct ct_rlimit *l);
 int ct_child_lookup(struct ct_child *ch, struct err *e);
 int ct_child_user(struct ct_child *ch, struct err *e);
 int ct_child_exec(struct ct_child *ch, struct err *e);
@@ -64,3 +76,12 @@ NODISCARD int ct_notify_install(const struct ct_child *ch, struct err *e);
 
 /* container_cgroup.c: mounts of type cgroup. */
 int ct_mount_cgroups(struct ct_child *ch, const struct ct_mount *m, struct err *e);
+/* One hierarchy of them, detached. */
+int ct_cgroup_tree(struct ct_child *ch, const struct cg_tree *t, unsigned attrs);
+/* v2, where nothing else is; or NULL. */
+const struct cg_tree *ct_cgroup_only_v2(const struct cg_group *g);
+
+/* container_stage.c: the mounts of a restore, by the process that becomes CRIU, in a mount namespace that this makes. Below
+ * @stage then: root; mN of the spec's mount N, a bind; cN.K of its mount N, of type cgroup, hierarchy K of the group; kdat;
+ * imagesK when a user namespace is wanted, K = 0 for those at @images, and on for those that they are based on. */
+int ct_stage(struct ct_child *ch, const char *stage, const char *images, struct err *e);

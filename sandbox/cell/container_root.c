@@ -5,7 +5,6 @@
 #include "sys/sys.h"
 
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
@@ -146,7 +145,10 @@ static int do_mount(struct ct_child *ch, size_t i, struct err *e)
 	r = inside_attach(ch->root, m, ch->sources[i]);
 	fd_closep(&ch->sources[i]);
 	if (r == -EXDEV)
-		return err_set(e, ERR_DENIED, EPERM, "mounting at '%s': it is inside of /proc", m->target);
+		return err_set(e, ERR_DENIED, EPERM, "mounting at '%s': it is inside of /proc, or /proc and no proc",
+			       m->target);
+	if (r == -ELOOP)
+		return err_set(e, ERR_DENIED, ELOOP, "mounting at '%s': a symbolic link leads there", m->target);
 	return r < 0 ? err_sys(e, r, "mounting %s at '%s'", m->bind ? m->source : m->type, m->target) : 0;
 }
 
@@ -295,7 +297,7 @@ int ct_child_devices(struct ct_child *ch, struct err *e)
 
 /* ---- Console ---- */
 
-static int send_master(int sock, int master, struct err *e)
+int ct_send_console(int sock, int master, struct err *e)
 {
 	static const char name[] = "/dev/ptmx";
 	char text[sizeof name];
@@ -331,11 +333,11 @@ int ct_child_console(struct ct_child *ch, struct err *e)
 	if (fd_valid(ch->ct->join))
 		ch->root = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
 
-	AUTO_FD int master = sys_openat2(ch->root, "/dev/pts/ptmx", O_RDWR | O_NOCTTY, 0,
-					 RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
+	AUTO_FD int master = inside_open_for(ch->root, "/dev/pts/ptmx", O_RDWR | O_NOCTTY | O_NONBLOCK);
 	if (master < 0)
 		return err_sys(e, master, "opening '/dev/pts/ptmx' of the container");
-	if (ioctl(master, TIOCSPTLCK, &unlock) < 0)
+	/* In exec it may be anything that the container has put there, also what would have us wait. */
+	if (fcntl(master, F_SETFL, O_RDWR) < 0 || ioctl(master, TIOCSPTLCK, &unlock) < 0)
 		return err_sys(e, errno, "unlocking the console");
 	ch->tty = ioctl(master, TIOCGPTPEER, O_RDWR | O_NOCTTY | O_CLOEXEC);
 	if (ch->tty < 0)
@@ -349,7 +351,7 @@ int ct_child_console(struct ct_child *ch, struct err *e)
 		if (r < 0)
 			return err_sys(e, r, "mounting the console");
 	}
-	return send_master(ch->ct->console, master, e);
+	return ct_send_console(ch->ct->console, master, e);
 }
 
 /* ---- Masks, and the change of root ---- */
@@ -375,6 +377,16 @@ static int open_null(const struct ct_child *ch, struct err *e)
 			   : err_set(e, ERR_DENIED, EPERM, "/dev/null of the host is not the null device");
 }
 
+/* What is masked is passed over where it is not found. With the directory that proc was mounted at moved to another name,
+ * by somebody who shares the root, all of it would be. */
+static bool hides_proc(const struct ct_spec *s)
+{
+	for (size_t i = 0; s->masked && s->masked[0] && i < s->n_mounts; i++)
+		if (is_type(&s->mounts[i], "proc") && strcmp(s->mounts[i].target, "/proc") == 0)
+			return true;
+	return false;
+}
+
 int ct_child_masks(struct ct_child *ch, struct err *e)
 {
 	const struct ct_spec *s = ch->spec;
@@ -395,6 +407,11 @@ int ct_child_masks(struct ct_child *ch, struct err *e)
 		r = inside_mask(ch->root, s->masked[i], null);
 		if (r < 0)
 			return err_sys(e, r, "masking '%s'", s->masked[i]);
+	}
+	if (hides_proc(s)) {
+		r = inside_check_proc(ch->root);
+		if (r < 0)
+			return err_sys(e, r, "masking parts of /proc, which was moved away");
 	}
 	for (size_t i = 0; i < s->n_mounts; i++) {
 		const struct ct_mount *m = &s->mounts[i];

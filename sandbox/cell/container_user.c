@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <linux/capability.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 
@@ -246,6 +247,34 @@ static int drop_and_filter(struct ct_child *ch, struct err *e)
 	return p->no_new_privs ? install_filter(ch, e) : 0;
 }
 
+bool ct_child_is_late(const struct ct_rlimit *l)
+{
+	return l->resource == RLIMIT_NOFILE && l->value.rlim_cur < 64;
+}
+
+static int set_late_limits(const struct ct_process *p, struct err *e)
+{
+	for (size_t i = 0; i < p->n_rlimits; i++)
+		if (ct_child_is_late(&p->rlimits[i]) && setrlimit(RLIMIT_NOFILE, &p->rlimits[i].value) < 0)
+			return err_sys(e, errno, "setting the limit of descriptors");
+	return 0;
+}
+
+/* "/proc/.../attr/..." are the words by which podman knows what is wrong. */
+static int set_labels(const struct ct_process *p, struct err *e)
+{
+	int r = 0;
+
+	if (p->apparmor && p->apparmor[0] && strcmp(p->apparmor, "unconfined") != 0)
+		r = label_next_exec_apparmor(p->apparmor);
+	if (r < 0)
+		return err_sys(e, r, "apparmor profile '%s': writing /proc/thread-self/attr/apparmor/exec",
+			       p->apparmor);
+	if (p->selinux && p->selinux[0])
+		r = label_next_exec_selinux(p->selinux);
+	return r < 0 ? err_sys(e, r, "selinux label '%s': writing /proc/thread-self/attr/exec", p->selinux) : 0;
+}
+
 int ct_child_user(struct ct_child *ch, struct err *e)
 {
 	const struct ct_process *p = &ch->spec->process;
@@ -253,6 +282,12 @@ int ct_child_user(struct ct_child *ch, struct err *e)
 
 	give_stdio(p->uid);
 	set_home(ch);
+	r = set_labels(p, e);
+	if (r < 0)
+		return r;
+	r = set_late_limits(p, e);
+	if (r < 0)
+		return r;
 	r = caps_bound(p->caps[CT_BOUNDING]);
 	if (r < 0)
 		return err_sys(e, r, "the bounding set of capabilities");

@@ -67,6 +67,12 @@ static int capacity(const struct json *p, struct err *e)
 		       or_unknown(client_text(p, "resource")), number(p, "wanted"), number(p, "free"));
 }
 
+static int too_large(const struct json *p, struct err *e)
+{
+	return err_set(e, ERR_LIMIT, EMSGSIZE, "fsboxd takes messages of up to %lld bytes, and this one is longer",
+		       number(p, "maxBytes"));
+}
+
 static int deadline(const struct json *p, struct err *e)
 {
 	return err_set(e, ERR_DEADLINE, ETIMEDOUT, "the deadline has passed in the phase '%s', after %lld ms",
@@ -163,6 +169,7 @@ static const struct {
 	{"org.fsbox.Sandbox.Denied", denied},
 	{"org.fsbox.Sandbox.Busy", busy},
 	{"org.fsbox.Sandbox.CapacityExhausted", capacity},
+	{"org.fsbox.Sandbox.TooLarge", too_large},
 	{"org.fsbox.Sandbox.DeadlineExceeded", deadline},
 	{"org.fsbox.Sandbox.Unsupported", unsupported},
 	{"org.fsbox.Sandbox.Cancelled", cancelled},

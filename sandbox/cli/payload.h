@@ -5,7 +5,7 @@
 
 enum {
 	PAYLOAD_INLINE =
-		524288, /* of an event as a JSON string; what is longer goes by descriptor, as messages end at 1 MiB */
+		98304, /* of an event as a JSON string; longer ones go by descriptor: messages end at 128 KiB */
 };
 
 /* The event as a Payload's JSON text. What is too long, or is no text that JSON can hold byte for byte (UTF-8 without NUL),

@@ -71,3 +71,11 @@ NODISCARD int ids_namespace(const struct id_map *uids, size_t n_uids, const stru
 /* Parent: writes setgroups (deny, when @deny_setgroups), gid_map and uid_map of @pid through /proc. */
 NODISCARD int ids_write(pid_t pid, const struct id_map *uid, const struct id_map *gid, bool deny_setgroups,
 			struct err *e);
+
+/* Is this kernel's security module there, and in use? */
+bool label_apparmor_is_on(void);
+bool label_selinux_is_on(void);
+/* Child: what the next execve(2) becomes, by way of /proc. -errno; -EXDEV when /proc is no proc. */
+enum { LABEL_MAX = 1024 };
+NODISCARD int label_next_exec_apparmor(const char *profile);
+NODISCARD int label_next_exec_selinux(const char *label);

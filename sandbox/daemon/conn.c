@@ -38,6 +38,7 @@ void conn_start(struct server *s, int fd, struct user *u, struct peer *peer)
 	c->pidfd = FD_NONE;
 	c->last = &c->first;
 	c->rx.max_bytes = s->config.max_message_bytes;
+	c->rx.skip_bytes = s->config.too_long ? WIRE_LIMIT_BYTES : 0;
 	c->next = s->conns;
 	c->link = &s->conns;
 	if (c->next)

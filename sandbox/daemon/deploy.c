@@ -254,7 +254,7 @@ static int define(struct deployment *p, struct err *e)
 	return 0; /* deploy_done() */
 }
 
-static void keep(const struct function *f)
+void deploy_keep(const struct function *f)
 {
 	const struct stored row = {
 		.owner = f->owner,
@@ -292,7 +292,7 @@ static void renumber(struct function *there, uint32_t provisioned, uint32_t rese
 	there->reserved = reserved;
 	there->max_cells = max_cells;
 	daemon_event(there->d, EV_DEPLOYED, there, NULL, NULL, NULL, there->digest);
-	keep(there);
+	deploy_keep(there);
 	loop_disarm(&there->d->loop, &there->again);
 	there->d->on_room(there->d, there);
 }
@@ -392,9 +392,10 @@ void deploy_done(struct daemon *d, const struct spawn_done *m)
 	function_add(f);
 	if (old)
 		replace_old(old, f);
+	deploy_drop_broken(d, f->owner, f->name);
 	daemon_event(d, EV_DEPLOYED, f, NULL, NULL, NULL, f->digest);
 	if (!p->reload)
-		keep(f);
+		deploy_keep(f);
 	if (p->call) {
 		p->call->user = NULL;
 		answer_deployed(p->call, f->digest, true);
@@ -459,6 +460,7 @@ void method_undeploy(struct daemon *d, struct call *c)
 		daemon_complain(&e);
 	if (f)
 		deploy_forget(f, "undeployed");
+	deploy_drop_broken(d, owner, name);
 	existed = undeploy_coming(owner, name) || existed;
 	answer_existed(c, f || existed);
 }

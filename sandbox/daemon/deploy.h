@@ -26,8 +26,11 @@ void deploy_done(struct daemon *d, const struct spawn_done *m);
 NODISCARD int deploy_known(struct daemon *d, const struct spawn_function *m, const int *fds, size_t n_fds,
 			   struct err *e);
 void deploy_stored(struct daemon *d);
-/* To a call that names a function of the caller's that is not there: NotFound, or Busy while it is on its way back from
- * the store. */
+/* Before these: opens the store. Without it deployments last as long as this process; it is tried again from time to time
+ * when it may become better. */
+void deploy_open_store(struct daemon *d, const char *path);
+/* To a call that names a function of the caller's that is not there: NotFound; Busy while it is on its way back from the
+ * store; SystemFailure when what stands in the store for it cannot be read. */
 void deploy_answer_unknown(struct daemon *d, struct call *c, const char *name);
 /* Ends a function; its idle cells leave, what waits is refused. */
 void deploy_forget(struct function *f, const char *why);

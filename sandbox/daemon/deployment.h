@@ -54,5 +54,9 @@ NODISCARD int deploy_check_spec(const struct daemon *d, const struct function *f
 				struct err *e);
 /* Files, in the order in which they are opened. @params: NULL without a call. */
 NODISCARD int deploy_list_files(struct deployment *p, const struct json *params, struct err *e);
+/* Into the store. */
+void deploy_keep(const struct function *f);
+/* What stands for this name and could not be read is not waited for any more. */
+void deploy_drop_broken(struct daemon *d, uid_t owner, const char *name);
 /* One from the store is through: the next ones, soon. */
 void deploy_next_stored(struct daemon *d);

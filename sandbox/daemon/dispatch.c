@@ -356,12 +356,30 @@ static void tell(struct conn *c)
 		config->ops->gone(config->arg, &c->call);
 }
 
+/* What it is nobody has looked at, not even whether it wants an answer. */
+static void refuse_long(struct conn *c)
+{
+	const struct server_config *config = &c->s->config;
+	struct buf *b = scratch(c->s);
+	struct wire_obj o;
+
+	wire_obj_begin(&o, b);
+	wire_obj_int(&o, "maxBytes", (int64_t)config->max_message_bytes);
+	wire_obj_end(&o);
+	send_error(c, config->too_long, b);
+	(void)server_count(c);
+}
+
 void dispatch(struct conn *c, const struct wire_message *m, int *fds, size_t n_fds)
 {
 	struct request q = {0};
 	const char *key, *value, *error;
 	size_t len;
 
+	if (!m->text) {
+		refuse_long(c);
+		return;
+	}
 	if (wire_call_parse(m->text, m->len, &q.w, &q.e) < 0) {
 		refuse_message(c, &q);
 		close_fds(fds, n_fds);

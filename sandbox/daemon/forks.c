@@ -2,6 +2,7 @@
 #include "daemon/snapshots.h"
 
 #include "daemon/calls.h"
+#include "daemon/deploy.h"
 
 #include <stdio.h>
 #include <sys/random.h>
@@ -139,7 +140,7 @@ void method_fork(struct daemon *d, struct call *c)
 	int r;
 
 	if (!f) {
-		answer_not_found(c, "function", name);
+		deploy_answer_unknown(d, c, name);
 		return;
 	}
 	if (f->snapshot.state != SNAPSHOT_READY) {

@@ -309,7 +309,8 @@ static int open_server(struct daemon *d, struct err *e)
 		.product = "fsboxd",
 		.version = FSBOX_VERSION,
 		.url = "https://github.com/fsbox/fsbox",
-		.max_message_bytes = WIRE_LIMIT_BYTES,
+		.max_message_bytes = MESSAGE_BYTES,
+		.too_long = "org.fsbox.Sandbox.TooLarge",
 		.max_queued = ANSWERS,
 		.max_queued_bytes = ANSWER_BYTES,
 	};
@@ -352,11 +353,8 @@ static int begin_work(struct daemon *d, const struct spawn_hello *m, struct err 
 	if (r == 0)
 		r = open_busy(d, path, e);
 	(void)snprintf(path, sizeof path, "%s/functions.db", m->state_dir);
-	if (r == 0 && store_open(&d->store, path, e) < 0) {
-		/* Without it deployments last as long as this process; see deploy_known(). */
-		daemon_complain(e);
-		*e = (struct err){0};
-	}
+	if (r == 0)
+		deploy_open_store(d, path);
 	return r;
 }
 

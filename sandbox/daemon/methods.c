@@ -296,6 +296,7 @@ static const struct wire_error errors[] = {
 	{"Busy", "Retry here after retryAfterMs.", WIRE_FIELDS(INT("retryAfterMs", 0, NULL), INT("queueDepth", 0, NULL))},
 	{"CapacityExhausted", "Retry on another node.", WIRE_FIELDS(
 		TEXT("resource", 0, "cells, memory, cells of this user, memory of this user or cpu"), INT("wanted", 0, NULL), INT("free", 0, NULL))},
+	{"TooLarge", "With the body in a memfd, or in frames.", WIRE_FIELDS(INT("maxBytes", 0, "of a message"))},
 	{"DeadlineExceeded", "The caller decides: in the phase run it may have had effects.", WIRE_FIELDS(
 		TEXT("phase", 0, "queue, start or run"), INT("ranMs", 0, NULL))},
 	{"Unsupported", "Do not retry.", WIRE_FIELDS(TEXT("feature", 0, NULL), TEXT("reason", 0, NULL))},

@@ -3,6 +3,9 @@
 
 #include "wire/varlink.h"
 
+/* Of a message. JSON is read by the one thread that serves everybody, at some 100 MB a second. */
+enum { MESSAGE_BYTES = 131072 };
+
 /* Describe's apiLevel: one more with each release that adds something to the table; see docs/protocol.md, Compatibility. */
 enum { METHODS_API_LEVEL = 1 };
 

@@ -78,8 +78,11 @@ struct server_config {
 	unsigned max_fds_per_uid;   /* 1024 in messages that are not served yet; who exceeds it is closed */
 	size_t max_bytes_per_uid;   /* 256 MiB in buffers of messages; who exceeds it is closed */
 	size_t max_message_bytes;   /* WIRE_DEFAULT_BYTES, at most WIRE_LIMIT_BYTES */
-	size_t max_queued_bytes;    /* 1 MiB of answers for each connection until call_continue() refuses */
-	size_t max_queued;          /* 1024 answers likewise */
+	/* Longer ones, up to WIRE_LIMIT_BYTES, are answered with this error, which has maxBytes, without being read; NULL:
+	 * they end the connection. */
+	const char *too_long;
+	size_t max_queued_bytes; /* 1 MiB of answers for each connection until call_continue() refuses */
+	size_t max_queued;       /* 1024 answers likewise */
 };
 
 struct server_counts {

@@ -2,6 +2,7 @@
 
 #include "base/fd.h"
 #include "daemon/calls.h"
+#include "daemon/deploy.h"
 #include "daemon/prepare.h"
 
 #include <fcntl.h>
@@ -354,7 +355,7 @@ void method_snapshot(struct daemon *d, struct call *c)
 	struct err e = {0};
 
 	if (!f) {
-		answer_not_found(c, "function", name);
+		deploy_answer_unknown(d, c, name);
 		return;
 	}
 	if (!d->can_snapshot) {

@@ -451,18 +451,35 @@ static const char *read_row(struct sqlite3_stmt *st, struct stored *f, gid_t **g
 	return NULL;
 }
 
+static void tell_damaged(const struct store *s, struct sqlite3_stmt *st, const struct err *why)
+{
+	int64_t number, owner;
+	const char *name;
+
+	if (!column_number(st, 0, 1, UINT32_MAX, &number))
+		number = 0;
+	if (!column_number(st, 1, 0, (int64_t)UINT32_MAX - 1, &owner) || !column_text(st, 4, &name))
+		name = NULL;
+	s->damaged(s->damaged_arg, (uint32_t)number, name ? (uid_t)owner : 0, name, why);
+}
+
 static int give_row(const struct store *s, struct sqlite3_stmt *st, int (*fn)(const struct stored *f, void *arg),
 		    void *arg, struct err *bad)
 {
 	AUTO_FREE gid_t *groups = NULL;
 	struct stored f = {0};
 	const char *wrong = read_row(st, &f, &groups);
+	struct err why = {0};
 	char how[80];
 
 	if (!wrong)
 		return fn(&f, arg);
 	(void)snprintf(how, sizeof how, "row %lld: %s cannot be right", (long long)sqlite3_column_int64(st, 0), wrong);
-	(void)damaged(s, bad, "reading", how);
+	(void)damaged(s, &why, "reading", how);
+	if (s->damaged)
+		tell_damaged(s, st, &why);
+	else
+		(void)err_adopt(bad, &why);
 	return 0;
 }
 

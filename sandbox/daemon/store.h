@@ -37,6 +37,10 @@ struct sqlite3_stmt;
 
 struct store {
 	struct sqlite3 *db; /* NULL when not open: then all below fail with words */
+	/* Told of each row that no fsbox can have written, when it is set: then they are no error. What of them can be
+	 * read; @name may be NULL, and @owner is of use with it only. */
+	void (*damaged)(void *arg, uint32_t number, uid_t owner, const char *name, const struct err *why);
+	void *damaged_arg;
 	struct sqlite3_stmt *put, *remove, *drop, *count, *from, *find;
 	char file[160]; /* for messages: the end of the name */
 };

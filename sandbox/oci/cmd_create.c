@@ -5,6 +5,7 @@
 #include "oci/life.h"
 
 #include <errno.h>
+#include <sys/file.h>
 
 static const struct opt create_options[] = {
 	OCI_TEXT("bundle", bundle, 'b', "DIR", "where config.json and the root lie"),
@@ -67,8 +68,9 @@ static int start_locked(struct oci_store *store, int dir, struct oci_state *st, 
 	r = config_copy_read(dir, st, &spec, e);
 	if (r == 0)
 		r = life_start(dir, st, spec, e);
-	/* "If any poststart hook fails, the container is stopped": runtime-spec 1.3. */
-	if (r < 0 && st->status == OCI_RUNNING) {
+	/* "If any startContainer hook fails, the runtime MUST generate an error, stop the container, and continue the
+	 * lifecycle at step 12", which destroys it; of poststart hooks runtime-spec 1.3 says the same. */
+	if (r < 0 && (st->status == OCI_RUNNING || strcmp(e->stage, "startHooks") == 0)) {
 		struct err second = {0};
 
 		(void)life_remove(store, dir, st, spec, &second);
@@ -111,7 +113,8 @@ static int run_wait(struct life *l, struct foreground *f, struct err *e)
 	struct err second = {0};
 
 	foreground_end(f);
-	if (!l->args->keep)
+	/* Who deleted it meanwhile has done all this. */
+	if (!l->args->keep && store_claim(l->dir) == 0)
 		(void)life_remove(&l->store, l->dir, &l->state, l->spec, &second);
 	if (status >= 0 && second.kind != ERR_NONE)
 		return err_adopt(e, &second);
@@ -131,6 +134,7 @@ static int run_created(struct life *l, struct foreground *f, struct err *e)
 		(void)life_remove(&l->store, l->dir, &l->state, l->spec, &second);
 		return r;
 	}
+	(void)flock(l->dir, LOCK_UN); /* while it runs others may pause, change and delete it */
 	return l->args->detach ? 0 : run_wait(l, f, e);
 }
 
@@ -143,10 +147,11 @@ static int run_main(struct oci_args *a, struct err *e)
 	life_init(&l);
 	if (!a->detach) {
 		if (a->console_socket)
-			return err_set(e, ERR_SPEC, EINVAL,
-				       "cannot use console socket if runc will not detach or allocate tty");
+			r = err_set(e, ERR_SPEC, EINVAL,
+				    "cannot use console socket if runc will not detach or allocate tty");
 		/* Whether there is a terminal stands in config.json, which is read later: the socket costs little. */
-		r = foreground_begin(&f, true, e);
+		if (r == 0)
+			r = foreground_begin(&f, true, e);
 		l.console = take_fd(&f.theirs);
 	}
 	if (r == 0)
@@ -154,8 +159,10 @@ static int run_main(struct oci_args *a, struct err *e)
 	if (r == 0 && !a->detach && !l.spec->process.terminal)
 		fd_closep(&f.ours);
 	fd_closep(&l.console);
-	if (r == 0)
+	if (r == 0) {
+		oci_flush_warnings(a);
 		r = run_created(&l, &f, e);
+	}
 	foreground_end(&f);
 	life_done(&l);
 	return r;

@@ -144,12 +144,20 @@ static int prepare(struct life *l, struct err *e)
 		return err_set(e, ERR_LOST, ESRCH, "cannot exec in a stopped container: container not running");
 	r = config_copy_read(l->dir, &l->state, &l->spec, e);
 	if (r == 0)
+		l->spec->warnings = NULL; /* told at create */
+	if (r == 0)
 		r = a->process ? read_process(l->spec, a->process, e) : adapt_process(l->spec, a, e);
+	if (r < 0)
+		return r;
+	if (a->apparmor)
+		l->spec->process.apparmor = a->apparmor;
+	if (a->process_label)
+		l->spec->process.selinux = a->process_label;
+	life_warn(l);
+	r = life_check_labels(l->spec, e);
 	l->preserve = a->preserve_fds;
 	if (r == 0)
 		r = life_listen_fds(l->spec, &l->preserve, e);
-	if (r == 0 && a->cgroup)
-		return err_set(e, ERR_UNSUPPORTED, EOPNOTSUPP, "--cgroup is not built yet");
 	return r == 0 ? life_filter(l, e) : r;
 }
 
@@ -158,6 +166,25 @@ static int on_placed(struct ct *c, void *arg, struct err *e)
 	const struct life *l = arg;
 
 	return unit_attach(&l->state, c->pid, e);
+}
+
+/* "PATH", or "cpu,memory:PATH" of v1, from the container's own group. */
+static int descend(struct cg_group *g, const struct text_list *l, struct err *e)
+{
+	int r = 0;
+
+	for (size_t i = 0; r == 0 && i < l->n; i++) {
+		const char *colon = strchr(l->at[i], ':');
+		char controllers[128];
+
+		if (!colon) {
+			r = cg_group_descend(g, NULL, l->at[i], e);
+			continue;
+		}
+		(void)snprintf(controllers, sizeof controllers, "%.*s", (int)(colon - l->at[i]), l->at[i]);
+		r = cg_group_descend(g, controllers, colon + 1, e);
+	}
+	return r < 0 ? err_ctx(e, r, "--cgroup") : 0;
 }
 
 static int join(struct life *l, int pidfd, struct err *e)
@@ -174,6 +201,12 @@ static int join(struct life *l, int pidfd, struct err *e)
 			return r;
 		l->has_group = true;
 		c->group = &l->group;
+		r = descend(&l->group, &l->args->cgroups, e);
+		if (r < 0)
+			return r;
+	} else if (l->args->cgroups.n > 0) {
+		return err_set(e, ERR_UNSUPPORTED, EOPNOTSUPP, "--cgroup: container %s has no cgroup of its own",
+			       l->state.id);
 	}
 	c->spec = l->spec;
 	c->filter = l->filter.len > 0 ? &l->filter : NULL;
@@ -250,13 +283,13 @@ static const struct opt exec_options[] = {
 	OCI_TEXT("process", process, 'p', "FILE", "the process as config.json has it"),
 	OCI_FLAG("detach", detach, 'd', "do not wait for its end"),
 	OCI_TEXT("pid-file", pid_file, 0, "FILE", "gets the number of the process"),
-	OCI_TEXT("process-label", process_label, 0, "LABEL", "accepted; there is no SELinux here"),
-	OCI_TEXT("apparmor", apparmor, 0, "PROFILE", "accepted; there is no AppArmor here"),
+	OCI_TEXT("process-label", process_label, 0, "LABEL", "its label, where there is SELinux"),
+	OCI_TEXT("apparmor", apparmor, 0, "PROFILE", "its profile, where there is AppArmor"),
 	OCI_FLAG("no-new-privs", no_new_privs, 0, "nothing that it executes gains rights"),
 	OCI_LIST("cap", caps, 'c', "CAPABILITY", "a capability more"),
 	OCI_NUMBER("preserve-fds", preserve_fds, 0, "N", "give 3 … 3+N-1 to the process"),
 	OCI_FLAG("ignore-paused", ignore_paused, 0, "also when the container is frozen"),
-	OCI_TEXT("cgroup", cgroup, 0, "PATH", "a group below the container's"),
+	OCI_LIST("cgroup", cgroups, 0, "[CONTROLLERS:]PATH", "a group below the container's, which exists"),
 	OCI_TEXT("console-socket", console_socket, 0, "PATH", "where the terminal's master is sent"),
 	OCI_TEXT("pidfd-socket", pidfd_socket, 0, "PATH", "where the process's pidfd is sent"),
 };

@@ -1,4 +1,5 @@
 /* features: what this runtime knows (runtime-spec, features.md), from the same tables that read config.json. */
+#include "oci/checkpoint.h"
 #include "oci/config.h"
 #include "oci/fields.h"
 #include "oci/oci.h"
@@ -72,16 +73,15 @@ static void add_linux(struct buf *b)
 	add_words(b, "namespaces", CONFIG_NAMESPACES);
 	buf_puts(b, ",");
 	add_words(b, "capabilities", CONFIG_CAPABILITIES);
-	buf_printf(b, ",\"cgroup\":{\"v1\":true,\"v2\":true,\"systemd\":%s,\"systemdUser\":%s,\"rdma\":false},",
-		   systemd, systemd);
+	buf_printf(b, ",\"cgroup\":{\"v1\":true,\"v2\":true,\"systemd\":%s,\"systemdUser\":%s,\"rdma\":true},", systemd,
+		   systemd);
 	add_seccomp(b);
 	buf_puts(b, ",\"memoryPolicy\":{");
 	add_words(b, "modes", CONFIG_MEMORY_MODES);
 	buf_puts(b, ",");
 	add_words(b, "flags", CONFIG_MEMORY_FLAGS);
-	buf_puts(b,
-		 "},\"apparmor\":{\"enabled\":false},\"selinux\":{\"enabled\":false},\"intelRdt\":{\"enabled\":false},"
-		 "\"mountExtensions\":{\"idmap\":{\"enabled\":true}},\"netDevices\":{\"enabled\":true}}");
+	buf_puts(b, "},\"apparmor\":{\"enabled\":true},\"selinux\":{\"enabled\":true},\"intelRdt\":{\"enabled\":false},"
+		    "\"mountExtensions\":{\"idmap\":{\"enabled\":true}},\"netDevices\":{\"enabled\":true}}");
 }
 
 static int features_main(struct oci_args *a, struct err *e)
@@ -100,8 +100,11 @@ static int features_main(struct oci_args *a, struct err *e)
 	add_list(&b, "mountOptions", options, n);
 	buf_puts(&b, ",");
 	add_linux(&b);
-	buf_printf(&b, ",\"annotations\":{\"io.fsbox.version\":\"%s\"}", FSBOX_VERSION);
-	buf_puts(&b, ",\"potentiallyUnsafeConfigAnnotations\":[\"org.systemd.property.\"]}\n");
+	buf_printf(&b,
+		   ",\"annotations\":{\"io.fsbox.version\":\"%s\",\"io.fsbox.checkpoint.enabled\":\"%s\"},"
+		   "\"potentiallyUnsafeConfigAnnotations\":[\"org.systemd.property.\",\"" CHECKPOINT_CONFIG_ANNOTATION
+		   "\"]}\n",
+		   FSBOX_VERSION, checkpoint_possible() ? "true" : "false");
 	return oci_print(&b, e);
 }
 

@@ -6,7 +6,9 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <regex.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <sys/file.h>
 
 /* A container that a command is about. */
@@ -50,6 +52,65 @@ static int with_group(const struct subject *s, int (*fn)(const struct cg_group *
 	return r;
 }
 
+/* ---- Many at once: crun's --regex ---- */
+
+struct matches {
+	regex_t regex;
+	struct arena arena;
+	char **ids;
+	size_t n, cap;
+};
+
+static int add_match(const char *id, void *arg, struct err *e)
+{
+	struct matches *m = arg;
+
+	if (regexec(&m->regex, id, 0, NULL, 0) != 0)
+		return 0;
+	if (m->n == m->cap) {
+		char **grown = realloc(m->ids, (m->cap + 64) * sizeof *grown);
+
+		if (!grown)
+			return err_oom(e);
+		m->ids = grown;
+		m->cap += 64;
+	}
+	m->ids[m->n] = arena_strdup(&m->arena, id);
+	return m->ids[m->n++] ? 0 : err_oom(e);
+}
+
+/* All are tried; the first failure is told. Who is gone already, or was never running, is none. */
+static int for_each_match(struct oci_args *a, int (*fn)(struct oci_args *a, struct err *e), struct err *e)
+{
+	struct matches m = {0};
+	struct oci_store store;
+	int r = store_open(a, false, &store, e), code;
+
+	if (r < 0)
+		return r;
+	code = regcomp(&m.regex, a->operands[0], REG_EXTENDED | REG_NOSUB);
+	if (code != 0) {
+		char text[100];
+
+		(void)regerror(code, &m.regex, text, sizeof text);
+		fd_closep(&store.dir);
+		return err_set(e, ERR_SPEC, EINVAL, "regular expression '%.80s': %s", a->operands[0], text);
+	}
+	r = store_each(&store, add_match, &m, e);
+	for (size_t i = 0; i < m.n && m.ids[i]; i++) {
+		struct err one = {0};
+
+		a->operands[0] = m.ids[i];
+		if (fn(a, &one) < 0 && one.kind != ERR_LOST && one.kind != ERR_NOT_FOUND && r == 0)
+			r = err_adopt(e, &one);
+	}
+	regfree(&m.regex);
+	free(m.ids);
+	arena_done(&m.arena);
+	fd_closep(&store.dir);
+	return r;
+}
+
 /* ---- kill ---- */
 
 static int kill_group(const struct cg_group *g, int sig, struct err *e)
@@ -74,24 +135,27 @@ static int kill_subject(const struct subject *s, const struct oci_args *a, int s
 	return sig == SIGKILL && s->st.status == OCI_PAUSED ? with_group(s, kill_group, sig, e) : 0;
 }
 
-static int kill_main(struct oci_args *a, struct err *e)
+static int kill_one(struct oci_args *a, struct err *e)
 {
-	const char *word = a->n_operands > 1 ? a->operands[1] : "TERM";
-	const int sig = oci_signal(word);
 	struct subject s;
-	int r;
+	int r = subject_open(&s, a, false, e), sig = oci_signal(a->n_operands > 1 ? a->operands[1] : "TERM");
 
-	if (sig < 0)
-		return err_set(e, ERR_SPEC, EINVAL, "unknown signal \"%s\"", word);
-	r = subject_open(&s, a, false, e);
 	if (r == 0)
 		r = kill_subject(&s, a, sig, e);
 	subject_close(&s);
 	return r;
 }
 
+static int kill_main(struct oci_args *a, struct err *e)
+{
+	if (a->n_operands > 1 && oci_signal(a->operands[1]) < 0)
+		return err_set(e, ERR_SPEC, EINVAL, "unknown signal \"%s\"", a->operands[1]);
+	return a->regex ? for_each_match(a, kill_one, e) : kill_one(a, e);
+}
+
 static const struct opt kill_options[] = {
 	OCI_FLAG("all", all, 'a', "every process of the container"),
+	OCI_FLAG("regex", regex, 'r', "ID is an extended regular expression"),
 };
 const struct oci_command oci_kill = {
 	.name = "kill",
@@ -146,7 +210,7 @@ static int delete_subject(struct subject *s, const struct oci_args *a, struct er
 	return life_remove(&s->store, s->dir, &s->st, spec, e);
 }
 
-static int delete_main(struct oci_args *a, struct err *e)
+static int delete_one(struct oci_args *a, struct err *e)
 {
 	struct subject s;
 	int r;
@@ -157,7 +221,7 @@ static int delete_main(struct oci_args *a, struct err *e)
 	if (r < 0 && a->force && fd_valid(s.dir)) { /* a state that cannot be read */
 		*e = (struct err){0};
 		s.st = (struct oci_state){
-			.id = a->operands[0], .cgroup = "", .unit = "", .version = "1.0.2", .bundle = ""};
+			.id = a->operands[0], .cgroup = "", .unit = "", .found = "", .version = "1.0.2", .bundle = ""};
 		r = 0;
 	}
 	if (r == 0)
@@ -168,8 +232,14 @@ static int delete_main(struct oci_args *a, struct err *e)
 	return r;
 }
 
+static int delete_main(struct oci_args *a, struct err *e)
+{
+	return a->regex ? for_each_match(a, delete_one, e) : delete_one(a, e);
+}
+
 static const struct opt delete_options[] = {
 	OCI_FLAG("force", force, 'f', "kill it first; success when there is none"),
+	OCI_FLAG("regex", regex, 'r', "ID is an extended regular expression"),
 };
 const struct oci_command oci_delete = {
 	.name = "delete",

@@ -1,33 +1,10 @@
-/* update, events: the limits of a container that runs, and what it uses. */
-#include "base/clock.h"
+/* update: the limits of a container that runs. */
 #include "base/fd.h"
 #include "oci/config.h"
 #include "oci/unit.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <inttypes.h>
-#include <poll.h>
-
-static int open_group(const struct oci_args *a, bool lock, struct oci_state *st, int *ret_dir, struct cg_group *g,
-		      struct err *e)
-{
-	struct oci_store store;
-	int r = store_open(a, false, &store, e);
-
-	if (r == 0)
-		r = store_find(&store, a->operands[0], lock, ret_dir, e);
-	fd_closep(&store.dir);
-	if (r == 0)
-		r = state_read(*ret_dir, a->operands[0], st, e);
-	if (r == 0 && (st->status == OCI_STOPPED || st->status == OCI_CREATING))
-		r = err_set(e, ERR_LOST, ESRCH, "container not running");
-	if (r == 0 && !st->cgroup[0])
-		r = err_set(e, ERR_UNSUPPORTED, EOPNOTSUPP, "container %s has no cgroup of its own", st->id);
-	return r == 0 ? cg_group_find(st->cgroup, g, e) : r;
-}
-
-/* ---- update ---- */
 
 /* "512m": bytes with a unit of 1,024, as docker writes it; -1 is none. */
 static int read_bytes(const char *name, const char *text, struct ct_number *to, struct err *e)
@@ -133,7 +110,7 @@ static int update_main(struct oci_args *a, struct err *e)
 	int r = !s ? err_oom(e) : a->resources ? read_file(a->resources, s, e) : read_options(a, &s->resources, e);
 
 	if (r == 0)
-		r = open_group(a, true, &st, &dir, &g, e);
+		r = store_group(a, true, &st, &dir, &g, e);
 	if (r == 0 && st.unit[0]) {
 		r = cg_group_check_use(&g, &s->resources, e);
 		if (r == 0)
@@ -175,171 +152,4 @@ const struct oci_command oci_update = {
 	.min_operands = 1,
 	.max_operands = 1,
 	.main = update_main,
-};
-
-/* ---- events ---- */
-
-static uint64_t value_in(const char *text, const char *key)
-{
-	const size_t len = strlen(key);
-	uint64_t v = 0;
-
-	for (const char *p = text; *p; p += strcspn(p, "\n"), p += *p == '\n')
-		if (len == 0 || (strncmp(p, key, len) == 0 && p[len] == ' ')) {
-			for (p += len + (len > 0); *p >= '0' && *p <= '9'; p++)
-				v = v * 10 + (uint64_t)(*p - '0');
-			return v;
-		}
-	return 0;
-}
-
-/* The number behind @key, or the whole file's without; of the first of two files that is there. */
-static uint64_t look(const struct cg_group *g, const char *controller, const char *v1, const char *v2, const char *key)
-{
-	char text[8192];
-
-	if (v1 && cg_group_read(g, controller, v1, text, sizeof text) >= 0)
-		return value_in(text, key);
-	if (v2 && cg_group_read(g, controller, v2, text, sizeof text) >= 0)
-		return strncmp(text, "max", 3) == 0 ? UINT64_MAX : value_in(text, key);
-	return 0;
-}
-
-static void add_memory(struct buf *b, const struct cg_group *g)
-{
-	uint64_t usage = look(g, "memory", "memory.usage_in_bytes", "memory.current", "");
-	uint64_t max = look(g, "memory", "memory.max_usage_in_bytes", "memory.peak", "");
-	uint64_t limit = look(g, "memory", "memory.limit_in_bytes", "memory.max", "");
-	uint64_t fails = look(g, "memory", "memory.failcnt", NULL, "");
-	uint64_t cache = look(g, "memory", "memory.stat", NULL, "cache");
-
-	if (cache == 0)
-		cache = look(g, "memory", NULL, "memory.stat", "file");
-	buf_printf(b,
-		   "\"memory\":{\"cache\":%" PRIu64 ",\"usage\":{\"limit\":%" PRIu64 ",\"usage\":%" PRIu64
-		   ",\"max\":%" PRIu64 ",\"failcnt\":%" PRIu64 "},\"swap\":{\"limit\":0,\"failcnt\":0},"
-		   "\"kernel\":{\"limit\":0,\"failcnt\":0},\"kernelTCP\":{\"limit\":0,\"failcnt\":0}}",
-		   cache, limit, usage, max, fails);
-}
-
-static void add_cpu(struct buf *b, const struct cg_group *g)
-{
-	uint64_t total = look(g, "cpuacct", "cpuacct.usage", NULL, "");
-	uint64_t user = look(g, "cpuacct", "cpuacct.stat", NULL, "user") * 10000000;
-	uint64_t kernel = look(g, "cpuacct", "cpuacct.stat", NULL, "system") * 10000000;
-
-	if (!cg_group_tree(g, "cpuacct")) {
-		total = look(g, "", NULL, "cpu.stat", "usage_usec") * 1000;
-		user = look(g, "", NULL, "cpu.stat", "user_usec") * 1000;
-		kernel = look(g, "", NULL, "cpu.stat", "system_usec") * 1000;
-	}
-	buf_printf(b,
-		   "\"cpu\":{\"usage\":{\"total\":%" PRIu64 ",\"kernel\":%" PRIu64 ",\"user\":%" PRIu64
-		   "},\"throttling\":{\"periods\":%" PRIu64 ",\"throttledPeriods\":%" PRIu64
-		   ",\"throttledTime\":%" PRIu64 "}}",
-		   total, kernel, user, look(g, "cpu", "cpu.stat", "cpu.stat", "nr_periods"),
-		   look(g, "cpu", "cpu.stat", "cpu.stat", "nr_throttled"),
-		   look(g, "cpu", "cpu.stat", NULL, "throttled_time"));
-}
-
-static void add_stats(struct buf *b, const struct oci_state *st, const struct cg_group *g)
-{
-	const uint64_t limit = look(g, "pids", "pids.max", "pids.max", "");
-
-	buf_printf(b, "{\"type\":\"stats\",\"id\":\"%s\",\"data\":{", st->id);
-	add_cpu(b, g);
-	buf_puts(b, ",\"cpuset\":{},");
-	add_memory(b, g);
-	buf_printf(b, ",\"pids\":{\"current\":%" PRIu64 ",\"limit\":%" PRIu64 "}",
-		   look(g, "pids", "pids.current", "pids.current", ""), limit == UINT64_MAX ? 0 : limit);
-	buf_puts(b, ",\"blkio\":{},\"hugetlb\":{},\"intel_rdt\":{},\"network_interfaces\":null}}\n");
-}
-
-static uint64_t oom_count(const struct cg_group *g)
-{
-	uint64_t n = look(g, "memory", "memory.oom_control", NULL, "oom_kill");
-
-	return n ? n : look(g, "memory", NULL, "memory.events", "oom_kill");
-}
-
-/* "5s", "1m", "300ms", plain seconds. */
-static bool read_interval(const char *text, uint64_t *ret_ms)
-{
-	char digits[16];
-	const size_t n = strspn(text, "0123456789");
-	uint64_t v, unit = 1000;
-
-	str_copy(digits, n + 1 < sizeof digits ? n + 1 : sizeof digits, text);
-	if (strcmp(text + n, "ms") == 0)
-		unit = 1;
-	else if (strcmp(text + n, "m") == 0)
-		unit = 60000;
-	else if (text[n] && strcmp(text + n, "s") != 0)
-		return false;
-	if (!parse_u64(digits, 1, 1000000, &v))
-		return false;
-	*ret_ms = v * unit;
-	return true;
-}
-
-static int watch(const struct oci_state *st, const struct cg_group *g, uint64_t interval_ms, struct err *e)
-{
-	uint64_t ooms = oom_count(g), next = clock_mono_ns();
-
-	while (process_start(st->pid) == st->start_ticks) {
-		AUTO(buf_done) struct buf b = {0};
-		uint64_t now = clock_mono_ns(), seen = oom_count(g);
-		int r = 0;
-
-		if (seen > ooms)
-			buf_printf(&b, "{\"type\":\"oom\",\"id\":\"%s\"}\n", st->id);
-		ooms = seen;
-		if (now >= next) {
-			add_stats(&b, st, g);
-			next = now + interval_ms * NS_PER_MS;
-		}
-		if (b.len > 0)
-			r = oci_print(&b, e);
-		if (r < 0)
-			return r;
-		(void)poll(NULL, 0, 100);
-	}
-	return 0;
-}
-
-static int events_main(struct oci_args *a, struct err *e)
-{
-	AUTO(buf_done) struct buf b = {0};
-	struct oci_state st = {0};
-	struct cg_group g = {0};
-	AUTO_FD int dir = FD_NONE;
-	uint64_t interval_ms = 5000;
-	int r;
-
-	if (a->interval && !read_interval(a->interval, &interval_ms))
-		return err_set(e, ERR_SPEC, EINVAL, "--interval '%s': expected a duration such as 5s", a->interval);
-	r = open_group(a, false, &st, &dir, &g, e);
-	if (r == 0 && a->stats) {
-		add_stats(&b, &st, &g);
-		r = oci_print(&b, e);
-	} else if (r == 0) {
-		r = watch(&st, &g, interval_ms, e);
-	}
-	cg_group_close(&g);
-	state_done(&st);
-	return r;
-}
-
-static const struct opt events_options[] = {
-	OCI_FLAG("stats", stats, 0, "one line of what it uses, and end"),
-	OCI_TEXT("interval", interval, 0, "DURATION", "how often (5s)"),
-};
-const struct oci_command oci_events = {
-	.name = "events",
-	.operands = "ID",
-	.summary = "print what a container uses, and when memory ran out",
-	.options = {events_options, ARRAY_LEN(events_options)},
-	.min_operands = 1,
-	.max_operands = 1,
-	.main = events_main,
 };

@@ -5,6 +5,44 @@
 #define AT(member)   offsetof(struct ct_spec, member)
 #define HOOK(member) offsetof(struct ct_hook, member)
 
+/* A number without leading zeros at *@p, which moves on. */
+static bool take_release(const char **p)
+{
+	const char *first = *p;
+
+	while (**p >= '0' && **p <= '9')
+		(*p)++;
+	return *p > first && (first[0] != '0' || *p == first + 1);
+}
+
+/* Parts of letters, digits and dashes between dots. */
+static bool take_parts(const char **p)
+{
+	static const char letters[] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-";
+
+	for (;; (*p)++) {
+		size_t n = strspn(*p, letters);
+
+		*p += n;
+		if (n == 0 || **p != '.')
+			return n > 0;
+	}
+}
+
+/* SemVer 2.0.0, "Backus-Naur Form Grammar", without its rule about zeros in a pre-release. */
+static bool is_version(const char *p)
+{
+	for (int i = 0; i < 3; i++) {
+		if ((i > 0 && *p++ != '.') || !take_release(&p))
+			return false;
+	}
+	if (*p == '-' && (p++, !take_parts(&p)))
+		return false;
+	if (*p == '+' && (p++, !take_parts(&p)))
+		return false;
+	return *p == '\0';
+}
+
 static int read_version(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here,
 			void *to)
 {
@@ -13,7 +51,9 @@ static int read_version(struct reader *r, const struct field *f, const struct js
 
 	if (rc < 0)
 		return rc;
-	if (!str_starts(s, "1.") || s[2] < '0' || s[2] > '9')
+	if (!is_version(s))
+		return json_err(r->e, r->doc, here, "'%.40s' is no version in SemVer's form", s);
+	if (!str_starts(s, "1."))
 		return json_err(r->e, r->doc, here, "unsupported version '%s': 1.0.0 to 1.3.0 are known", s);
 	return 0;
 }

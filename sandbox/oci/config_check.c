@@ -129,8 +129,17 @@ static int check_mounts(struct ct_spec *s, const struct json_doc *doc, struct er
 	return 0;
 }
 
+static bool has_number(const struct json *device)
+{
+	const struct json *major = json_member(device, "major"), *minor = json_member(device, "minor");
+
+	return major && minor && json_type_of(major) == JSON_INTEGER && json_type_of(minor) == JSON_INTEGER;
+}
+
 static int check_devices(const struct ct_spec *s, const struct json_doc *doc, struct err *e)
 {
+	const struct json *section = s->n_devices > 0 ? json_member(json_doc_root(doc), "linux") : NULL;
+
 	for (size_t i = 0; i < s->n_devices; i++) {
 		const struct json_path up = LINUX, devices = {.up = &up, .key = "devices"};
 		const struct json_path at = {.up = &devices, .index = i};
@@ -138,6 +147,8 @@ static int check_devices(const struct ct_spec *s, const struct json_doc *doc, st
 
 		if (!d->type[0] || !strchr("cubp", d->type[0]) || d->type[1])
 			return json_err(e, doc, &at, "unknown type of device '%s'", d->type);
+		if (d->type[0] != 'p' && !has_number(json_at(json_member(section, "devices"), i)))
+			return json_err(e, doc, &at, "'major' and 'minor' are missing");
 		if (d->type[0] != 'p' && (d->major < 0 || d->minor < 0 || d->major > 0xfff || d->minor > 0xfffff))
 			return json_err(e, doc, &at, "device number %lld:%lld", (long long)d->major,
 					(long long)d->minor);
@@ -162,6 +173,21 @@ static int check_net_devices(const struct ct_spec *s, const struct json_doc *doc
 		for (size_t j = 0; j < i; j++)
 			if (strcmp(d->inside, s->net_devices[j].inside) == 0 && !strchr(d->inside, '%'))
 				return json_err(e, doc, &at, "'%s' a second time in the container", d->inside);
+	}
+	return 0;
+}
+
+/* "You MUST specify at least one of weight or leafWeight in a given entry". */
+static int check_weights(const struct ct_spec *s, const struct json_doc *doc, struct err *e)
+{
+	for (size_t i = 0; i < s->resources.block.n_weights; i++) {
+		const struct json_path up = LINUX, resources = {.up = &up, .key = "resources"};
+		const struct json_path block = {.up = &resources, .key = "blockIO"};
+		const struct json_path list = {.up = &block, .key = "weightDevice"};
+		const struct json_path at = {.up = &list, .index = i};
+
+		if (!s->resources.block.weights[i].weight.set && !s->resources.block.weights[i].leaf.set)
+			return json_err(e, doc, &at, "one of 'weight' and 'leafWeight' is needed");
 	}
 	return 0;
 }
@@ -215,6 +241,8 @@ int config_check(struct ct_spec *s, const struct json_doc *doc, struct err *e)
 		r = check_devices(s, doc, e);
 	if (r == 0)
 		r = check_net_devices(s, doc, e);
+	if (r == 0)
+		r = check_weights(s, doc, e);
 	if (r == 0)
 		r = check_security(s, doc, e);
 	return r == 0 ? check_seccomp(s, doc, e) : r;

@@ -80,37 +80,16 @@ static const struct field net_device_fields[] = {
 };
 TABLE(net_device_table, net_device_fields, struct ct_net_device);
 
-struct net_devices {
-	struct reader *r;
-	const struct table *table;
-	const struct json_path *here;
-	struct ct_spec *spec;
-};
-
-static int add_net_device(const char *key, const struct json *v, void *arg)
-{
-	const struct net_devices *all = arg;
-	struct ct_net_device *d = &all->spec->net_devices[all->spec->n_net_devices++];
-	const struct json_path at = {.up = all->here, .key = key};
-	int rc;
-
-	d->name = reader_copy(all->r, key);
-	rc = d->name ? table_read(all->r, all->table, v, &at, d) : -ENOMEM;
-	if (rc == 0 && (!d->inside || !d->inside[0]))
-		d->inside = d->name;
-	return rc;
-}
-
 static int read_net_devices(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here,
 			    void *to)
 {
-	struct net_devices all = {r, f->arg, here, to};
+	struct ct_spec *s = to;
+	int rc = field_named(r, f, v, here, &s->net_devices);
 
-	if (json_type_of(v) != JSON_OBJECT)
-		return field_wrong_type(r, v, here, "an object");
-	all.spec->n_net_devices = 0;
-	all.spec->net_devices = reader_alloc(r, (json_length(v) + 1) * sizeof *all.spec->net_devices);
-	return all.spec->net_devices ? json_each(v, add_net_device, &all) : -ENOMEM;
+	for (size_t i = 0; rc == 0 && i < s->n_net_devices; i++)
+		if (!s->net_devices[i].inside || !s->net_devices[i].inside[0])
+			s->net_devices[i].inside = s->net_devices[i].name;
+	return rc;
 }
 
 /* ---- Memory policy: set_mempolicy(2), include/uapi/linux/mempolicy.h ---- */
@@ -253,11 +232,13 @@ static int read_seccomp(struct reader *r, const struct field *f, const struct js
 			void *to)
 {
 	struct ct_seccomp *s = to;
+	int rc;
 
 	s->given = true;
 	s->policy.default_errno = EPERM;
 	s->policy.file = json_doc_file(r->doc);
-	return field_object(r, f, v, here, to);
+	rc = field_object(r, f, v, here, to);
+	return rc == 0 ? seccomp_check_default(r, v, here, (int)s->policy.default_action) : rc;
 }
 
 static const struct field linux_fields[] = {
@@ -269,8 +250,8 @@ static const struct field linux_fields[] = {
 	{"cgroupsPath", field_text, AT(cgroups_path)},
 	{"resources", field_object, AT(resources), &resources_table},
 	{"rootfsPropagation", read_propagation, AT(propagation), &propagations},
-	{"maskedPaths", field_texts, AT(masked)},
-	{"readonlyPaths", field_texts, AT(readonly)},
+	{"maskedPaths", field_paths, AT(masked)},
+	{"readonlyPaths", field_paths, AT(readonly)},
 	{"mountLabel", field_text, AT(mount_label)},
 	{"sysctl", field_pairs, AT(sysctls)},
 	{"seccomp", read_seccomp, AT(seccomp), &seccomp_table},

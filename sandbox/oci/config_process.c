@@ -78,8 +78,13 @@ static int read_caps(struct reader *r, const struct field *f, const struct json 
 	for (size_t i = 0; rc == 0 && names[i]; i++) {
 		int cap = config_capability(names[i]);
 
-		if (cap >= 0)
+		if (cap >= 0) {
 			set |= UINT64_C(1) << cap;
+		} else {
+			const struct json_path at = {.up = here, .index = i};
+
+			reader_warn(r, &at, "unknown capability '%.60s' is left out", names[i]);
+		}
 	}
 	if (rc == 0)
 		*(uint64_t *)to = set;

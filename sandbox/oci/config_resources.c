@@ -86,6 +86,13 @@ static const struct field network_fields[] = {
 };
 TABLE(network_table, network_fields, struct ct_resources);
 
+#define RDMA(member) offsetof(struct ct_rdma, member)
+static const struct field rdma_fields[] = {
+	{"hcaHandles", field_number, RDMA(handles), .min = 0, .max = UINT32_MAX},
+	{"hcaObjects", field_number, RDMA(objects), .min = 0, .max = UINT32_MAX},
+};
+TABLE(rdma_table, rdma_fields, struct ct_rdma);
+
 static const struct field resource_fields[] = {
 	{"devices", field_objects, AT(devices), &rule_table},
 	{"memory", field_object, 0, &memory_table},
@@ -95,6 +102,6 @@ static const struct field resource_fields[] = {
 	{"hugepageLimits", field_objects, AT(hugepages), &page_table},
 	{"network", field_object, 0, &network_table},
 	{"unified", field_pairs, AT(unified)},
-	{"rdma", field_refuse, .why = "no device of RDMA has been tried"},
+	{"rdma", field_named, AT(rdma), &rdma_table},
 };
 const struct table resources_table = {resource_fields, ARRAY_LEN(resource_fields), sizeof(struct ct_resources)};

@@ -109,6 +109,41 @@ static const struct field group_fields[] = {
 };
 TABLE(group_table, group_fields, struct group);
 
+/* "When the action doesn't support an errno, the runtime MUST print and error and fail." */
+static bool takes_errno(int action)
+{
+	return action == POLICY_ERRNO || action == POLICY_TRACE;
+}
+
+static bool given(const struct json *object, const char *key)
+{
+	const struct json *v = json_member(object, key);
+
+	return v && json_type_of(v) != JSON_NULL;
+}
+
+int seccomp_check_default(const struct reader *r, const struct json *v, const struct json_path *here, int action)
+{
+	const struct json_path at = {.up = here, .key = "defaultErrnoRet"};
+
+	if (takes_errno(action) || !given(v, "defaultErrnoRet"))
+		return 0;
+	return json_err(r->e, r->doc, &at, "the default action has no error number");
+}
+
+static int check_group(const struct reader *r, const struct json *v, const struct json_path *here, struct group *g)
+{
+	const struct json_path names = {.up = here, .key = "names"}, number = {.up = here, .key = "errnoRet"};
+
+	if (!g->names[0])
+		return json_err(r->e, r->doc, &names, "at least one name is needed");
+	if (!given(v, "errnoRet"))
+		g->errno_ret = EPERM;
+	else if (!takes_errno(g->action))
+		return json_err(r->e, r->doc, &number, "the action of this entry has no error number");
+	return 0;
+}
+
 static struct policy_arg as_policy(const struct arg *a)
 {
 	return (struct policy_arg){.index = (unsigned)a->index,
@@ -183,8 +218,9 @@ static int read_groups(struct reader *r, const struct field *f, const struct jso
 
 		if (g->n_args > POLICY_MAX_ARGS && !index_twice(g))
 			return json_err(r->e, r->doc, &at, "too many conditions");
-		if (!json_member(json_at(v, i), "errnoRet"))
-			g->errno_ret = EPERM;
+		rc = check_group(r, json_at(v, i), &at, g);
+		if (rc < 0)
+			return rc;
 		for (size_t j = 0; g->names[j]; j++)
 			add_rules(p, g, g->names[j], i);
 	}

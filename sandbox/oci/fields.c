@@ -1,12 +1,35 @@
 #include "oci/fields.h"
 
 #include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
 
-enum { MAX_ELEMENTS = 65536 };
+enum { MAX_ELEMENTS = 65536, MAX_WARNINGS = 64 };
 
 int field_wrong_type(struct reader *r, const struct json *v, const struct json_path *here, const char *want)
 {
 	return json_err(r->e, r->doc, here, "expected %s, got %s", want, json_type_name(json_type_of(v)));
+}
+
+void reader_warn(struct reader *r, const struct json_path *here, const char *fmt, ...)
+{
+	struct ct_spec *s = r->spec;
+	struct err place = {0};
+	char text[200];
+	size_t n = 0;
+	va_list ap;
+
+	va_start(ap, fmt);
+	(void)vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
+	if (!s->warnings)
+		s->warnings = arena_alloc(&s->arena, (MAX_WARNINGS + 1) * sizeof *s->warnings);
+	while (s->warnings && s->warnings[n])
+		n++;
+	if (!s->warnings || n == MAX_WARNINGS)
+		return;
+	(void)json_err(&place, r->doc, here, "%s", text);
+	s->warnings[n] = arena_printf(&s->arena, "%s: %s", place.where, place.msg);
 }
 
 void *reader_alloc(struct reader *r, size_t size)
@@ -92,6 +115,22 @@ int field_texts(struct reader *r, const struct field *f, const struct json *v, c
 	}
 	*(const char ***)to = list;
 	return 0;
+}
+
+int field_paths(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here, void *to)
+{
+	const char **list = NULL;
+	int rc = field_texts(r, f, v, here, &list);
+
+	for (size_t i = 0; rc == 0 && list[i]; i++) {
+		struct json_path at = {.up = here, .index = i};
+
+		if (list[i][0] != '/')
+			return json_err(r->e, r->doc, &at, "'%s' is not an absolute path", list[i]);
+	}
+	if (rc == 0)
+		*(const char ***)to = list;
+	return rc;
 }
 
 static int take_number(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here,
@@ -263,6 +302,45 @@ int field_objects(struct reader *r, const struct field *f, const struct json *v,
 	return 0;
 }
 
+struct named {
+	struct reader *r;
+	const struct table *table;
+	const struct json_path *here;
+	char *at;
+	size_t n;
+};
+
+static int add_named(const char *key, const struct json *v, void *arg)
+{
+	struct named *all = arg;
+	char *to = all->at + all->n++ * all->table->size;
+	const struct json_path here = {.up = all->here, .key = key};
+	const char *name = reader_copy(all->r, key);
+
+	if (!name)
+		return -ENOMEM;
+	memcpy(to, &name, sizeof name);
+	return table_read(all->r, all->table, v, &here, to);
+}
+
+int field_named(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here, void *to)
+{
+	struct named all = {.r = r, .table = f->arg, .here = here};
+	int rc;
+
+	if (json_type_of(v) != JSON_OBJECT)
+		return field_wrong_type(r, v, here, "an object");
+	all.at = reader_alloc(r, (json_length(v) + 1) * all.table->size);
+	if (!all.at)
+		return -ENOMEM;
+	rc = json_each(v, add_named, &all);
+	if (rc == 0) {
+		memcpy(to, &all.at, sizeof all.at);
+		memcpy((char *)to + sizeof all.at, &all.n, sizeof all.n);
+	}
+	return rc;
+}
+
 struct pairs {
 	struct reader *r;
 	const struct json_path *here;
@@ -299,6 +377,11 @@ int field_pairs(struct reader *r, const struct field *f, const struct json *v, c
 	return rc;
 }
 
+static bool is_absent(const struct json *v)
+{
+	return !v || json_type_of(v) == JSON_NULL;
+}
+
 struct members {
 	struct reader *r;
 	const struct table *table;
@@ -316,7 +399,7 @@ static int read_member(const char *key, const struct json *v, void *arg)
 
 		if (strcmp(f->key, key) != 0)
 			continue;
-		return f->read && json_type_of(v) != JSON_NULL ? f->read(m->r, f, v, &here, m->to + f->offset) : 0;
+		return f->read && !is_absent(v) ? f->read(m->r, f, v, &here, m->to + f->offset) : 0;
 	}
 	return 0;
 }
@@ -330,7 +413,7 @@ int table_read(struct reader *r, const struct table *t, const struct json *v, co
 		return field_wrong_type(r, v, at, "an object");
 	rc = json_each(v, read_member, &m);
 	for (size_t i = 0; rc == 0 && i < t->n; i++)
-		if (t->fields[i].required && !json_member(v, t->fields[i].key))
+		if (t->fields[i].required && is_absent(json_member(v, t->fields[i].key)))
 			rc = json_err(r->e, r->doc, at, "'%s' is missing", t->fields[i].key);
 	return rc;
 }

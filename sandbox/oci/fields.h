@@ -53,6 +53,8 @@ int field_path(struct reader *r, const struct field *f, const struct json *v, co
 	       void *to); /* const char *, absolute */
 int field_texts(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here,
 		void *to); /* const char **, NULL at its end */
+int field_paths(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here,
+		void *to); /* the same, all absolute */
 int field_number(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here,
 		 void *to); /* struct ct_number */
 int field_u32(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here, void *to);
@@ -63,6 +65,8 @@ int field_object(struct reader *r, const struct field *f, const struct json *v, 
 		 void *to); /* what @f->arg, a table, describes; offsets from @to */
 int field_objects(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here,
 		  void *to); /* pointer and size_t */
+int field_named(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here,
+		void *to); /* as field_objects, of an object: a struct's first member is the key, const char * */
 int field_pairs(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here,
 		void *to); /* struct ct_pair * and size_t: an object of strings */
 int field_cpus(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here,
@@ -77,6 +81,8 @@ int field_refuse(struct reader *r, const struct field *f, const struct json *v, 
 NODISCARD int table_read(struct reader *r, const struct table *t, const struct json *v, const struct json_path *at,
 			 void *to);
 int field_wrong_type(struct reader *r, const struct json *v, const struct json_path *here, const char *want);
+/* Something is left out: for @spec->warnings. The first of them are kept. */
+void reader_warn(struct reader *r, const struct json_path *here, const char *fmt, ...) PRINTF(3, 4);
 /* A copy in the arena; NULL, and the error set, when memory is out. */
 const char *reader_copy(struct reader *r, const char *s);
 void *reader_alloc(struct reader *r, size_t size);

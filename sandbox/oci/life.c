@@ -31,6 +31,7 @@ void life_done(struct life *l)
 		cg_group_close(&l->group);
 	buf_done(&l->head);
 	buf_done(&l->tail);
+	buf_done(&l->created);
 	config_free(l->spec);
 	state_done(&l->state);
 }
@@ -71,6 +72,20 @@ static int read_config(struct life *l, struct buf *ret_text, struct err *e)
 	return ret_text->failed ? err_oom(e) : 0;
 }
 
+int life_check_labels(const struct ct_spec *s, struct err *e)
+{
+	const char *profile = s->process.apparmor;
+	const bool selinux = (s->process.selinux && s->process.selinux[0]) || (s->mount_label && s->mount_label[0]);
+
+	if (profile && profile[0] && strcmp(profile, "unconfined") != 0 && !label_apparmor_is_on())
+		return err_set(e, ERR_UNSUPPORTED, EOPNOTSUPP,
+			       "apparmor profile '%s' is wanted, but AppArmor is not enabled on this host", profile);
+	if (selinux && !label_selinux_is_on())
+		return err_set(e, ERR_UNSUPPORTED, EOPNOTSUPP,
+			       "selinux label is specified in config, but selinux is disabled or not supported");
+	return 0;
+}
+
 /* A namespace that is joined by its path may be the one that we are in: what is set in it would be set on the host. */
 static bool is_ours(const struct ct_spec *s, int ns)
 {
@@ -101,16 +116,9 @@ static int check_host(const struct life *l, struct err *e)
 	struct stat st;
 	int r;
 
-	if (s->process.apparmor && s->process.apparmor[0] && strcmp(s->process.apparmor, "unconfined") != 0 &&
-	    stat("/sys/kernel/security/apparmor", &st) < 0)
-		return err_set(e, ERR_UNSUPPORTED, EOPNOTSUPP,
-			       "apparmor profile '%s' is wanted, but AppArmor is not enabled on this host",
-			       s->process.apparmor);
-	if (s->process.apparmor && s->process.apparmor[0] && strcmp(s->process.apparmor, "unconfined") != 0)
-		return err_set(e, ERR_UNSUPPORTED, EOPNOTSUPP, "apparmor profiles are not built yet");
-	if (s->process.selinux && s->process.selinux[0])
-		return err_set(e, ERR_UNSUPPORTED, EOPNOTSUPP,
-			       "selinux label is specified in config, but selinux is disabled or not supported");
+	r = life_check_labels(s, e);
+	if (r < 0)
+		return r;
 	if (s->n_net_devices > 0 && life_unprivileged(l->args))
 		return err_set(e, ERR_UNSUPPORTED, EPERM, "moving network devices takes root");
 	if (stat(s->rootfs, &st) < 0)
@@ -142,14 +150,19 @@ int life_filter(struct life *l, struct err *e)
 static int bind_listener(struct life *l, struct err *e)
 {
 	struct sockaddr_un at = {.sun_family = AF_UNIX};
+	mode_t old;
+	int r;
 
 	l->listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 	if (l->listener < 0)
 		return err_sys(e, errno, "making the start socket");
 	(void)snprintf(at.sun_path, sizeof at.sun_path, "/proc/self/fd/%d/start.sock", l->dir);
-	if (bind(l->listener, (const struct sockaddr *)&at, sizeof at) < 0 || listen(l->listener, 8) < 0)
-		return err_sys(e, errno, "binding the start socket");
-	return 0;
+	old = umask(0177); /* whatever the caller's is: who may connect can start the container */
+	r = bind(l->listener, (const struct sockaddr *)&at, sizeof at) < 0 ? -errno : 0;
+	(void)umask(old);
+	if (r == 0 && listen(l->listener, 8) < 0)
+		r = -errno;
+	return r < 0 ? err_sys(e, r, "binding the start socket") : 0;
 }
 
 int life_pid_file(const char *path, pid_t pid, struct err *e)
@@ -186,39 +199,6 @@ int life_listen_fds(struct ct_spec *s, uint64_t *preserve, struct err *e)
 	s->process.env = env;
 	*preserve += fds;
 	return env[n] ? 0 : err_oom(e);
-}
-
-/* ---- Hooks ---- */
-
-/* The pid stands between the two parts. */
-int life_state_text(const struct oci_state *st, struct buf *head, struct buf *tail, struct err *e)
-{
-	struct oci_state marked = *st;
-	AUTO(buf_done) struct buf all = {0};
-	const char *at;
-
-	marked.pid = st->pid > 0 && st->status != OCI_STOPPED ? st->pid : 0;
-	state_print(&all, &marked, false);
-	at = all.failed ? NULL : strstr(all.data, "\"pid\":");
-	if (!at)
-		return err_oom(e);
-	at += strlen("\"pid\":");
-	buf_add(head, all.data, (size_t)(at - all.data));
-	buf_puts(tail, at + strspn(at, "0123456789"));
-	return head->failed || tail->failed ? err_oom(e) : 0;
-}
-
-int life_hooks(const struct ct_spec *spec, enum ct_hook_kind kind, const struct oci_state *st, struct err *e)
-{
-	AUTO(buf_done) struct buf head = {0}, tail = {0};
-	int r = spec->hooks[kind].n > 0 ? life_state_text(st, &head, &tail, e) : 0;
-
-	for (size_t i = 0; r == 0 && i < spec->hooks[kind].n; i++) {
-		const struct ct_state_text text = {head.data, tail.data};
-
-		r = ct_hook_run(&spec->hooks[kind].at[i], &text, st->status == OCI_STOPPED ? 0 : (pid_t)st->pid, e);
-	}
-	return r;
 }
 
 /* ---- Building ---- */
@@ -277,6 +257,18 @@ static void fill_state(struct life *l, const char *id)
 	st->status = OCI_CREATING;
 	st->cgroup = life_group_path(l);
 	st->unit = "";
+	st->found = "";
+}
+
+/* For the hooks that the child runs: createContainer's, and startContainer's. */
+static int state_texts(struct life *l, struct err *e)
+{
+	AUTO(buf_done) struct buf same = {0};
+	struct oci_state created = l->state;
+	int r = life_state_text(&l->state, &l->head, &l->tail, e);
+
+	created.status = OCI_CREATED;
+	return r == 0 ? life_state_text(&created, &l->created, &same, e) : r;
 }
 
 static int build(struct life *l, bool wait_here, struct err *e)
@@ -285,12 +277,12 @@ static int build(struct life *l, bool wait_here, struct err *e)
 	struct ct *c = &l->ct;
 	int r = ct_fault("cgroup", e);
 
-	if (r == 0 && l->has_group && !l->state.unit[0])
-		r = life_make_group(l, e);
+	if (r == 0 && !l->state.unit[0])
+		r = life_group(l, true, e);
 	if (r == 0)
 		r = ct_fault("listener", e);
 	if (r == 0)
-		r = life_state_text(&l->state, &l->head, &l->tail, e);
+		r = state_texts(l, e);
 	if (r == 0 && !wait_here)
 		r = bind_listener(l, e);
 	if (r < 0)
@@ -306,6 +298,7 @@ static int build(struct life *l, bool wait_here, struct err *e)
 	c->unprivileged = life_unprivileged(l->args);
 	c->state = (struct ct_state_text){l->head.data, l->tail.data};
 	c->place = l->state.unit[0] ? life_on_placed : NULL;
+	c->created = (struct ct_state_text){l->created.data, l->tail.data};
 	c->born = on_born;
 	c->mounted = s->hooks[CT_PRESTART].n + s->hooks[CT_CREATE_RUNTIME].n > 0 ? on_mounted : NULL;
 	c->arg = l;
@@ -324,7 +317,7 @@ static int build(struct life *l, bool wait_here, struct err *e)
 	return r == 0 && l->args->pid_file ? life_pid_file(l->args->pid_file, c->pid, e) : r;
 }
 
-int life_create(struct life *l, const struct oci_args *a, const char *id, bool wait_here, struct err *e)
+int life_claim(struct life *l, const struct oci_args *a, const char *id, struct err *e)
 {
 	AUTO(buf_done) struct buf config = {0};
 	int r = store_check_id(id, e);
@@ -337,6 +330,8 @@ int life_create(struct life *l, const struct oci_args *a, const char *id, bool w
 		r = life_listen_fds(l->spec, &l->preserve, e);
 	if (r == 0)
 		r = check_host(l, e);
+	if (r == 0)
+		life_warn(l);
 	if (r == 0)
 		r = life_filter(l, e);
 	if (r == 0)
@@ -361,13 +356,21 @@ int life_create(struct life *l, const struct oci_args *a, const char *id, bool w
 		r = config_copy_write(l->dir, config.data, config.len, e);
 	if (r == 0)
 		r = state_write(l->dir, &l->state, e);
-	if (r == 0)
-		r = build(l, wait_here, e);
-	if (r < 0) {
-		struct err second = {0};
+	if (r < 0)
+		(void)life_remove(&l->store, l->dir, &l->state, l->spec, &(struct err){0});
+	return r;
+}
 
+int life_create(struct life *l, const struct oci_args *a, const char *id, bool wait_here, struct err *e)
+{
+	int r = life_claim(l, a, id, e);
+
+	if (r < 0)
+		return r;
+	r = build(l, wait_here, e);
+	if (r < 0) {
 		ct_abandon(&l->ct);
-		(void)life_remove(&l->store, l->dir, &l->state, l->spec, &second);
+		(void)life_remove(&l->store, l->dir, &l->state, l->spec, &(struct err){0});
 	}
 	return r;
 }

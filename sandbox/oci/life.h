@@ -21,10 +21,17 @@ struct life {
 	struct oci_state state;
 	struct buf head, tail; /* of the state's text for hooks */
 	struct life_agent agent;
+	struct buf created; /* its head for those that run at start */
 	struct ct ct;
 	int dir, listener, console;
 };
 
+/* What create and restore begin with: config.json is read and checked, the id is claimed, its state is on disk. On failure
+ * nothing is left but what life_done() frees. */
+NODISCARD int life_claim(struct life *l, const struct oci_args *a, const char *id, struct err *e);
+/* Its groups, with their limits or, for restore, without them until life_limit(). */
+NODISCARD int life_group(struct life *l, bool limits, struct err *e);
+NODISCARD int life_limit(struct life *l, struct err *e);
 /* Everything up to "created", with its file of the pid. With @wait_here no start.sock: ct_go() starts it. On failure
  * nothing is left but what life_done() frees. */
 NODISCARD int life_create(struct life *l, const struct oci_args *a, const char *id, bool wait_here, struct err *e);
@@ -35,15 +42,25 @@ NODISCARD int life_filter(struct life *l, struct err *e);
 /* life_groups.c, in the order of life_create(). */
 const char *life_group_path(struct life *l); /* of config.json's cgroupsPath, for groups of our own making */
 NODISCARD int life_find_group(struct life *l, struct err *e);
-NODISCARD int life_make_group(struct life *l, struct err *e);
-int life_on_placed(struct ct *c, void *arg, struct err *e);
+int life_on_placed(struct ct *c, void *arg,
+		   struct err *e); /* with a unit: its scope and groups, for a child that waits */
+/* The same without limits for restore, whose process is born in its group: a process of ours holds the unit until it is
+ * released. *ret_holder is FD_NONE before, and is to be released on failure too. */
+NODISCARD int life_hold_unit(struct life *l, int *ret_holder, struct err *e);
+void life_release_unit(int *holder);
 /* The container is no more: processes, groups, poststop hooks, its directory. Idempotent, goes on after failures. */
 int life_remove(const struct oci_store *store, int dir, struct oci_state *st, const struct ct_spec *spec,
 		struct err *e);
 /* Hooks of the host's side. @st as the hooks shall see it. */
 NODISCARD int life_hooks(const struct ct_spec *spec, enum ct_hook_kind kind, const struct oci_state *st, struct err *e);
+/* Those of poststop: "MUST log a warning, but the remaining hooks and lifecycle continue" (runtime.md, "Lifecycle"). */
+void life_poststop(const struct oci_args *a, const struct ct_spec *spec, const struct oci_state *st);
 /* The text of @st in two parts around its pid. */
 NODISCARD int life_state_text(const struct oci_state *st, struct buf *head, struct buf *tail, struct err *e);
+/* What of l->spec is left out. */
+void life_warn(const struct life *l);
+/* Labels that no security module of this host would know. */
+NODISCARD int life_check_labels(const struct ct_spec *s, struct err *e);
 /* Is there somebody to ask, when there will be questions? Before anything is made. */
 NODISCARD int life_check_agent(const struct ct_spec *s, struct err *e);
 /* Passes the descriptor of the questions to linux.seccomp.listenerPath, which is a name of our own namespaces. All is

@@ -3,11 +3,14 @@
 
 #include "base/fd.h"
 #include "oci/unit.h"
+#include "sys/sys.h"
 
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
+#include <unistd.h>
 
 const char *life_group_path(struct life *l)
 {
@@ -49,7 +52,11 @@ int life_find_group(struct life *l, struct err *e)
 	r = strcmp(l->state.cgroup, "/") == 0 ? 1 : cg_group_processes(&l->group, count, NULL);
 	if (r == 1)
 		return err_set(e, ERR_BUSY, EBUSY, "container's cgroup %s is not empty", l->state.cgroup);
-	return r < 0 ? err_sys(e, r, "looking into cgroup %s", l->state.cgroup) : 0;
+	if (r < 0)
+		return err_sys(e, r, "looking into cgroup %s", l->state.cgroup);
+	if (cg_group_is_frozen(&l->group)) /* who entered it would stop there */
+		return err_set(e, ERR_BUSY, EBUSY, "container's cgroup %s is frozen", l->state.cgroup);
+	return found_note(&l->group, &l->state, e);
 }
 
 /* config-linux.md, "Cgroup ownership": who is to execute the process gets the group, if he will see it as the root of a
@@ -89,28 +96,43 @@ bool life_in_user_namespace(void)
 	return sscanf(map, "%u %u %u", &inside, &outside, &n) != 3 || inside != 0 || outside != 0 || n != UINT32_MAX;
 }
 
-int life_make_group(struct life *l, struct err *e)
+/* Who is not the host's root may load no program of device rules, and has but the devices that he may open. */
+static bool is_ordinary(const struct life *l)
 {
-	/* Who is not the host's root may load no program of device rules, and has but the devices that he may open. */
-	const bool ordinary = life_unprivileged(l->args) || life_in_user_namespace();
-	const bool lenient = ordinary && !asks_for_limits(&l->spec->resources);
-	uid_t uid;
-	int r = cg_group_make(&l->group, lenient, e);
+	return life_unprivileged(l->args) || life_in_user_namespace();
+}
 
-	if (r == 0 && !lenient)
-		r = cg_group_limit(&l->group, &l->spec->resources, ordinary, e);
-	if (r == 0 && !ordinary && wants_group(l->spec, &uid))
+static bool is_lenient(const struct life *l)
+{
+	return is_ordinary(l) && !asks_for_limits(&l->spec->resources);
+}
+
+int life_limit(struct life *l, struct err *e)
+{
+	return l->has_group && !is_lenient(l) ? cg_group_limit(&l->group, &l->spec->resources, is_ordinary(l), e) : 0;
+}
+
+int life_group(struct life *l, bool limits, struct err *e)
+{
+	uid_t uid;
+	int r;
+
+	if (!l->has_group)
+		return 0;
+	r = cg_group_make(&l->group, is_lenient(l), e);
+	if (r == 0 && limits)
+		r = life_limit(l, e);
+	if (r == 0 && !is_ordinary(l) && wants_group(l->spec, &uid))
 		r = cg_group_give(&l->group, uid, e);
 	if (r == 0)
 		l->ct.group = &l->group;
 	return r;
 }
 
-/* systemd makes groups for living processes: the child waits. What systemd leaves out of v1 is made as ever. */
-int life_on_placed(struct ct *c, void *arg, struct err *e)
+/* systemd makes groups for living processes. What it leaves out of v1 is made as ever. */
+static int place(struct life *l, pid_t pid, bool limits, struct err *e)
 {
-	struct life *l = arg;
-	int r = unit_start(&l->state, l->spec, c->pid, e);
+	int r = unit_start(&l->state, l->spec, pid, e);
 
 	if (r < 0)
 		return r;
@@ -121,8 +143,42 @@ int life_on_placed(struct ct *c, void *arg, struct err *e)
 	if (r < 0)
 		return r;
 	l->has_group = true;
-	r = life_make_group(l, e);
-	return r == 0 ? cg_group_enter_v1(&l->group, c->pid, life_unprivileged(l->args), e) : r;
+	r = life_group(l, limits, e);
+	return r == 0 ? cg_group_enter_v1(&l->group, pid, life_unprivileged(l->args), e) : r;
+}
+
+int life_on_placed(struct ct *c, void *arg, struct err *e)
+{
+	return place(arg, c->pid, true, e);
+}
+
+static _Noreturn void hold(void)
+{
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	(void)close_range(0, ~0U, 0);
+	for (;;)
+		(void)pause();
+}
+
+int life_hold_unit(struct life *l, int *ret_holder, struct err *e)
+{
+	const struct clone_args args = {.flags = CLONE_PIDFD, .pidfd = (uintptr_t)ret_holder, .exit_signal = SIGCHLD};
+	pid_t pid = sys_clone3(&args);
+
+	if (pid == 0)
+		hold();
+	return pid < 0 ? err_sys(e, pid, "making a process for systemd's unit") : place(l, pid, false, e);
+}
+
+void life_release_unit(int *holder)
+{
+	siginfo_t ignored;
+
+	if (!fd_valid(*holder))
+		return;
+	(void)!sys_pidfd_kill(*holder, SIGKILL);
+	(void)!sys_wait_exit(*holder, true, &ignored);
+	fd_closep(holder);
 }
 
 static int keep_first(int r, int first)
@@ -132,7 +188,7 @@ static int keep_first(int r, int first)
 
 int life_remove(const struct oci_store *store, int dir, struct oci_state *st, const struct ct_spec *spec, struct err *e)
 {
-	struct err hook = {0}, unheard = {0}; /* a unit without its group is over in any case */
+	struct err unheard = {0}; /* a unit without its group is over in any case */
 	struct cg_group g;
 	int first = 0;
 
@@ -142,6 +198,7 @@ int life_remove(const struct oci_store *store, int dir, struct oci_state *st, co
 		if (first == 0) {
 			first = cg_group_kill(&g, SIGKILL, e);
 			(void)!unit_stop(st, &unheard);
+			found_keep(&g, st);
 			first = keep_first(cg_group_remove(&g, e), first);
 			cg_group_close(&g);
 		}
@@ -153,8 +210,7 @@ int life_remove(const struct oci_store *store, int dir, struct oci_state *st, co
 		return first;
 	first = store_remove(store, st->id, e);
 	st->status = OCI_STOPPED;
-	/* "MUST log a warning, but the remaining hooks and lifecycle continue": there is no log but for errors. */
 	if (spec)
-		(void)!life_hooks(spec, CT_POSTSTOP, st, &hook);
+		life_poststop(store->args, spec, st);
 	return first;
 }

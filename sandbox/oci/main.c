@@ -1,4 +1,5 @@
 /* fsbox-oci: an OCI runtime. This file knows the commands; each has a file of its own. */
+#include "oci/checkpoint.h"
 #include "oci/oci.h"
 #include "oci/unit.h"
 
@@ -8,8 +9,9 @@
 #include <stdio.h>
 
 const struct oci_command *const oci_commands[] = {
-	&oci_create, &oci_start, &oci_state,  &oci_kill,   &oci_delete, &oci_run,      &oci_exec, &oci_ps,
-	&oci_list,   &oci_pause, &oci_resume, &oci_update, &oci_events, &oci_features, &oci_spec, NULL,
+	&oci_create, &oci_start,      &oci_state,   &oci_kill,     &oci_delete, &oci_run,
+	&oci_exec,   &oci_ps,         &oci_list,    &oci_pause,    &oci_resume, &oci_update,
+	&oci_events, &oci_checkpoint, &oci_restore, &oci_features, &oci_spec,   NULL,
 };
 
 static const struct oci_command *find_command(const char *name)
@@ -23,8 +25,9 @@ static const struct oci_command *find_command(const char *name)
 /* crun's test suite looks at the line of features. */
 static int print_version(void)
 {
-	(void)printf("fsbox-oci version %s\ncommit: %s\nspec: %s\n+CAP +SECCOMP +EBPF%s\n", FSBOX_VERSION,
-		     FSBOX_VERSION, OCI_SPEC_VERSION, unit_available() ? " +SYSTEMD" : "");
+	(void)printf("fsbox-oci version %s\ncommit: %s\nspec: %s\n+CAP +SECCOMP +EBPF%s%s\n", FSBOX_VERSION,
+		     FSBOX_VERSION, OCI_SPEC_VERSION, unit_available() ? " +SYSTEMD" : "",
+		     checkpoint_possible() ? " +CRIU" : "");
 	return 0;
 }
 
@@ -99,7 +102,8 @@ static int run(int argc, char **argv, struct oci_args *a, int *ret_failure, stru
 
 int main(int argc, char **argv)
 {
-	struct oci_args args = {0};
+	AUTO(buf_done) struct buf warnings = {0};
+	struct oci_args args = {.warnings = &warnings};
 	struct err e = {0};
 	int r, failure = 1;
 
@@ -113,5 +117,6 @@ int main(int argc, char **argv)
 		oci_report(&args, &e);
 		return failure;
 	}
+	oci_flush_warnings(&args);
 	return r;
 }

@@ -24,8 +24,8 @@ struct oci_args {
 	bool detach, keep, no_subreaper, no_pivot, no_new_keyring;
 	uint64_t preserve_fds;
 	/* exec */
-	const char *cwd, *user, *process, *process_label, *apparmor, *cgroup;
-	struct text_list env, groups, caps;
+	const char *cwd, *user, *process, *process_label, *apparmor;
+	struct text_list env, groups, caps, cgroups;
 	bool tty, no_new_privs, ignore_paused;
 	/* delete, kill, list, ps, state, events, spec */
 	bool force, all, quiet, stats, regex, spec_rootless;
@@ -34,6 +34,13 @@ struct oci_args {
 	const char *resources, *memory, *memory_reservation, *memory_swap, *cpu_period, *cpu_quota, *cpu_burst,
 		*cpu_share, *cpuset_cpus, *cpuset_mems, *cpu_idle, *pids_limit, *blkio_weight, *kernel_memory,
 		*kernel_memory_tcp, *cpu_rt_period, *cpu_rt_runtime, *l3_schema, *mem_bw_schema;
+	/* checkpoint, restore */
+	const char *image_path, *work_path, *parent_path, *page_server, *cgroups_mode, *lsm_profile, *lsm_context;
+	const char *status_fd;
+	struct text_list empty_ns;
+	bool leave_running, pre_dump, tcp_established, tcp_close, skip_in_flight, ext_unix, shell_job, file_locks,
+		link_remap, auto_dedup, lazy_pages;
+	struct buf *warnings; /* lines, for oci_warn() */
 	/* operands: argv[1] … */
 	int n_operands;
 	char **operands;
@@ -50,7 +57,7 @@ struct oci_command {
 
 extern const struct oci_command *const oci_commands[];
 extern const struct oci_command oci_create, oci_start, oci_state, oci_kill, oci_delete, oci_run, oci_exec, oci_ps,
-	oci_list, oci_pause, oci_resume, oci_update, oci_events, oci_features, oci_spec;
+	oci_list, oci_pause, oci_resume, oci_update, oci_events, oci_checkpoint, oci_restore, oci_features, oci_spec;
 extern const struct opt_table oci_global_options;
 
 /* args.c: argv of one command, argv[0] is its name. */
@@ -82,6 +89,10 @@ int oci_set_number(void *args, const struct opt *o, const char *value, struct er
 
 /* report.c: the one line about a failure, where --log and --log-format say. */
 void oci_report(const struct oci_args *a, const struct err *e);
+/* What goes on all the same, but not as it was asked for. It is told at the command's end, or by oci_flush_warnings(), and
+ * not at all when the command fails: callers take what a failing one has logged for its one error. */
+void oci_warn(const struct oci_args *a, const char *fmt, ...) PRINTF(2, 3);
+void oci_flush_warnings(const struct oci_args *a);
 /* RFC 3339 with nanoseconds, of now. */
 void oci_time(char *to, size_t size);
 

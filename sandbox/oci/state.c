@@ -8,7 +8,9 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 
 enum { STATE_MAX_BYTES = 1 << 20 };
 
@@ -100,6 +102,8 @@ int state_write(int dir, const struct oci_state *st, struct err *e)
 		put(&b, "unit", st->unit);
 		put(&b, "manager", st->user_unit ? "user" : "system");
 	}
+	if (st->found[0])
+		put(&b, "found", st->found);
 	buf_printf(&b, ",\"pid\":%" PRId64 ",\"owner\":%" PRId64 ",\"start\":%" PRIu64 ",\"creating\":%s", st->pid,
 		   st->owner, st->start_ticks, st->creating ? "true" : "false");
 	put_annotations(&b, st);
@@ -147,6 +151,7 @@ static void read_members(struct oci_state *st, const struct json *root)
 	st->cgroup = text_of(st, root, "cgroup");
 	st->unit = text_of(st, root, "unit");
 	st->user_unit = strcmp(text_of(st, root, "manager"), "user") == 0;
+	st->found = text_of(st, root, "found");
 	st->pid = number_of(root, "pid");
 	st->owner = number_of(root, "owner");
 	st->start_ticks = (uint64_t)number_of(root, "start");
@@ -171,6 +176,20 @@ static bool is_paused(const struct oci_state *st)
 	return frozen;
 }
 
+/* The socket may have outlived the wait: a "start" that was killed could not remove it. A connection without a word is
+ * nothing to who waits. */
+static bool waits_for_start(int dir)
+{
+	struct sockaddr_un to = {.sun_family = AF_UNIX};
+	AUTO_FD int sock = FD_NONE;
+
+	if (faccessat(dir, "start.sock", F_OK, AT_SYMLINK_NOFOLLOW) < 0)
+		return false;
+	sock = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	(void)snprintf(to.sun_path, sizeof to.sun_path, "/proc/self/fd/%d/start.sock", dir);
+	return sock < 0 || connect(sock, (const struct sockaddr *)&to, sizeof to) == 0 || errno != ECONNREFUSED;
+}
+
 static enum oci_status compute(int dir, const struct oci_state *st)
 {
 	uint64_t start = process_start(st->pid);
@@ -179,7 +198,7 @@ static enum oci_status compute(int dir, const struct oci_state *st)
 		return OCI_STOPPED;
 	if (st->creating || st->pid <= 0)
 		return OCI_CREATING;
-	if (faccessat(dir, "start.sock", F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+	if (waits_for_start(dir))
 		return OCI_CREATED;
 	return is_paused(st) ? OCI_PAUSED : OCI_RUNNING;
 }
@@ -192,8 +211,14 @@ int state_read(int dir, const char *id, struct oci_state *ret, struct err *e)
 	size_t len;
 	int r;
 
-	*ret = (struct oci_state){
-		.id = id, .version = "1.0.2", .bundle = "", .rootfs = "", .created = "", .cgroup = "", .unit = ""};
+	*ret = (struct oci_state){.id = id,
+				  .version = "1.0.2",
+				  .bundle = "",
+				  .rootfs = "",
+				  .created = "",
+				  .cgroup = "",
+				  .unit = "",
+				  .found = ""};
 	if (fd < 0 && errno == ENOENT)
 		return 0;
 	r = fd < 0 ? -errno : fd_read_all(fd, STATE_MAX_BYTES, &text, &len);

@@ -29,12 +29,30 @@ static int make_path(const char *path)
 	return mkdir(copy, 0700) < 0 && errno != EEXIST ? -errno : 0;
 }
 
+/* What lies here is believed: which processes are killed, which hooks are executed. So it has to be ours or root's, and
+ * nobody else may put in what he likes. */
+static int check_owner(int fd, const char *path, const char *id, struct err *e)
+{
+	const char *slash = id[0] ? "/" : "";
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return err_sys(e, errno, "looking at '%s%s%s'", path, slash, id);
+	if (st.st_uid != geteuid() && st.st_uid != 0)
+		return err_set(e, ERR_DENIED, EPERM, "'%s%s%s' belongs to user %u: its state is not to be trusted",
+			       path, slash, id, st.st_uid);
+	if ((st.st_mode & S_IWOTH) && !(st.st_mode & S_ISVTX))
+		return err_set(e, ERR_DENIED, EPERM, "everybody may write to '%s%s%s': its state is not to be trusted",
+			       path, slash, id);
+	return 0;
+}
+
 int store_open(const struct oci_args *a, bool make, struct oci_store *ret, struct err *e)
 {
 	const char *run = secure_getenv("XDG_RUNTIME_DIR");
 	int r = 0;
 
-	*ret = (struct oci_store){.dir = FD_NONE};
+	*ret = (struct oci_store){.dir = FD_NONE, .args = a};
 	if (a->root)
 		r = snprintf(ret->path, sizeof ret->path, "%s", a->root);
 	else if (geteuid() != 0 && run && run[0])
@@ -52,6 +70,10 @@ int store_open(const struct oci_args *a, bool make, struct oci_store *ret, struc
 	}
 	if (ret->dir < 0 && errno != ENOENT)
 		return err_sys(e, errno, "opening '%s'", ret->path);
+	if (fd_valid(ret->dir) && (r = check_owner(ret->dir, ret->path, "", e)) < 0) {
+		fd_closep(&ret->dir);
+		return r;
+	}
 	return 0; /* without @make an absent one is empty */
 }
 
@@ -66,16 +88,43 @@ int store_check_id(const char *id, struct err *e)
 	return 0;
 }
 
+int store_claim(int dir)
+{
+	struct stat st;
+
+	while (flock(dir, LOCK_EX) < 0)
+		if (errno != EINTR)
+			return -errno;
+	/* While we waited it may have been removed, and another one of that name made. */
+	return fstat(dir, &st) < 0 || st.st_nlink == 0 ? -ENOENT : 0;
+}
+
+static int exists(const char *id, struct err *e)
+{
+	return err_set(e, ERR_EXISTS, EEXIST, "container with given ID already exists: %s", id);
+}
+
 int store_add(const struct oci_store *s, const char *id, int *ret_dir, struct err *e)
 {
-	if (mkdirat(s->dir, id, 0711) < 0) {
-		if (errno == EEXIST)
-			return err_set(e, ERR_EXISTS, EEXIST, "container with given ID already exists: %s", id);
-		return err_sys(e, errno, "making '%s/%s'", s->path, id);
-	}
-	*ret_dir = openat(s->dir, id, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (*ret_dir < 0 || flock(*ret_dir, LOCK_EX) < 0)
-		return err_sys(e, errno, "locking '%s/%s'", s->path, id);
+	AUTO_FD int dir = FD_NONE;
+	int r;
+
+	do {
+		fd_closep(&dir);
+		if (mkdirat(s->dir, id, 0711) < 0) {
+			if (errno == EEXIST)
+				return exists(id, e);
+			return err_sys(e, errno, "making '%s/%s'", s->path, id);
+		}
+		dir = openat(s->dir, id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+		r = dir < 0 ? -errno : store_claim(dir);
+	} while (r == -ENOENT); /* "delete --force" came before the lock */
+	if (r < 0)
+		return err_sys(e, r, "locking '%s/%s'", s->path, id);
+	/* It was removed and made again by somebody else, who had the lock before us. */
+	if (faccessat(dir, "state.json", F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+		return exists(id, e);
+	*ret_dir = take_fd(&dir);
 	return 0;
 }
 
@@ -87,7 +136,6 @@ static int gone(const char *id, struct err *e)
 int store_find(const struct oci_store *s, const char *id, bool lock, int *ret_dir, struct err *e)
 {
 	AUTO_FD int dir = FD_NONE;
-	struct stat st;
 	int r = store_check_id(id, e);
 
 	if (r < 0)
@@ -96,12 +144,12 @@ int store_find(const struct oci_store *s, const char *id, bool lock, int *ret_di
 	if (dir < 0)
 		return !fd_valid(s->dir) || errno == ENOENT ? gone(id, e)
 							    : err_sys(e, errno, "opening '%s/%s'", s->path, id);
-	while (lock && flock(dir, LOCK_EX) < 0)
-		if (errno != EINTR)
-			return err_sys(e, errno, "locking '%s/%s'", s->path, id);
-	/* While we waited it may have been removed. */
-	if (lock && (fstat(dir, &st) < 0 || st.st_nlink == 0))
-		return gone(id, e);
+	r = check_owner(dir, s->path, id, e);
+	if (r < 0)
+		return r;
+	r = lock ? store_claim(dir) : 0;
+	if (r < 0)
+		return r == -ENOENT ? gone(id, e) : err_sys(e, r, "locking '%s/%s'", s->path, id);
 	*ret_dir = take_fd(&dir);
 	return 0;
 }
@@ -136,7 +184,9 @@ int file_replace(int dir, const char *name, const char *text, size_t len, mode_t
 	int r;
 
 	(void)snprintf(tmp, sizeof tmp, ".%.250s.%d", name, getpid());
-	fd = openat(dir, tmp, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, mode);
+	/* A new file: what lies there under a name that is easy to guess may be somebody's, who would go on writing. */
+	(void)unlinkat(dir, tmp, 0);
+	fd = openat(dir, tmp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
 	if (fd < 0)
 		return err_sys(e, errno, "making '%s'", name);
 	r = fd_write_all(fd, text, len);
@@ -164,4 +214,22 @@ int config_copy_read(int dir, const struct oci_state *st, struct ct_spec **ret, 
 	if (r < 0)
 		return err_sys(e, r, "reading the config.json of container %s", st->id);
 	return config_read("config.json", text, len, st->bundle, ret, e);
+}
+
+int store_group(const struct oci_args *a, bool lock, struct oci_state *st, int *ret_dir, struct cg_group *g,
+		struct err *e)
+{
+	struct oci_store store;
+	int r = store_open(a, false, &store, e);
+
+	if (r == 0)
+		r = store_find(&store, a->operands[0], lock, ret_dir, e);
+	fd_closep(&store.dir);
+	if (r == 0)
+		r = state_read(*ret_dir, a->operands[0], st, e);
+	if (r == 0 && (st->status == OCI_STOPPED || st->status == OCI_CREATING))
+		r = err_set(e, ERR_LOST, ESRCH, "container not running");
+	if (r == 0 && !st->cgroup[0])
+		r = err_set(e, ERR_UNSUPPORTED, EOPNOTSUPP, "container %s has no cgroup of its own", st->id);
+	return r == 0 ? cg_group_find(st->cgroup, g, e) : r;
 }

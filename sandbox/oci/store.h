@@ -22,6 +22,7 @@ struct oci_state {
 	int64_t pid;
 	int64_t owner;
 	uint64_t start_ticks; /* of the process, since the boot: tells it from a later one of that number */
+	const char *found; /* mount points of the hierarchies that had the group before, each with a colon behind it */
 	bool creating;
 	struct ct_pair *annotations;
 	size_t n_annotations;
@@ -30,20 +31,28 @@ struct oci_state {
 };
 
 struct oci_store {
+	const struct oci_args *args; /* of the command, for what is to be told */
 	int dir;
 	char path[512];
 };
 
+/* ERR_DENIED when it belongs to neither us nor root, or everybody may write to it. */
 NODISCARD int store_open(const struct oci_args *a, bool make, struct oci_store *ret, struct err *e);
 NODISCARD int store_check_id(const char *id, struct err *e);
 /* The directory of a new container, locked. ERR_EXISTS. */
 NODISCARD int store_add(const struct oci_store *s, const char *id, int *ret_dir, struct err *e);
 /* Of one that exists; @lock: waits for who else changes it. ERR_NOT_FOUND with the words that callers look for. */
 NODISCARD int store_find(const struct oci_store *s, const char *id, bool lock, int *ret_dir, struct err *e);
+/* Waits for who else changes the container of that directory. -ENOENT: there is none any more. */
+NODISCARD int store_claim(int dir);
 NODISCARD int store_remove(const struct oci_store *s, const char *id, struct err *e);
 /* Calls @fn for the id of each. */
 NODISCARD int store_each(const struct oci_store *s, int (*fn)(const char *id, void *arg, struct err *e), void *arg,
 			 struct err *e);
+
+/* The container that a command is about, which runs, and its group. */
+NODISCARD int store_group(const struct oci_args *a, bool lock, struct oci_state *st, int *ret_dir, struct cg_group *g,
+			  struct err *e);
 
 NODISCARD int state_write(int dir, const struct oci_state *st, struct err *e);
 /* With the status as it is now. @id is borrowed. A directory without a state is one being made: OCI_CREATING, pid 0. */
@@ -57,6 +66,11 @@ uint64_t process_start(int64_t pid);
 
 /* Signals the container's process, if it is still that; -ESRCH. */
 NODISCARD int state_signal(const struct oci_state *st, int sig);
+
+/* Notes which hierarchies have the group already. */
+NODISCARD int found_note(const struct cg_group *g, struct oci_state *st, struct err *e);
+/* Closes @g in those, so that it is not removed there. */
+void found_keep(struct cg_group *g, const struct oci_state *st);
 
 /* The copy of config.json. */
 NODISCARD int config_copy_write(int dir, const char *text, size_t len, struct err *e);

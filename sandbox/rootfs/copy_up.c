@@ -6,7 +6,6 @@
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <linux/openat2.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 
@@ -16,7 +15,7 @@ static int copy_tree(int from, int to, int depth);
 
 static int copy_file(int from, const char *name, int to, const struct stat *st)
 {
-	AUTO_FD int in = openat(from, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	AUTO_FD int in = openat(from, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	AUTO_FD int out = openat(to, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, st->st_mode & 07777);
 
 	if (in < 0 || out < 0)
@@ -107,7 +106,7 @@ static int copy_tree(int from, int to, int depth)
 
 int inside_copy_up(int root, const char *target, int mount_fd)
 {
-	AUTO_FD int from = sys_openat2(root, target, O_RDONLY | O_DIRECTORY, 0, RESOLVE_IN_ROOT);
+	AUTO_FD int from = inside_open_for(root, target, O_RDONLY | O_DIRECTORY);
 	AUTO_FD int to = openat(mount_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	struct stat st;
 

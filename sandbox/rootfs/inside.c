@@ -8,15 +8,33 @@
 #include <linux/openat2.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
 
-enum { PATH_ROOM = 4096, MAX_LINKS = 16 };
+enum { PATH_ROOM = 4096, MAX_LINKS = 16, PATIENCE = 1000 };
+
+/* EAGAIN: the path had a "..", and somewhere on this machine something was renamed or mounted meanwhile (openat2(2)). */
+static int open_inside(int root, const char *path, uint64_t flags, uint64_t resolve)
+{
+	int fd, tries = 0;
+
+	do
+		fd = sys_openat2(root, path[0] ? path : ".", flags, 0,
+				 RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS | resolve);
+	while (fd == -EAGAIN && tries++ < PATIENCE);
+	return fd;
+}
 
 /* A relative target is from the root: "" and "." are the root itself. */
 int inside_open(int root, const char *path)
 {
-	return sys_openat2(root, path[0] ? path : ".", O_PATH, 0, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS);
+	return open_inside(root, path, O_PATH, 0);
+}
+
+int inside_open_for(int root, const char *path, int flags)
+{
+	return open_inside(root, path, (uint64_t)flags, 0);
 }
 
 static int copy_path(char to[static PATH_ROOM], const char *s)
@@ -188,27 +206,79 @@ static bool is_harmless(const char *target)
 	return false;
 }
 
-/* What is mounted over parts of /proc could make a later write of ours, or of a tool, go elsewhere. */
-static int check_proc(int fd, const struct ct_mount *m)
+static bool is_directory(const char *target, const char *name)
+{
+	const size_t n = strlen(name);
+
+	target += strspn(target, "/");
+	return strncmp(target, name, n) == 0 && target[n + strspn(target + n, "/")] == '\0';
+}
+
+static int is_proc(int fd)
 {
 	struct statfs fs;
 
 	if (fstatfs(fd, &fs) < 0)
 		return -errno;
-	if (fs.f_type != PROC_SUPER_MAGIC || is_harmless(m->target))
-		return 0;
-	return m->type && strcmp(m->type, "proc") == 0 ? 0 : -EXDEV;
+	return fs.f_type == PROC_SUPER_MAGIC;
+}
+
+/* What is mounted over parts of /proc could make a later write of ours, or of a tool, go elsewhere; so could a /proc that
+ * is none. */
+static int check_proc(int to, const struct ct_mount *m, int mount_fd)
+{
+	int r = is_proc(to);
+
+	if (r > 0 && !is_harmless(m->target))
+		return m->type && strcmp(m->type, "proc") == 0 ? 0 : -EXDEV;
+	if (r >= 0 && is_directory(m->target, "proc"))
+		return is_proc(mount_fd) ? 0 : -EXDEV;
+	return r < 0 ? r : 0;
+}
+
+/* Where masks and read-only paths are going to be looked for. A link on the way to it could be changed, or be led through a
+ * volume that another container changes, so that they are not found there, and what is not found is not masked
+ * (CVE-2019-19921, CVE-2023-27561). */
+static bool is_masked(const struct ct_mount *m)
+{
+	const char *type = m->type && !m->bind ? m->type : "";
+
+	return strcmp(type, "proc") == 0 || strcmp(type, "sysfs") == 0 || is_directory(m->target, "proc") ||
+	       is_directory(m->target, "sys");
+}
+
+static int make_without_links(int root, const char *path)
+{
+	int fd = open_inside(root, path, O_PATH, RESOLVE_NO_SYMLINKS);
+
+	if (fd != -ENOENT)
+		return fd;
+	fd = inside_make(root, path, true, 0755);
+	if (fd < 0)
+		return fd;
+	(void)close(fd);
+	return open_inside(root, path, O_PATH, RESOLVE_NO_SYMLINKS);
+}
+
+int inside_check_proc(int root)
+{
+	AUTO_FD int fd = inside_open(root, "/proc");
+	int r = fd < 0 ? fd : is_proc(fd);
+
+	return r == 0 ? -EXDEV : r < 0 ? r : 0;
 }
 
 int inside_attach(int root, const struct ct_mount *m, int mount_fd)
 {
 	struct stat st;
 	int r = fstat(mount_fd, &st) < 0 ? -errno : 0;
-	AUTO_FD int to = r < 0 ? r : inside_make(root, m->target, S_ISDIR(st.st_mode), 0755);
+	AUTO_FD int to = r < 0          ? r
+			 : is_masked(m) ? make_without_links(root, m->target)
+					: inside_make(root, m->target, S_ISDIR(st.st_mode), 0755);
 
 	if (to < 0)
 		return to;
-	r = check_proc(to, m);
+	r = check_proc(to, m, mount_fd);
 	if (r == 0)
 		r = sys_move_mount_onto(mount_fd, to);
 	for (size_t i = 0; r == 0 && i < ARRAY_LEN(m->propagation) && m->propagation[i]; i++)
@@ -247,15 +317,42 @@ static int bind_device(int root, const struct ct_device *d)
 	return inside_attach(root, &m, fd);
 }
 
-static int same_device(int parent, const char *name, const struct ct_device *d)
+/* fchmodat2(2) is of Linux 6.6; before it what a descriptor of O_PATH is has a name in /proc only, which is still the
+ * host's here. */
+static int change_mode(int node, mode_t mode)
 {
+	char path[32] = "/proc/self/fd/", digits[12], *p = digits + sizeof digits - 1;
+
+	if (syscall(452 /* SYS_fchmodat2 */, node, "", mode, AT_EMPTY_PATH) == 0)
+		return 0;
+	*p = '\0';
+	do
+		*--p = (char)('0' + node % 10);
+	while (node /= 10);
+	(void)stpcpy(path + strlen(path), p);
+	return chmod(path, mode) < 0 ? -errno : 0;
+}
+
+/* By a descriptor that is looked at: under the name there may be a link by now, to a file of the host. */
+static int settle_device(int parent, const char *name, const struct ct_device *d, mode_t mode)
+{
+	AUTO_FD int node = openat(parent, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	struct stat st;
 
-	if (fstatat(parent, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
+	if (node < 0 || fstat(node, &st) < 0)
 		return -errno;
-	return (st.st_mode & S_IFMT) == device_type(d) && st.st_rdev == makedev((unsigned)d->major, (unsigned)d->minor)
-		       ? 0
-		       : -EEXIST;
+	if ((st.st_mode & S_IFMT) != device_type(d) || st.st_rdev != makedev((unsigned)d->major, (unsigned)d->minor))
+		return -EEXIST;
+	/* mknod(2) heeds the umask, and lists of access rights that are inherited. */
+	if ((st.st_mode & 07777) != mode) {
+		int r = change_mode(node, mode);
+
+		if (r < 0)
+			return r;
+	}
+	return fchownat(node, "", d->uid.set ? (uid_t)d->uid.v : 0, d->gid.set ? (gid_t)d->gid.v : 0, AT_EMPTY_PATH) < 0
+		       ? -errno
+		       : 0;
 }
 
 /* The directory of @path, made, and the last component, which points into @buf. */
@@ -291,17 +388,7 @@ int inside_device(int root, const struct ct_device *d, bool bind)
 													      : 0;
 	if (r == -EPERM)
 		return bind_device(root, d);
-	if (r == -EEXIST)
-		r = same_device(parent, name, d);
-	if (r < 0)
-		return r;
-	/* mknod(2) heeds the umask. */
-	if (fchmodat(parent, name, mode, 0) < 0)
-		return -errno;
-	if (fchownat(parent, name, d->uid.set ? (uid_t)d->uid.v : 0, d->gid.set ? (gid_t)d->gid.v : 0,
-		     AT_SYMLINK_NOFOLLOW) < 0)
-		return -errno;
-	return 0;
+	return r == 0 || r == -EEXIST ? settle_device(parent, name, d, mode) : r;
 }
 
 int inside_link(int root, const char *path, const char *to)

@@ -11,6 +11,8 @@
 
 /* An O_PATH descriptor of what @path is inside. */
 NODISCARD int inside_open(int root, const char *path);
+/* With flags of open(2). */
+NODISCARD int inside_open_for(int root, const char *path, int flags);
 /* The same, and what is missing is made: directories 0755, and at the end a directory or an empty file. */
 NODISCARD int inside_make(int root, const char *path, bool directory, mode_t mode);
 
@@ -18,8 +20,11 @@ NODISCARD int inside_make(int root, const char *path, bool directory, mode_t mod
 NODISCARD int inside_bind(const struct ct_mount *m);
 /* A new file system of @m->type with its options, detached. *ret_option is the option that was refused, or NULL. */
 NODISCARD int inside_new(const struct ct_mount *m, const char **ret_option);
-/* Attaches @mount_fd where @m says, with its propagation. */
+/* Attaches @mount_fd where @m says, with its propagation. -EXDEV: inside of /proc, or no proc at /proc; -ELOOP: a link
+ * leads to where proc or sysfs are to be. */
 NODISCARD int inside_attach(int root, const struct ct_mount *m, int mount_fd);
+/* -EXDEV when /proc is not the root of a proc any more: its directory was moved away. */
+NODISCARD int inside_check_proc(int root);
 /* For the option "remount": new attributes of the mount that is there. */
 NODISCARD int inside_remount(int root, const struct ct_mount *m);
 /* For tmpcopyup: what lies at the target goes into the new file system @mount_fd. */

@@ -122,9 +122,10 @@ struct ct_seccomp {
 
 struct ct_spec {
 	struct arena arena;
-	const char *version; /* ociVersion */
-	const char *bundle;  /* absolute, without links */
-	const char *rootfs;  /* absolute */
+	const char **warnings; /* about what was left out, NULL at its end; NULL: none */
+	const char *version;   /* ociVersion */
+	const char *bundle;    /* absolute, without links */
+	const char *rootfs;    /* absolute */
 	bool root_readonly;
 	const char *hostname, *domainname;
 	struct ct_process process;

@@ -9,9 +9,9 @@
 enum {
 	WIRE_DEFAULT_BYTES = 1 << 20,
 	WIRE_LIMIT_BYTES = 16 << 20,
-	/* Values in one message. A JSON tree takes up to 130 bytes for what is three in the text: this bounds it to 10
-	 * MB. */
-	WIRE_MAX_VALUES = 65536,
+	/* Values in one message. A JSON tree takes up to 130 bytes for what is three in the text, and 0.1 us each to build
+	 * and to free: this bounds it to 2 MB and some milliseconds. */
+	WIRE_MAX_VALUES = 16384,
 };
 
 struct wire_call {
@@ -64,7 +64,9 @@ struct wire_rx_fd {
 /* Zero-initialise to start, then set max_bytes. */
 struct wire_rx {
 	size_t max_bytes; /* of a message without its NUL; 0: WIRE_DEFAULT_BYTES */
+	size_t skip_bytes; /* longer ones, up to this, are not kept but skipped to their end; less: they break the stream */
 	/* private */
+	size_t skipped; /* of the message that begins at from: so much of it is gone */
 	char *data;
 	size_t from, len, cap; /* message starts at from; what was read ends at len */
 	size_t scanned;        /* no NUL between from and here */
@@ -75,7 +77,7 @@ struct wire_rx {
 };
 
 struct wire_message {
-	char *text; /* terminated; in the buffer until the next wire_rx_… */
+	char *text; /* terminated; in the buffer until the next wire_rx_…; NULL: it was skipped, with its descriptors */
 	size_t len;
 };
 

@@ -88,11 +88,22 @@ static int make_room(struct wire_rx *rx)
 	return resize(rx, cap);
 }
 
+/* What is there of a message that is not kept goes. */
+static void skip(struct wire_rx *rx)
+{
+	rx->skipped += rx->len - rx->from;
+	rx->base += rx->len;
+	rx->from = rx->len = rx->scanned = 0;
+}
+
 /* A message without end must not be longer than one may be. */
 static int check_length(struct wire_rx *rx)
 {
-	if (!wire_rx_ready(rx) && rx->len - rx->from > max_bytes(rx))
+	if (wire_rx_ready(rx) || rx->skipped + (rx->len - rx->from) <= max_bytes(rx))
+		return 0;
+	if (rx->skipped + (rx->len - rx->from) > rx->skip_bytes)
 		return breaks(rx, EMSGSIZE);
+	skip(rx);
 	return 0;
 }
 
@@ -110,7 +121,7 @@ static int hold_fds(struct wire_rx *rx, const int *fds, size_t n)
 
 	if (n == 0)
 		return 0;
-	if (want > HELD_FDS || rx->len == 0)
+	if (want > HELD_FDS || (rx->len == 0 && rx->skipped == 0))
 		r = breaks(rx, EMFILE);
 	if (r == 0 && want > rx->fds_cap) {
 		size_t cap = want > 8 ? HELD_FDS : 8;
@@ -224,13 +235,16 @@ ssize_t wire_rx_recv(struct wire_rx *rx, int sock)
 
 int wire_rx_next(struct wire_rx *rx, struct wire_message *m, int *fds, size_t *ret_n_fds)
 {
-	size_t n = 0;
+	size_t n = 0, len;
+	bool kept;
 
 	if (rx->broken)
 		return 0;
 	if (!wire_rx_ready(rx))
 		return check_length(rx);
-	if (rx->scanned - rx->from > max_bytes(rx))
+	len = rx->skipped + (rx->scanned - rx->from);
+	kept = len <= max_bytes(rx);
+	if (!kept && len > rx->skip_bytes)
 		return breaks(rx, EMSGSIZE);
 	while (n < rx->n_fds && rx->fds[n].at <= rx->base + rx->scanned)
 		n++;
@@ -241,8 +255,11 @@ int wire_rx_next(struct wire_rx *rx, struct wire_message *m, int *fds, size_t *r
 	rx->n_fds -= n;
 	if (rx->n_fds > 0)
 		memmove(rx->fds, rx->fds + n, rx->n_fds * sizeof *rx->fds);
-	*ret_n_fds = n;
-	*m = (struct wire_message){.text = rx->data + rx->from, .len = rx->scanned - rx->from};
+	if (!kept)
+		close_fds(fds, n);
+	*ret_n_fds = kept ? n : 0;
+	*m = (struct wire_message){.text = kept ? rx->data + rx->from : NULL, .len = len};
+	rx->skipped = 0;
 	rx->from = ++rx->scanned;
 	return 1;
 }
@@ -253,5 +270,5 @@ void wire_rx_done(struct wire_rx *rx)
 		fd_closep(&rx->fds[i].fd);
 	free(rx->fds);
 	free(rx->data);
-	*rx = (struct wire_rx){.max_bytes = rx->max_bytes};
+	*rx = (struct wire_rx){.max_bytes = rx->max_bytes, .skip_bytes = rx->skip_bytes};
 }

@@ -37,7 +37,7 @@ struct spawn_make {
 	uint32_t note_len;
 	uint32_t restored; /* 1: out of the function's snapshot; FAILED with ERR_NOT_FOUND when none is PUBLISHED */
 	uint32_t zero;
-	/* CLOCK_MONOTONIC, of a restore: what is not restored by then is ended, FAILED with ERR_DEADLINE. 0: no bound */
+	/* CLOCK_MONOTONIC, of a restore: what is not restored by then is ended: FAILED, ERR_DEADLINE. 0: no such bound */
 	uint64_t give_up_ns;
 	char note[SPAWN_MAX_NOTE];
 };

@@ -180,11 +180,12 @@ def bodies_once(parent):
     d = Daemon(parent, *ROOM)
     d.deploy("echo", ECHO)
     rows = []
-    for size, name in ((1 << 10, "1 KB"), (1 << 20, "1 MB")):
+    for size, name in ((1 << 10, "1 KB"), (64 << 10, "64 KB"), (1 << 20, "1 MB")):
         floor = "floor " + name
+        inline = [(name + " inline", invoke(d, size), floor)] if size <= 64 << 10 else []  # more does not go there
         rows += latencies(max(ROUNDS // 4, 3), 40 if size < 1 << 20 else 10, [
             (floor, "floor,1,%d,%d" % (OUT + size, BACK + size), None),
-            (name + " inline", invoke(d, size), floor),
+            *inline,
             (name + " memfd, answerFd", invoke(d, size, "memfd"), floor)])
     d.end()
     return rows

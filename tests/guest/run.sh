@@ -78,7 +78,7 @@ why=
 # ---- The list ----
 . tests/lib/time_limit.sh
 names_of() { # SUITE
-	for f in tests/"$1"/*.c tests/"$1"/*.sh; do
+	for f in tests/"$1"/*.c tests/"$1"/*.sh tests/"$1"/*/*.sh; do
 		name=${f#tests/}
 		case $name in
 		*'*'*) continue ;;
@@ -102,7 +102,7 @@ list() {
 		guest-systemd:subset | guest-systemd:all) names_of systemd ;;
 		*:subset) sed 's/#.*//' tests/guest/subset | awk 'NF == 1 { $2 = "root" } NF' ;;
 		*:all)
-			for suite in kernel unit policy fault escape system guest; do
+			for suite in kernel unit policy fault escape conformance system guest; do
 				names_of $suite
 			done
 			;;

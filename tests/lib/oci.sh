@@ -12,6 +12,13 @@ need_oci() {
 	[ -x "$OCI" ] || skip "no $OCI"
 	busybox true 2>/dev/null || skip "no busybox (Debian package busybox-static)"
 	command -v jq >/dev/null || skip "no jq"
+	trap oci_end_all EXIT # of the test's own shell: what a failed test leaves would be in the way of the next
+}
+
+oci_end_all() {
+	for oci_left in "$T/state"/*/; do
+		[ ! -d "$oci_left" ] || "$OCI" --root "$T/state" delete -f "$(basename "$oci_left")" >/dev/null 2>&1 || :
+	done
 }
 
 # Containers, and with them groups, are named after the test's process, so that tests beside each other do not meet.
@@ -32,9 +39,8 @@ bundle() { # NAME [JQ-PROGRAM]: in $T/NAME, without a terminal, the program prin
 	[ -d "$T/rootfs" ] || rootfs "$T/rootfs"
 	mkdir -p "$T/$1"
 	[ -e "$T/$1/rootfs" ] || ln -s ../rootfs "$T/$1/rootfs"
-	rm -f "$T/$1/config.json"
-	"$OCI" spec --bundle "$T/$1"
-	jq ".process.terminal = false | .process.args = [\"id\"] | ${2:-.}" "$T/$1/config.json" >"$T/$1/new" || fail "jq: ${2-}"
+	[ -e "$TAP_DIR/config.json" ] || "$OCI" spec --bundle "$TAP_DIR"
+	jq ".process.terminal = false | .process.args = [\"id\"] | ${2:-.}" "$TAP_DIR/config.json" >"$T/$1/new" || fail "jq: ${2-}"
 	mv "$T/$1/new" "$T/$1/config.json"
 }
 
@@ -67,4 +73,29 @@ wait_status() { # ID STATUS
 check_nothing_left() {
 	[ ! -d "$T/state" ] || check_eq "$(ls "$T/state")" ""
 	check_eq "$(find /sys/fs/cgroup -type d -name "fsbox-test-$$-*" 2>/dev/null)" ""
+}
+
+oci_pid() { # ID: of its process, as the host sees it
+	"$OCI" --root "$T/state" state "$1" | jq -r .pid
+}
+
+# create refuses the changed config.json with one line that has TEXT, and makes no container.
+refused() { # JQ-PROGRAM TEXT
+	bundle refused "$1"
+	oci create --bundle "$T/refused" "$(oci_id refused)"
+	[ "$status" = 1 ] || fail "exit status $status of create with $1"
+	check_contains "$T/err" "$2"
+	check_eq "$(wc -l <"$T/err")" 1
+	[ ! -e "$T/state/$(oci_id refused)" ] || fail "a container is left of: $1"
+}
+
+oci_v2() { [ -e /sys/fs/cgroup/cgroup.controllers ]; } # this machine has pure cgroup v2
+
+# A file of the container's group: by its name on v2, or by controller and name on v1. Empty where there is none.
+group_file() { # ID V1-CONTROLLER V1-FILE V2-FILE
+	if oci_v2; then
+		find /sys/fs/cgroup -path "*/$1/$4" -exec cat {} +
+	else
+		find "/sys/fs/cgroup/$2" -path "*/$1/$3" -exec cat {} + 2>/dev/null
+	fi
 }

@@ -7,7 +7,7 @@ time_limit() { # of a program, in seconds: "time-limit: N" in its source, or by 
 		[ -z "$limit" ] || break
 	done
 	case $1 in
-	system/* | fault/* | escape/*) echo "${limit:-300}" ;;
+	system/* | fault/* | escape/* | conformance/*) echo "${limit:-300}" ;;
 	*) echo "${limit:-120}" ;;
 	esac
 }

@@ -10,7 +10,7 @@ set -u
 cd "$(dirname "$0")/../.." || exit 1
 LC_ALL=C.UTF-8
 export LC_ALL
-FSBOX_QUICK="layers banned names sizes headers marks scripts format makefile manual spelling"
+FSBOX_QUICK="layers banned names sizes headers marks scripts cases format makefile manual spelling"
 FSBOX_SLOW="tidy cppcheck aims"
 
 files() { # PATTERN DIR...: the files, in order, of those folders that exist
@@ -69,6 +69,20 @@ check_scripts() {
 		files '*.sh' tests tools contrib sandbox
 		ls .ci/run
 	} | xargs -r -P "$(nproc)" -n 16 shellcheck -x -e SC1090,SC1091,SC2016,SC2034,SC2119,SC2154,SC2317 # sourced by computed paths (and its variables); inner shells; words that may be absent; called by name
+}
+
+# The sentences of the runtime-spec have tests, and the document's table counts them.
+check_cases() {
+	set -- tests/conformance/oci/cases.tsv tests/conformance/oci/*.sh
+	table=$(awk -v table=1 -f tests/lint/cases.awk "$@") || {
+		printf '%s\n' "$table"
+		return 1
+	}
+	said=$(grep '^| [a-z-]*\.md | ' docs/oci.md)
+	[ "$table" = "$said" ] || {
+		printf 'docs/oci.md has another table of the spec than cases.tsv:\n%s\n' "$table"
+		return 1
+	}
 }
 
 check_format() {

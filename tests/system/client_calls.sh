@@ -214,6 +214,7 @@ test_refused_calls_have_exit_statuses_too() {
 	try_refusal 2 InvalidSpec '{"field":"event","reason":"too large","hint":""}'
 	try_refusal 125 Busy '{"retryAfterMs":3,"queueDepth":3}'
 	try_refusal 125 Cancelled '{}'
+	try_refusal 125 TooLarge '{"maxBytes":131072}'
 	try_refusal 125 SystemFailure '{"stage":"spawn","reason":"r","hint":""}'
 }
 
@@ -221,8 +222,8 @@ test_events_that_are_no_text_go_as_sealed_memfds() {
 	fake "{\"Invoke\":[$(result success '"payload":{"text":"ok"}')]}"
 	printf 'a\377b' >"$T/binary"
 	printf 'a\000b' >"$T/nul"
-	head -c 524288 /dev/zero | tr '\000' x >"$T/most"
-	(cat "$T/most" && printf x) >"$T/large"
+	head -c 98293 /dev/zero | tr '\000' x >"$T/most"
+	head -c 98304 /dev/zero | tr '\000' x >"$T/large"
 	head -c 100000 /dev/zero | tr '\000' '\001' >"$T/escapes" # six bytes each as JSON
 	head -c 6291456 /dev/urandom >"$T/largest"
 	for event in binary nul most large escapes largest; do
@@ -239,8 +240,9 @@ test_events_that_are_no_text_go_as_sealed_memfds() {
 	for pair in 1:binary 2:nul 4:large 5:escapes 6:largest; do
 		check_asked "${pair%%:*}" '.fds[0].sha256' "$(sha256sum <"$T/${pair#*:}" | cut -d ' ' -f 1)"
 	done
-	# 512 KiB of plain text with its quotes is just over what is sent inline.
-	check_asked 3 '.fds | length' 1
+	# What comes with its quotes and key to 96 KiB is sent inline.
+	check_asked 3 '.fds | length' 0
+	check_asked 3 '.parameters.event.text | length' 98293
 	printf x >>"$T/largest"
 	check_status 2 fsbox invoke f --event "@$T/largest"
 	check_contains "$T/err" "over 6291456 bytes"

@@ -57,7 +57,7 @@ actions = {
     "cold": cold,
     "warm": lambda a: a.invoke("echo", "x")["status"],
     "once": lambda a: a.invoke("echo", "x", invocation="i%d" % time.monotonic_ns())["status"],
-    "large": lambda a: a.invoke("echo", "x" * 300000)["status"],
+    "large": lambda a: a.invoke("echo", "x" * 100000)["status"],
     "descriptors": by_fd,
     "crash": lambda a: a.invoke("crash_segv", "x")["status"],
     "stream": stream,

@@ -151,6 +151,132 @@ test_a_policys_file_is_not_opened_again() {
 	daemon_stop 'fsboxd.*was ended'
 }
 
+# fsboxd, which runs $T/hook first, as its own user: what happens to the file while nobody has it.
+hooked_fsboxd() {
+	printf '#!/bin/sh\n[ ! -x "%s" ] || "%s" >/dev/null 2>&1\nexec "%s/fsboxd" "$@"\n' "$T/hook" "$T/hook" "${FSBOX%/*}" >"$T/fsboxd"
+	chmod 755 "$T/fsboxd"
+	DAEMON_FSBOXD=$T/fsboxd
+}
+
+# Steps for the next ones.
+damage='
+def sql(text):
+    """What the next fsboxd finds done."""
+    with open(T + "/hook", "w") as f:
+        f.write("""#!/usr/bin/python3
+import sqlite3
+db = sqlite3.connect("%s/state/functions.db")
+db.execute(%r)
+db.commit()
+""" % (T, text))
+    os.chmod(T + "/hook", 0o755)
+def restart():
+    os.kill(pid_of("fsboxd"), signal.SIGKILL)
+    until(lambda: Client().call("Describe"), "the next fsboxd")
+    return Client()
+def is_told_of(c, name):
+    first = c.fails("Lost", "Subscribe", more=True, since=1)["firstAvailable"]
+    for e in Client().more("Subscribe", since=first):
+        e = e["event"]
+        if e["function"] == name and e["kind"] == "undeployed":
+            true(e["status"] == "SystemFailure" and "damaged" in e["detail"], e)
+            return
+def is_broken(c, name):
+    for method, more in ("Invoke", {"function": name}), ("Acquire", {"function": name}), ("Scale", {"name": name}), ("Snapshot", {"function": name}):
+        e = c.fails("SystemFailure", method, **more)
+        true(e["stage"] == "store" and "damaged" in e["reason"], e)
+'
+
+test_what_cannot_be_read_is_told_and_comes_back_when_it_can() {
+	hooked_fsboxd
+	daemon_start
+	{
+		echo "$damage"
+		cat <<-'END'
+			c.deploy("echo")
+			# From a descriptor that nobody could open again.
+			fd = os.open(os.environ["FUNCTIONS"] + "/counter.so", os.O_RDONLY)
+			c.call("Deploy", [fd], name="counter", spec={"target": "counter.so", "mem": 128}, codeFd=0)
+			eq(body(c.invoke("counter")), "1")
+			sql("UPDATE function SET spec = 'x' || spec WHERE name = 'counter'")
+			c = restart()
+			is_told_of(c, "counter")
+			is_broken(c, "counter")
+			eq(c.fails("NotFound", "Invoke", function="nobody")["what"], "function")
+			eq(body(c.invoke("echo", "hi")), "hi")
+			os.unlink(T + "/hook")
+			c = restart()
+			is_broken(c, "counter")  # and what fsbox-spawn has is kept
+			sql("UPDATE function SET spec = substr(spec, 2) WHERE name = 'counter'")
+			c = restart()
+			r = c.invoke("counter")
+			eq((r["startKind"], body(r)), ("cold", "1"))
+			# Undeployed, or replaced, while it cannot be read.
+			sql("UPDATE function SET spec = 'x' || spec WHERE name = 'counter'")
+			c = restart()
+			is_broken(c, "counter")
+			c.deploy("counter", "echo")
+			eq(body(c.invoke("counter", "new")), "new")
+			c = restart()  # which damages the new one
+			is_broken(c, "counter")
+			eq(c.call("Undeploy", name="counter")["existed"], True)
+			eq(c.fails("NotFound", "Invoke", function="counter")["what"], "function")
+		END
+	} | steps
+	daemon_stop 'fsboxd.*was ended|kept functions'
+	check_eq "$(rows 1)" 1
+}
+
+test_a_damaged_row_is_told_at_the_start_and_stays() {
+	daemon_start
+	steps <<-'END'
+		c.deploy("echo")
+	END
+	daemon_end
+	copies 1 1 bad "'x' || spec" digest
+	copies 1 2 good spec digest
+	copies 2 2 bad "'x' || spec" digest
+	daemon_begin
+	{
+		echo "$damage"
+		cat <<-'END'
+			until(lambda: {f["name"] for f in c.functions()} == {"echo", "good1", "good2"}, "what can come back", 60)
+			for name in "bad1", "bad2":
+			    is_told_of(c, name)
+			    is_broken(c, name)
+			c.fails("NotFound", "Invoke", function="bad3")
+		END
+	} | steps
+	daemon_stop 'kept functions'
+	check_eq "$(rows "name LIKE 'bad%'")" 2
+}
+
+test_a_file_that_is_damaged_is_tried_again() {
+	daemon_start
+	steps <<-'END'
+		c.deploy("echo")
+	END
+	daemon_end
+	mv "$T/state/functions.db" "$T/state/whole.db"
+	head -c 8192 /dev/urandom >"$T/state/functions.db"
+	chown "$DAEMON_USER" "$T/state/functions.db"
+	daemon_begin
+	{
+		echo "$damage"
+		cat <<-'END'
+			e = c.fails("SystemFailure", "Invoke", function="echo")
+			true(e["stage"] == "store" and "damaged" in e["reason"], e)
+			c.deploy("counter")
+			eq(body(c.invoke("counter")), "1")
+			os.rename(T + "/state/whole.db", T + "/state/functions.db")
+			until(lambda: {f["name"] for f in c.functions()} == {"echo", "counter"}, "what stood in it", 60)
+			eq(body(c.invoke("echo", "hi")), "hi")
+		END
+	} | steps
+	daemon_stop 'kept functions'
+	check_eq "$(rows 1)" 2 # what was deployed meanwhile, too
+}
+
 test_what_waits_is_for_the_new_one_when_there_is_no_room_yet() {
 	daemon_start --max-cells 1
 	steps <<-'END'

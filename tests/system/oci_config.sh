@@ -174,7 +174,7 @@ test_limits_reach_the_groups() {
 	bundle b '.process.args = ["sleep", "60"] | .linux.resources.memory = {"limit": 67108864} | .linux.resources.pids = {"limit": 17} | .linux.resources.cpu = {"shares": 512, "quota": 20000, "period": 100000}'
 	c=$(oci_id c)
 	oci_ok run -d -b "$T/b" "$c"
-	group=$(find /sys/fs/cgroup -type d -name "$c")
+	group=$(find /sys/fs/cgroup -type d -name "$c" 2>/dev/null || :) # others' groups go meanwhile
 	value() { for g in $group; do [ ! -e "$g/$1" ] || cat "$g/$1"; done; }
 	if [ -e /sys/fs/cgroup/cgroup.controllers ]; then
 		check_eq "$(value memory.max) $(value pids.max) $(value cpu.max)" "67108864 17 20000 100000"

@@ -174,4 +174,156 @@ test_memory_policy() {
 	check_nothing_left
 }
 
+# ---- Security modules, RDMA, resctrl: detected, and an error where the host has none ----
+
+test_what_the_host_lacks_is_an_error() {
+	need_oci
+	lacks() { # JQ-PROGRAM TEXT
+		in_container true "$1"
+		check_eq "$status" 1
+		check_contains "$T/err" "$2"
+	}
+	if ! grep -q Y /sys/module/apparmor/parameters/enabled 2>/dev/null; then
+		lacks '.process.apparmorProfile = "mine"' "AppArmor is not enabled on this host"
+		bundle b '.process.args = ["sleep", "60"]'
+		c=$(oci_id c)
+		oci_ok run -d --bundle "$T/b" "$c"
+		oci exec --apparmor mine "$c" true
+		check_eq "$status" 255
+		check_contains "$T/err" "AppArmor is not enabled"
+		oci_ok exec --apparmor unconfined "$c" true
+		oci_ok delete -f "$c"
+	fi
+	if [ ! -d /sys/fs/selinux ]; then
+		lacks '.process.selinuxLabel = "a:b:c:s0"' "selinux is disabled"
+		lacks '.linux.mountLabel = "a:b:c:s0"' "selinux is disabled"
+	fi
+	if ! grep -q "^rdma[^a-z]" /proc/cgroups; then
+		lacks '.linux.resources.rdma = {"mlx5_1": {"hcaHandles": 3}}' "no cgroup controller 'rdma'"
+	fi
+	in_container 'echo ran' '.process.apparmorProfile = "unconfined" | .process.selinuxLabel = "" | .linux.mountLabel = ""'
+	check_eq "$(cat "$T/out")" ran
+	check_nothing_left
+}
+
+# ---- Options ----
+
+sleeper() { # NAME: a container that sleeps, its id in $c
+	bundle "$1" '.process.args = ["sleep", "60"]'
+	c=$(oci_id "$1")
+	oci_ok run -d --bundle "$T/$1" "$c"
+}
+
+test_exec_goes_into_a_group_below() {
+	need_oci
+	sleeper b
+	for group in $(find /sys/fs/cgroup -type d -name "$c"); do
+		mkdir "$group/below"
+		for file in cpuset.cpus cpuset.mems; do # v1's are born empty, and take nobody in then
+			case $group in /sys/fs/cgroup/cpuset/*) cat "$group/$file" >"$group/below/$file" ;; esac
+		done
+	done
+	oci_ok exec "$c" cat /proc/self/cgroup
+	check_eq "$(grep -c below "$T/out")" 0
+	for path in below /below; do
+		oci_ok exec --cgroup "$path" "$c" cat /proc/self/cgroup
+		check_eq "$(grep -c /below "$T/out")" "$(find /sys/fs/cgroup -type d -path "*/$c/below" | wc -l)"
+	done
+	oci_ok exec --cgroup / "$c" true
+	for wrong in nothere ../.. bogus:below; do
+		oci exec --cgroup "$wrong" "$c" true
+		check_eq "$status" 255
+		check_contains "$T/err" "--cgroup"
+	done
+	if [ -e /sys/fs/cgroup/pids ]; then
+		oci_ok exec --cgroup pids:below --cgroup memory,cpuset:below "$c" cat /proc/self/cgroup
+		check_eq "$(grep /below "$T/out" | cut -d : -f 2 | sort | tr '\n' ' ')" "cpuset memory pids "
+	fi
+	oci_ok delete -f "$c"
+	check_nothing_left
+}
+
+test_kill_and_delete_by_regular_expression() {
+	need_oci
+	for name in x1 x2 y1; do
+		sleeper "$name"
+	done
+	oci_ok kill --regex "^$(oci_id x)[0-9]\$" KILL
+	wait_status "$(oci_id x1)" stopped
+	wait_status "$(oci_id x2)" stopped
+	check_eq "$(oci_status "$(oci_id y1)")" running
+	oci_ok kill --regex "$(oci_id '(x1|y1)')" TERM # who is not running any more is no failure
+	oci delete --regex "$(oci_id '.*')"
+	check_eq "$status" 1
+	check_contains "$T/err" "not stopped"
+	check_eq "$("$OCI" --root "$T/state" list -q)" "$(oci_id y1)"
+	oci delete --force --regex '['
+	check_eq "$status" 1
+	check_contains "$T/err" "regular expression '['"
+	oci_ok delete --force --regex "$(oci_id y)"
+	oci_ok delete --force --regex "$(oci_id nobody)"
+	check_nothing_left
+}
+
+# ---- Warnings ----
+
+test_what_is_left_out_is_a_warning() {
+	need_oci
+	caps='.process.capabilities = {"bounding": ["CAP_KILL"], "permitted": ["CAP_KILL", "CAP_BOGUS"], "effective": ["CAP_KILL"], "ambient": ["CAP_KILL"]}'
+	in_container 'echo ran' "$caps"
+	check_eq "$status" 0
+	check_contains "$T/err" "warning: config.json: $.process.capabilities.permitted[1]: unknown capability 'CAP_BOGUS' is left out"
+	check_contains "$T/err" "CAP_KILL is ambient, but not both permitted and inheritable"
+	# With a log they go there, and nothing goes where the container's own errors go.
+	bundle b "$caps | .process.args = [\"sleep\", \"60\"]"
+	c=$(oci_id c)
+	oci --log "$T/log" --log-format json create --bundle "$T/b" "$c"
+	check_eq "$status" 0
+	check_eq "$(cat "$T/err")" ""
+	check jq -es 'length == 2 and all(.[]; .level == "warning" and .msg and .time)' "$T/log"
+	# Once is enough.
+	oci_ok start "$c"
+	oci_ok exec "$c" true
+	check_eq "$(grep -c BOGUS "$T/err")" 0
+	# A failing command logs its one error: callers read the whole log as that.
+	rm "$T/log"
+	oci --log "$T/log" --log-format json create --bundle "$T/b" "$c"
+	check_eq "$status" 1
+	check jq -es 'length == 1 and .[0].level == "error"' "$T/log"
+	oci_ok delete -f "$c"
+	in_container true '.hooks.poststop = [{"path": "/bin/false"}]'
+	check_eq "$status" 0
+	check_contains "$T/err" "warning: poststop: hook '/bin/false' failed"
+	check_nothing_left
+}
+
+# ---- events ----
+
+test_events_tell_what_engines_read() {
+	need_oci
+	bundle b '.process.args = ["sh", "-c", "cat /dev/zero | head -c 10000000 >/data; sync; exec sleep 60"] | .root.readonly = false | .linux.resources.pids = {"limit": 9} | .linux.resources.memory = {"limit": 67108864}'
+	ln -sf busybox "$T/rootfs/bin/sync"
+	c=$(oci_id b)
+	oci_ok run -d --bundle "$T/b" "$c"
+	command sleep 0.5
+	oci_ok events --stats "$c"
+	check_eq "$(wc -l <"$T/out")" 1
+	# The types of every member, as runc's types/events.go has them.
+	check jq -e '.id == $c and .type == "stats" and (.data |
+		(.cpu.usage | .total > 0 and (.kernel | type) == "number" and (.user | type) == "number") and
+		(.cpu.throttling | type) == "object" and
+		(.cpuset | type) == "object" and (.cpuset.cpus == null or (.cpuset.cpus | length) > 0) and
+		(.memory | (.cache | type) == "number" and .usage.usage > 0 and .usage.limit == 67108864 and
+			(.usage, .swap, .kernel, .kernelTCP | (.failcnt | type) == "number") and (.raw | length) > 5) and
+		.pids.current == 1 and .pids.limit == 9 and
+		(.blkio | to_entries | all(.key == "psi" or (.value | type == "array" and all(.major >= 0 and .minor >= 0 and .value >= 0)))) and
+		(.hugetlb | type) == "object" and (.hugetlb | all(.usage >= 0 and .failcnt >= 0)) and
+		(.network_interfaces | any(.Name == "lo" and .RxBytes >= 0 and .TxDropped >= 0)))' --arg c "$c" "$T/out"
+	if [ -e "/sys/fs/cgroup/unified/fsbox-oci/$c/cpu.pressure" ] && cat "/sys/fs/cgroup/unified/fsbox-oci/$c/cpu.pressure" >/dev/null 2>&1; then
+		check jq -e '.data | .cpu.psi, .memory.psi, .blkio.psi | (.some, .full) | (.avg10, .avg60, .avg300, .total) | type == "number"' "$T/out"
+	fi
+	oci_ok delete -f "$c"
+	check_nothing_left
+}
+
 run_tests "$@"

@@ -64,7 +64,14 @@ TEST(unknown_keys_are_ignored_and_null_is_absent)
 TEST(refusals_name_the_place)
 {
 	refused("{}", "c.json: $", "'ociVersion' is missing");
-	refused("{\"ociVersion\":\"2.0\"}", "c.json: $.ociVersion", "unsupported version");
+	refused("{\"ociVersion\":\"2.0.0\"}", "c.json: $.ociVersion", "unsupported version");
+	refused("{\"ociVersion\":\"1.0\"}", "c.json: $.ociVersion", "SemVer");
+	refused("{\"ociVersion\":null}", "c.json: $", "'ociVersion' is missing");
+	refused(CONFIG("", ",\"maskedPaths\":[\"x\"]", ""), "c.json: $.linux.maskedPaths[0]", "absolute");
+	refused(CONFIG("", ",\"devices\":[{\"type\":\"c\",\"path\":\"/x\",\"major\":1}]", ""),
+		"c.json: $.linux.devices[0]", "'minor'");
+	refused(CONFIG("", ",\"seccomp\":{\"defaultAction\":\"SCMP_ACT_ALLOW\",\"defaultErrnoRet\":1}", ""),
+		"c.json: $.linux.seccomp.defaultErrnoRet", "no error number");
 	refused("[]", "c.json: $", "expected an object");
 	refused(CONFIG(",\"rlimits\":[{\"type\":\"RLIMIT_CORE\",\"soft\":2,\"hard\":1}]", "", ""),
 		"c.json: $.process.rlimits[0]", "above 'hard'");
@@ -324,7 +331,11 @@ TEST(memory_and_swap_are_converted)
 
 TEST(cpu_pids_and_blocks_are_converted)
 {
-	converts("{\"cpu\":{\"shares\":1024}}", 2, "cpu.weight=39 ");
+	converts("{\"cpu\":{\"shares\":1024}}", 2, "cpu.weight=100 ");
+	converts("{\"cpu\":{\"shares\":3}}", 2, "cpu.weight=2 ");
+	converts("{\"cpu\":{\"shares\":512}}", 2, "cpu.weight=59 ");
+	converts("{\"cpu\":{\"shares\":2048}}", 2, "cpu.weight=174 ");
+	converts("{\"cpu\":{\"shares\":262143}}", 2, "cpu.weight=10000 ");
 	converts("{\"cpu\":{\"shares\":2}}", 2, "cpu.weight=1 ");
 	converts("{\"cpu\":{\"shares\":262144}}", 2, "cpu.weight=10000 ");
 	converts("{\"cpu\":{\"quota\":-1,\"period\":1000}}", 2, "cpu.max=max 1000 ");
@@ -342,6 +353,10 @@ TEST(cpu_pids_and_blocks_are_converted)
 	converts("{\"unified\":{\"memory.high\":\"5\",\"io.max\":\"a\\nb\"}}", 2, "memory.high=5 io.max=a io.max=b ");
 	does_not_convert("{\"unified\":{\"memory.high\":\"5\"}}", 1, "$.linux.resources.unified");
 	does_not_convert("{\"unified\":{\"../x.y\":\"5\"}}", 2, "$.linux.resources.unified");
+	converts("{\"rdma\":{\"mlx5_1\":{\"hcaHandles\":3,\"hcaObjects\":10000},\"x\":{\"hcaObjects\":0}}}", 1,
+		 "rdma.max=mlx5_1 hca_handle=3 hca_object=10000 rdma.max=x hca_object=0 ");
+	does_not_convert("{\"rdma\":{\"x\":{}}}", 2, "$.linux.resources.rdma[\"x\"]");
+	does_not_convert("{\"rdma\":{\"x\":{\"hcaHandles\":3}}}", -1, "$.linux.resources.rdma");
 	does_not_convert("{\"network\":{\"classID\":1}}", 2, "$.linux.resources.network.classID");
 }
 

@@ -152,6 +152,40 @@ TEST(a_short_limit_counts_behind_a_message_that_was_taken_too)
 	CHECK_STREQ(next(&rx), "");
 }
 
+TEST(what_is_too_long_may_be_skipped)
+{
+	static const char stream[] = "ab\0"
+				     "0123456789abcdef\0"
+				     "cd\0"
+				     "0123456789abcdefg\0";
+
+	for (size_t piece = 1; piece <= sizeof stream; piece++) {
+		AUTO(closing) struct wire_rx rx = {.max_bytes = 4, .skip_bytes = 16};
+		struct wire_message m = {0};
+		int fds[WIRE_MAX_FDS], r = 0;
+		char seen[64] = "";
+		size_t n;
+
+		for (size_t done = 0; done < sizeof stream - 1 && r >= 0; done += piece) {
+			const size_t left = sizeof stream - 1 - done, len = piece < left ? piece : left;
+			const int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+			r = wire_rx_feed(&rx, stream + done, len, &fd, 1);
+			while (r >= 0 && (r = wire_rx_next(&rx, &m, fds, &n)) == 1) {
+				const size_t at = strlen(seen);
+
+				CHECK(m.text || n == 0);
+				(void)snprintf(seen + at, sizeof seen - at, "%s/%zu ", m.text ? m.text : "-", m.len);
+				while (n > 0)
+					(void)close(fds[--n]);
+			}
+			CHECK_LE(rx.cap, 4096);
+		}
+		CHECK_EQ(r, -EMSGSIZE);
+		CHECK_STREQ(seen, "ab/2 -/16 cd/2 ");
+	}
+}
+
 TEST(a_long_message_is_looked_at_once_and_moved_seldom)
 {
 	AUTO(closing) struct wire_rx rx = {.max_bytes = WIRE_LIMIT_BYTES};

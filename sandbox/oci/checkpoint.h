@@ -1,0 +1,28 @@
+/* What checkpoint and restore share: their options, the engine, the directories, and the file with the names of
+ * descriptors that other runtimes write, too. */
+#pragma once
+
+#include "cell/cell.h"
+#include "oci/oci.h"
+
+/* Value: a file with options for CRIU, which win over those of the command line. runc's name. */
+#define CHECKPOINT_CONFIG_ANNOTATION "org.criu.config"
+
+/* Beside this program or where it is installed; executes nothing. */
+NODISCARD int checkpoint_engine(struct snap_engine *ret, struct err *e);
+bool checkpoint_possible(void);
+
+struct checkpoint_dirs {
+	char images[4096], work[4096]; /* absolute */
+	int fd;                        /* of images */
+};
+/* @make: images may be missing. Close ret->fd. */
+NODISCARD int checkpoint_dirs_open(const struct oci_args *a, bool make, struct checkpoint_dirs *ret, struct err *e);
+/* Of the options that both have; everything is borrowed from @a, @s and @d. */
+NODISCARD int checkpoint_job(const struct oci_args *a, const struct ct_spec *s, const struct checkpoint_dirs *d,
+			     struct criu_job *ret, struct err *e);
+
+/* descriptors.json: a list of what 0, 1 and 2 were. */
+NODISCARD int descriptors_write(int images, const char *const names[CT_STDIO], struct err *e);
+/* Texts are in @a; NULL where it says nothing. No file is no error: images of who has none. */
+NODISCARD int descriptors_read(int images, struct arena *a, const char *ret[CT_STDIO], struct err *e);
