@@ -127,7 +127,7 @@ TEST(limits_become_properties)
 		"MemorySwapMax|t|18446744073709551615|MemoryMax|t|18446744073709551615");
 	becomes("{\"pids\":{\"limit\":7}}", true, "TasksMax|t|7");
 	becomes("{\"pids\":{\"limit\":-1}}", true, "TasksMax|t|18446744073709551615");
-	becomes("{\"cpu\":{\"shares\":1024}}", true, "CPUWeight|t|39");
+	becomes("{\"cpu\":{\"shares\":1024}}", true, "CPUWeight|t|100");
 	becomes("{\"cpu\":{\"idle\":1}}", true, "CPUWeight@252|t|0");
 	becomes("{\"blockIO\":{\"weight\":500}}", true, "IOWeight|t|4950");
 	becomes("{\"memory\":{\"limit\":100,\"swap\":150}}", false, "MemoryLimit|t|100");
