@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 
 #define FREEZE_PATIENCE_NS (10 * NS_PER_S)
@@ -56,6 +57,23 @@ static void read_controllers(struct cg_tree *t)
 		t->controllers[0] = '\0';
 }
 
+/* Absolute, and no part of it is empty, "." or "..": "/." would be the root under a name that nobody knows. */
+static bool is_plain_path(const char *path)
+{
+	if (strcmp(path, "/") == 0)
+		return true;
+	for (const char *p = path; *p;) {
+		const size_t n = *p == '/' ? strcspn(p + 1, "/") : 0;
+
+		if (strcmp(p, "/") == 0)
+			break; /* at the end it is nobody's mistake */
+		if (n == 0 || (n <= 2 && strspn(p + 1, ".") >= n))
+			return false;
+		p += 1 + n;
+	}
+	return path[0] == '/' && !strchr(path, '\n');
+}
+
 int cg_group_find(const char *path, struct cg_group *ret, struct err *e)
 {
 	AUTO_FREE char *mounts = NULL;
@@ -64,8 +82,7 @@ int cg_group_find(const char *path, struct cg_group *ret, struct err *e)
 	*ret = (struct cg_group){0};
 	if (r < 0)
 		return r;
-	if (path[0] != '/' || strstr(path, "/../") || strstr(path, "//") || strlen(path) >= sizeof ret->path ||
-	    (strlen(path) >= 3 && strcmp(path + strlen(path) - 3, "/..") == 0) || strpbrk(path, "\n"))
+	if (!is_plain_path(path) || strlen(path) >= sizeof ret->path)
 		return err_set(e, ERR_SPEC, EINVAL, "cgroup path '%.200s' is not taken", path);
 	(void)cg_concat(ret->path, sizeof ret->path, &path, 1);
 	cg_trees_parse(mounts, ret);
@@ -361,6 +378,38 @@ int cg_group_processes(const struct cg_group *g, int (*fn)(pid_t pid, void *arg)
 	if (r == 0)
 		r = cg_walk(dir, 0, &w);
 	return v.result ? v.result : r;
+}
+
+static int seen(pid_t pid, void *arg)
+{
+	(void)pid;
+	(void)arg;
+	return 1;
+}
+
+int cg_group_claim(const struct cg_group *g, int *ret_lock, struct err *e)
+{
+	int r = strcmp(g->path, "/") == 0;
+
+	*ret_lock = fd_valid(home(g)) ? openat(home(g), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : FD_NONE;
+	if (fd_valid(*ret_lock) && flock(*ret_lock, LOCK_EX | LOCK_NB) < 0)
+		r = 1;
+	for (unsigned i = 0; r == 0 && i < g->n; i++) {
+		struct visit v = {.fn = seen};
+		struct cg_walk w = {.visit = visit_child, .arg = &v};
+
+		if (!fd_valid(g->trees[i].dir))
+			continue;
+		r = visit_group(g->trees[i].dir, &v);
+		if (r == 0)
+			r = cg_walk(g->trees[i].dir, 0, &w);
+		r = v.result ? 1 : r;
+	}
+	if (r != 0)
+		fd_closep(ret_lock);
+	if (r > 0)
+		return err_set(e, ERR_BUSY, EBUSY, "container's cgroup %s is not empty", g->path);
+	return r < 0 ? err_sys(e, r, "looking into cgroup %s", g->path) : 0;
 }
 
 static int signal_one(pid_t pid, void *arg)

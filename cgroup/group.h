@@ -25,7 +25,8 @@ struct cg_group {
 	unsigned n;
 };
 
-/* Looks at the host and opens the group where it exists. @path: absolute, no "..". After success cg_group_close(). */
+/* Looks at the host and opens the group where it exists. @path: absolute, no part is "." or "..". After success
+ * cg_group_close(). */
 NODISCARD int cg_group_find(const char *path, struct cg_group *ret, struct err *e);
 void cg_group_close(struct cg_group *g);
 /* Makes it, with all parts of the path, in every hierarchy. With @lenient what may not be made is left out, for callers
@@ -35,6 +36,8 @@ NODISCARD int cg_group_make(struct cg_group *g, bool lenient, struct err *e);
  * cgroup2 it waits for a global lock, some milliseconds, so clone3 with the descriptor of cg_group_v2() is the better way
  * (cg_open_tasks() has the whole story), and @v2_too the other one. */
 NODISCARD int cg_group_entries(const struct cg_group *g, bool v2_too, int fds[CG_MAX_TREES], struct err *e);
+/* Nobody is in the group, in any hierarchy, and until *ret_lock is closed nobody else gets this answer. ERR_BUSY. */
+NODISCARD int cg_group_claim(const struct cg_group *g, int *ret_lock, struct err *e);
 /* From now on @g's descriptors are those of its group @sub, which exists: in every hierarchy, or in those of @controllers,
  * "cpu,memory", which only v1 has. */
 NODISCARD int cg_group_descend(struct cg_group *g, const char *controllers, const char *sub, struct err *e);

@@ -9,15 +9,17 @@
 #include <sched.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/socket.h>
 
 enum {
 	SOCKET_FD = 100, /* in CRIU's process */
-	KDAT_FD = 101,
 	LOG_MAX = 64 << 20,
 	LOG_LEVEL = 4, /* who looks into the log wants to know why; costs some milliseconds */
 	FOREVER_MS = 1 << 30,
 	REQUEST_ROOM = 128 << 10,
+	KDAT_MAX = 64 << 10,
+	CHECK_MS = 20000,
 	CG_IGNORE = 0,
 	GHOST_LIMIT = 1 << 30, /* deleted files that are still open go into the images up to this size */
 };
@@ -83,19 +85,18 @@ static int network_lock(const struct criu_job *j)
 
 /* ---- The command ---- */
 
-int criu_worker(const struct snap_engine *en, int sock, const char *kdat_dir, struct criu_command *ret, struct err *e)
+int criu_worker(const struct snap_engine *en, int sock, struct criu_command *ret, struct err *e)
 {
 	char *at = ret->text;
 	size_t left = sizeof ret->text;
-	const char *texts[3];
+	const char *texts[2];
 
 	engine_argv(en, at, 2 * sizeof en->dir, ret->argv);
 	at += 2 * sizeof en->dir;
 	left -= 2 * sizeof en->dir;
 	for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
-		int n = i == 0   ? snprintf(at, left, "%d", sock)
-			: i == 1 ? snprintf(at, left, "XDG_RUNTIME_DIR=%s", kdat_dir)
-				 : snprintf(at, left, "CRIU_LIBS_DIR=%s/plugins", en->dir);
+		int n = i == 0 ? snprintf(at, left, "%d", sock)
+			       : snprintf(at, left, "CRIU_LIBS_DIR=%s/plugins", en->dir);
 
 		if (n < 0 || (size_t)n >= left)
 			return err_set(e, ERR_SYSTEM, ENAMETOOLONG, "CRIU's directory has too long a name");
@@ -110,9 +111,74 @@ int criu_worker(const struct snap_engine *en, int sock, const char *kdat_dir, st
 	ret->envp[0] = "HOME=/nonexistent";
 	ret->envp[1] = TOOLS;
 	ret->envp[2] = texts[1];
-	ret->envp[3] = texts[2];
-	ret->envp[4] = NULL;
+	ret->envp[3] = NULL;
 	return 0;
+}
+
+/* ---- What it knows of the kernel ---- */
+
+/* For root it is /run, and no other place. */
+static int place_kdat(int dir)
+{
+	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0)
+		return -errno;
+	return sys_move_mount(dir, AT_FDCWD, CRIU_KDAT_DIR);
+}
+
+static int enter_check(void *arg)
+{
+	return place_kdat(*(const int *)arg);
+}
+
+/* `criu check` finds out, whatever it then says of it. */
+static int find_out(const struct snap_engine *en, struct buf *ret, struct err *e)
+{
+	AUTO_FD int dir = kdat_dir_open(ret, e);
+	AUTO_FD int file = FD_NONE;
+	AUTO_FREE char *data = NULL;
+	struct criu_command c;
+	struct keeper k = {.argv = c.argv, .envp = c.envp, .enter = enter_check, .arg = (void *)&dir, .out = FD_NONE};
+	size_t len;
+	int status, r = dir < 0 ? dir : criu_worker(en, SOCKET_FD, &c, e);
+
+	c.argv[ENGINE_WORDS + 1] = "check";
+	c.argv[ENGINE_WORDS + 2] = NULL;
+	if (r == 0)
+		r = keeper_start(&k, e);
+	if (r == 0)
+		r = keeper_wait(&k, CHECK_MS, FD_NONE, &status, e);
+	if (r < 0)
+		return r;
+	file = openat(dir, CRIU_KDAT, O_RDONLY | O_CLOEXEC);
+	r = file < 0 ? -errno : fd_read_all(file, KDAT_MAX, &data, &len);
+	if (r == 0)
+		buf_add(ret, data, len);
+	return r;
+}
+
+void criu_kdat(const struct snap_engine *en, int dir, struct buf *ret)
+{
+	char name[128], aside[160], boot[40];
+	AUTO_FD int fd = FD_NONE;
+	AUTO_FREE char *data = NULL;
+	struct err ignored = {0};
+	size_t len;
+
+	if (fd_read_file_at(AT_FDCWD, "/proc/sys/kernel/random/boot_id", boot, sizeof boot) < 0)
+		return;
+	(void)snprintf(name, sizeof name, ".criu-%s-%s.kdat", en->version, boot);
+	fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd_valid(fd) && fd_read_all(fd, KDAT_MAX, &data, &len) == 0) {
+		buf_add(ret, data, len);
+		return;
+	}
+	if (find_out(en, ret, &ignored) < 0 || ret->len == 0)
+		return;
+	(void)snprintf(aside, sizeof aside, "%s.%d", name, getpid());
+	fd_closep(&fd);
+	fd = openat(dir, aside, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd_valid(fd) && (fd_write_all(fd, ret->data, ret->len) < 0 || renameat(dir, aside, dir, name) < 0))
+		(void)unlinkat(dir, aside, 0);
 }
 
 /* ---- Requests ---- */
@@ -132,7 +198,8 @@ static void put_flags(struct rpc_out *o, const struct criu_job *j)
 		{OPT_LAZY_PAGES, j->lazy_pages},
 		{OPT_TCP_CLOSE, j->tcp_close},
 		{OPT_ORPHAN_PTS_MASTER, true}, /* a terminal's master is outside */
-		{OPT_EXT_MASTERS, true},       /* what is mounted from the host may hear of its mounts */
+		{OPT_MNTNS_COMPAT_MODE, j->compat_mounts},
+		{OPT_EXT_MASTERS, true}, /* what is mounted from the host may hear of its mounts */
 	};
 
 	for (size_t i = 0; i < ARRAY_LEN(flags); i++)
@@ -264,7 +331,9 @@ static int enter(void *arg)
 		if (r < 0)
 			return r;
 	}
-	return dup2(x->sock, SOCKET_FD) < 0 || dup2(x->kdat_dir, KDAT_FD) < 0 ? -errno : 0;
+	if (dup2(x->sock, SOCKET_FD) < 0)
+		return -errno;
+	return place_kdat(x->kdat_dir);
 }
 
 static int send_dump(const struct criu_job *j, int sock, int work, struct err *e)
@@ -285,19 +354,16 @@ static int run(const struct snap_engine *en, struct entry *x, int out, int *ret_
 {
 	struct criu_command c;
 	struct keeper k = {.argv = c.argv, .envp = c.envp, .enter = enter, .arg = x, .out = out, .finish = true};
-	char kdat[32];
-	int r;
+	int r = criu_worker(en, SOCKET_FD, &c, e);
 
-	(void)snprintf(kdat, sizeof kdat, "/proc/self/fd/%d", KDAT_FD);
-	r = criu_worker(en, SOCKET_FD, kdat, &c, e);
 	if (r == 0)
 		r = keeper_start(&k, e);
 	return r == 0 ? keeper_wait(&k, FOREVER_MS, FD_NONE, ret_status, e) : r;
 }
 
-int criu_dump(const struct snap_engine *en, const struct criu_job *j, struct err *e)
+int criu_dump(const struct snap_engine *en, const struct buf *known, const struct criu_job *j, struct err *e)
 {
-	AUTO_FD int kdat = kdat_dir_open(&(const struct buf){0}, e);
+	AUTO_FD int kdat = kdat_dir_open(known, e);
 	AUTO_FD int out = memfd_create("criu", MFD_CLOEXEC);
 	AUTO_FD int work = open(j->work, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	AUTO_FD int ours = FD_NONE, theirs = FD_NONE;

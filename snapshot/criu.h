@@ -6,6 +6,7 @@
 #pragma once
 
 #include "base/err.h"
+#include "base/str.h"
 
 #include <stdint.h>
 #include <sys/types.h>
@@ -41,6 +42,9 @@ struct criu_job {
 
 	/* Of a restore. */
 	const char *root; /* a mount point: what becomes "/" */
+	/* CRIU's older way of making mounts, for externals that hear of mounts outside: its newer one takes a file's mount for
+	 * the source of what a whole file system hears. */
+	bool compat_mounts;
 	const char *lsm_profile, *lsm_context;
 	struct {
 		const char *key; /* "pipe:[123]" */
@@ -49,9 +53,17 @@ struct criu_job {
 	size_t n_inherited;
 };
 
-/* Dumps. When this process is killed CRIU finishes, and what it holds stopped goes on or ends as was asked for. On failure
+/* What CRIU knows of this kernel, which it looks for at length otherwise, and with a network that has to be up. Kept in
+ * @dir for this boot, a directory that only root writes to. Empty when it cannot be had: no error. */
+void criu_kdat(const struct snap_engine *en, int dir, struct buf *ret);
+
+/* Dumps. @kdat: from criu_kdat(). When this process is killed CRIU finishes, and what it holds stopped goes on or ends as was asked for. On failure
  * the processes go on; *e has CRIU's words. */
-NODISCARD int criu_dump(const struct snap_engine *en, const struct criu_job *j, struct err *e);
+NODISCARD int criu_dump(const struct snap_engine *en, const struct buf *kdat, const struct criu_job *j, struct err *e);
+
+/* Where CRIU keeps that: in its own mount namespace something else lies there. */
+#define CRIU_KDAT_DIR "/run"
+#define CRIU_KDAT     "criu.kdat"
 
 enum { CRIU_WORKER_ARGS = 12, CRIU_WORKER_ENV = 6 };
 /* The command of a CRIU that waits for its request at descriptor @sock. Texts that are made lie in @text. */
@@ -59,8 +71,7 @@ struct criu_command {
 	const char *argv[CRIU_WORKER_ARGS], *envp[CRIU_WORKER_ENV];
 	char text[4096];
 };
-NODISCARD int criu_worker(const struct snap_engine *en, int sock, const char *kdat_dir, struct criu_command *ret,
-			  struct err *e);
+NODISCARD int criu_worker(const struct snap_engine *en, int sock, struct criu_command *ret, struct err *e);
 /* The request to restore, for snap_worker_parse()'s answers. @work_fd: @j->work, a descriptor of the process that sends
  * it. The length, or what it would be when that is more than @size. */
 size_t criu_restore_request(const struct criu_job *j, int work_fd, void *buf, size_t size);

@@ -13,7 +13,7 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
-enum { CHILDREN_MAX = 4096, ENTER_FAILED = 200, ENTER_ERRNO_MAX = 55, END_MS = 10000 };
+enum { CHILDREN_MAX = 4096, ENTER_FAILED = 200, ENTER_ERRNO_MAX = 54, END_MS = 10000 };
 
 enum waited { ENDED, LATE, INTERRUPTED };
 
@@ -156,7 +156,8 @@ int keeper_wait(struct keeper *k, int timeout_ms, int signal_fd, int *ret_status
 	if (how == LATE)
 		return err_set(e, ERR_DEADLINE, ETIMEDOUT, "CRIU took longer than %d s", timeout_ms / 1000);
 	*ret_status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-	if (*ret_status > ENTER_FAILED)
+	/* 255 is CRIU's. */
+	if (*ret_status > ENTER_FAILED && *ret_status <= ENTER_FAILED + ENTER_ERRNO_MAX)
 		return err_sys(e, *ret_status - ENTER_FAILED, "starting CRIU");
 	return 0;
 }

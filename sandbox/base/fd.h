@@ -57,3 +57,21 @@ NODISCARD ssize_t fd_read_file_at(int dirfd, const char *path, char *buf, size_t
 
 /* Writes @text with one write(2), as control files of the kernel want it. -errno on failure. */
 NODISCARD int fd_write_file_at(int dirfd, const char *path, const char *text, size_t len);
+
+/* ---- Descriptors beside a message: fd_pass.c ----
+ *
+ * Nothing is allocated: for both sides of a clone. */
+
+enum { FD_PASS_MAX = 128 };
+
+/* One sendmsg(2) with @n descriptors, which stay the caller's, without SIGPIPE. Bytes sent, or -errno. */
+NODISCARD ssize_t fd_send(int sock, const void *data, size_t len, const int *fds, size_t n, int flags);
+
+struct fd_passed {
+	size_t n;      /* descriptors that came; the caller's, close-on-exec */
+	bool too_many; /* and more than @max: those are closed */
+	bool lost;     /* the kernel left some out: this process has no number for them, or @max is 0 */
+	bool cut;      /* the message is longer than @len */
+};
+/* One recvmsg(2). Bytes received, 0 at the end of file, or -errno. With @max 0 no descriptor comes in at all. */
+NODISCARD ssize_t fd_receive(int sock, void *data, size_t len, int *fds, size_t max, int flags, struct fd_passed *ret);

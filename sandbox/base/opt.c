@@ -4,6 +4,22 @@
 
 enum { OPT_MAX_TOTAL = 64 };
 
+int opt_set_text(void *args, const struct opt *opt, const char *value, struct err *e)
+{
+	if (*value == '\0')
+		return err_set(e, ERR_SPEC, 0, "--%s: expected %s, got an empty text", opt->name, opt->arg);
+	memcpy((char *)args + opt->offset, &value, sizeof value);
+	return 0;
+}
+
+int opt_set_flag(void *args, const struct opt *opt, const char *value, struct err *e)
+{
+	(void)value;
+	(void)e;
+	*((bool *)((char *)args + opt->offset)) = true;
+	return 0;
+}
+
 const struct opt *opt_find(const struct opt_table *const *tables, size_t n_tables, const char *name, size_t len)
 {
 	for (size_t t = 0; t < n_tables; t++)

@@ -28,6 +28,10 @@ struct opt_table {
 	size_t n;
 };
 
+/* For the most usual ones, with the offset of a const char * (not empty) or a bool. */
+int opt_set_text(void *args, const struct opt *opt, const char *value, struct err *e);
+int opt_set_flag(void *args, const struct opt *opt, const char *value, struct err *e);
+
 /* Finds by long name in the tables; NULL if there is none. */
 const struct opt *opt_find(const struct opt_table *const *tables, size_t n_tables, const char *name, size_t len);
 

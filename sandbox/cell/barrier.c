@@ -18,76 +18,23 @@ int barrier_make(int *ret_host, int *ret_child, struct err *e)
 	return 0;
 }
 
-/* Descriptors beside a message. */
-union rights {
-	struct cmsghdr align;
-	char space[CMSG_SPACE(BARRIER_MAX_FDS * sizeof(int))];
-};
-
-static ssize_t send_with(int fd, const void *data, size_t len, const int *fds, int n)
-{
-	struct iovec iov = {.iov_len = len};
-	union rights control = {0};
-	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
-	const size_t bytes = (size_t)n * sizeof(int);
-
-	memcpy(&iov.iov_base, &data, sizeof data); /* sendmsg(2) only reads it */
-	if (n > 0) {
-		struct cmsghdr *cmsg = &control.align;
-
-		msg.msg_control = control.space;
-		msg.msg_controllen = CMSG_SPACE(bytes);
-		cmsg->cmsg_level = SOL_SOCKET;
-		cmsg->cmsg_type = SCM_RIGHTS;
-		cmsg->cmsg_len = CMSG_LEN(bytes);
-		memcpy(CMSG_DATA(cmsg), fds, bytes);
-	}
-	return sendmsg(fd, &msg, MSG_NOSIGNAL);
-}
-
-/* *ret_n is the number of descriptors that came, at most BARRIER_MAX_FDS: the space bounds it. */
-static ssize_t receive_with(int fd, int flags, void *data, size_t len, int *fds, int *ret_n)
-{
-	struct iovec iov = {data, len};
-	union rights control = {0};
-	struct msghdr msg = {.msg_iov = &iov,
-			     .msg_iovlen = 1,
-			     .msg_control = control.space,
-			     .msg_controllen = sizeof control.space};
-	const struct cmsghdr *cmsg;
-	ssize_t got;
-
-	do
-		got = recvmsg(fd, &msg, MSG_CMSG_CLOEXEC | flags);
-	while (got < 0 && errno == EINTR);
-	*ret_n = 0;
-	cmsg = got < 0 ? NULL : CMSG_FIRSTHDR(&msg);
-	if (cmsg && cmsg->cmsg_type == SCM_RIGHTS) {
-		const size_t bytes = cmsg->cmsg_len - CMSG_LEN(0);
-
-		memcpy(fds, CMSG_DATA(cmsg), bytes);
-		*ret_n = (int)(bytes / sizeof(int));
-	}
-	return got;
-}
-
 int barrier_release(int fd, const int *fds, int n, struct err *e)
 {
 	const uint32_t go = 1;
-	ssize_t sent = send_with(fd, &go, sizeof go, fds, n);
+	ssize_t sent = fd_send(fd, &go, sizeof go, fds, (size_t)n, 0);
 
-	return sent == (ssize_t)sizeof go ? 0 : err_sys(e, sent < 0 ? errno : EIO, "releasing the child");
+	return sent == (ssize_t)sizeof go ? 0 : err_sys(e, sent < 0 ? (int)sent : EIO, "releasing the child");
 }
 
 int barrier_wait(int fd, int *fds)
 {
 	uint32_t go = 0;
-	int n;
-	ssize_t got = receive_with(fd, 0, &go, sizeof go, fds, &n);
+	struct fd_passed passed;
+	ssize_t got = fd_receive(fd, &go, sizeof go, fds, BARRIER_MAX_FDS, 0, &passed);
 
 	if (got < 0)
-		return -errno;
-	return got == (ssize_t)sizeof go && go == 1 ? n : -EPIPE;
+		return (int)got;
+	return got == (ssize_t)sizeof go && go == 1 ? (int)passed.n : -EPIPE;
 }
 
 void barrier_fail(int fd, const struct err *e)
@@ -107,8 +54,9 @@ int barrier_announce_exec(int fd)
 static int announce_with(int fd, enum barrier_word word, int beside)
 {
 	const struct barrier_msg m = {.word = word};
+	const ssize_t sent = fd_send(fd, &m, BARRIER_MSG_SIZE(0), &beside, 1, 0);
 
-	return send_with(fd, &m, BARRIER_MSG_SIZE(0), &beside, 1) < 0 ? -errno : 0;
+	return sent < 0 ? (int)sent : 0;
 }
 
 int barrier_announce_parked(int fd, int worker)
@@ -131,17 +79,18 @@ int barrier_send_bytes(int fd, struct barrier_msg *m)
  * that came beside it is *ret_fd. */
 static int take(int fd, struct barrier_msg *from, int *ret_fd, struct err *e)
 {
-	int fds[BARRIER_MAX_FDS], n_fds = 0;
-	ssize_t n = receive_with(fd, MSG_DONTWAIT, from, sizeof *from, fds, &n_fds);
+	struct fd_passed passed;
+	int fds[BARRIER_MAX_FDS];
+	ssize_t n = fd_receive(fd, from, sizeof *from, fds, BARRIER_MAX_FDS, MSG_DONTWAIT, &passed);
 
-	if (n < 0 && errno == ECONNRESET) /* it closed without reading our word; what it said lies behind this error */
-		n = receive_with(fd, MSG_DONTWAIT, from, sizeof *from, fds, &n_fds);
-	if (n_fds == 1 && ret_fd && !fd_valid(*ret_fd))
-		*ret_fd = fds[--n_fds];
-	while (n_fds > 0)
-		fd_closep(&fds[--n_fds]);
+	if (n == -ECONNRESET) /* it closed without reading our word; what it said lies behind this error */
+		n = fd_receive(fd, from, sizeof *from, fds, BARRIER_MAX_FDS, MSG_DONTWAIT, &passed);
+	if (passed.n == 1 && ret_fd && !fd_valid(*ret_fd))
+		*ret_fd = fds[--passed.n];
+	while (passed.n > 0)
+		fd_closep(&fds[--passed.n]);
 	if (n < 0)
-		return errno == EAGAIN ? -EAGAIN : err_sys(e, errno, "reading the child's barrier");
+		return n == -EAGAIN ? -EAGAIN : err_sys(e, (int)n, "reading the child's barrier");
 	if (n == 0)
 		return 0;
 	if ((size_t)n < BARRIER_MSG_SIZE(0) || from->len > BARRIER_BYTES || (size_t)n != BARRIER_MSG_SIZE(from->len))

@@ -17,6 +17,9 @@ enum { CT_STDIO = 3 };
 #define CT_EXTERNAL_PIDNS "extRootPidNS"
 #define CT_EXTERNAL_NETNS "extRootNetNS"
 
+/* Of a kind that CRIU can dump and restore? ERR_UNSUPPORTED: "a container with … cannot be @doing". */
+NODISCARD int ct_checkpoint_check(const struct ct_spec *s, const char *doing, struct err *e);
+
 struct ct_checkpoint {
 	const struct ct_spec *spec; /* borrowed */
 	struct criu_job job; /* options are the caller's; pid is his, too. Externals and namespaces are filled in */
@@ -33,14 +36,12 @@ struct ct_restore {
 	/* What is wanted. Borrowed; descriptors stay the caller's. */
 	const struct ct_spec *spec;
 	const struct snap_engine *engine;
+	const struct buf *kdat; /* from criu_kdat() */
 	const struct cg_group
 		*group;              /* entered by the container and nothing else, before it has children; NULL: none */
 	struct criu_job *job;        /* the caller's options; the rest is filled in while it lasts */
 	const char *stdio[CT_STDIO]; /* as ct_checkpoint's; NULL: not known. Ours 0, 1, 2 take their places */
 	int console;                 /* where the master of the container's terminal goes; FD_NONE: there is none */
-	/* A directory, absolute, that the root of the container's user namespace reaches: in CRIU's mount namespace the mounts are
-	 * made ready there, over whatever it holds. */
-	const char *stage;
 	/* The process and its namespaces exist; it has no children yet. */
 	int (*born)(struct ct_restore *r, void *arg, struct err *e);
 	/* All is restored, and nothing has run. */

@@ -172,12 +172,15 @@ int ct_prepare(struct ct *c, struct ct_prepared *p, struct err *e)
 				.spec = c->spec,
 				.barrier = FD_NONE,
 				.listener = c->listener,
+				.streams = {FD_NONE, FD_NONE},
 				.root_tree = FD_NONE,
 				.root = FD_NONE,
 				.sysctls = FD_NONE,
 				.tty = FD_NONE};
 	for (int i = 0; i < CT_NS_COUNT; i++)
 		ch->ns[i] = FD_NONE;
+	if (c->state.streams)
+		memcpy(ch->streams, c->state.streams, sizeof ch->streams);
 	r = copy_texts(p, e);
 	if (r == 0)
 		r = ct_become_undumpable(c, e);

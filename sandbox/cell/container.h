@@ -12,9 +12,10 @@
 #include "confine/confine.h"
 #include "spec/container.h"
 
-/* Text of a hook's state: what stands before and after the number of the process. */
+/* Text of a hook's state: what stands before and after the number of the process; and where the hook writes. */
 struct ct_state_text {
 	const char *head, *tail;
+	const int *streams; /* two descriptors, or FD_NONE: ours; NULL: both ours */
 };
 
 /* Where the questions of a filter with SCMP_ACT_NOTIFY go: called once, before the program is executed; the descriptor

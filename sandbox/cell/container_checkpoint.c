@@ -141,14 +141,17 @@ static const struct {
 	int type;
 } given[] = {{CT_NET, "net", CLONE_NEWNET}, {CT_IPC, "ipc", CLONE_NEWIPC}, {CT_UTS, "uts", CLONE_NEWUTS}};
 
-static int check_kind(const struct ct_spec *s, struct err *e)
+int ct_checkpoint_check(const struct ct_spec *s, const char *doing, struct err *e)
 {
-	const char *what = s->ns[CT_USER].path                               ? "a user namespace that it was given"
-			   : s->ns[CT_TIME].path                             ? "a time namespace that it was given"
-			   : s->ns[CT_MOUNT].path || !s->ns[CT_MOUNT].wanted ? "no mount namespace of its own"
-									     : NULL;
+	const char *what = s->ns[CT_USER].path       ? "a user namespace that it is given"
+			   : s->ns[CT_TIME].path     ? "a time namespace that it is given"
+			   : s->ns[CT_MOUNT].path    ? "a mount namespace that it is given"
+			   : !s->ns[CT_MOUNT].wanted ? "no mount namespace of its own"
+			   : s->n_net_devices > 0    ? "network devices of the host"
+			   : s->seccomp.asks         ? "a seccomp listener"
+						     : NULL;
 
-	return what ? err_set(e, ERR_UNSUPPORTED, EOPNOTSUPP, "a container with %s cannot be checkpointed", what) : 0;
+	return what ? err_set(e, ERR_UNSUPPORTED, EOPNOTSUPP, "a container with %s cannot be %s", what, doing) : 0;
 }
 
 static int add_namespaces(struct ct_checkpoint *c, const char **list, struct err *e)
@@ -181,7 +184,7 @@ int ct_checkpoint_look(struct ct_checkpoint *c, struct err *e)
 {
 	struct mounted_table mine, theirs;
 	const char **list = NULL;
-	int r = check_kind(c->spec, e);
+	int r = ct_checkpoint_check(c->spec, "checkpointed", e);
 
 	if (r == 0)
 		r = mounts_of(0, &c->arena, &mine, e);

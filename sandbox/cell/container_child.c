@@ -87,7 +87,8 @@ static int child_ids(struct ct_child *ch, struct err *e)
 		return err_sys(e, r, "waiting for the id maps");
 	if (!ch->in_user)
 		return 0;
-	(void)!syscall(SYS_setgroups, 0, NULL); /* denied where one id alone is mapped */
+	if (!ch->spec->keep_groups)
+		(void)!syscall(SYS_setgroups, 0, NULL); /* denied where one id alone is mapped */
 	if (syscall(SYS_setresgid, 0, 0, 0) < 0 || syscall(SYS_setresuid, 0, 0, 0) < 0)
 		return err_sys(e, errno, "becoming root of the user namespace");
 	return prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0 ? err_sys(e, errno, "becoming undumpable") : 0;
@@ -109,10 +110,11 @@ static int child_names(struct ct_child *ch, struct err *e)
 /* "For hooks executed in the container namespace, it is the pid as seen by the container": runtime.md, "State". */
 static int run_hooks(struct ct_child *ch, enum ct_hook_kind kind, struct err *e)
 {
-	const struct ct_state_text *state = kind == CT_START_CONTAINER ? &ch->ct->created : &ch->ct->state;
+	struct ct_state_text state = kind == CT_START_CONTAINER ? ch->ct->created : ch->ct->state;
 
+	state.streams = ch->streams;
 	for (size_t i = 0; !fd_valid(ch->ct->join) && i < ch->spec->hooks[kind].n; i++) {
-		int r = ct_hook_run(&ch->spec->hooks[kind].at[i], state, getpid(), e);
+		int r = ct_hook_run(&ch->spec->hooks[kind].at[i], &state, getpid(), e);
 
 		if (r < 0)
 			return r;
@@ -185,26 +187,30 @@ static int reopen_null(struct err *e)
 	return 0;
 }
 
-/* Only two descriptors of ours are left, and the container's. What waits for "start" holds nothing of the host. */
+/* Only a few descriptors of ours are left, and the container's. What waits for "start" holds nothing of the host but where
+ * hooks write, when it has some to run. */
 static int keep_descriptors(struct ct_child *ch, struct err *e)
 {
+	int *const kept[] = {&ch->barrier, &ch->listener, &ch->streams[0], &ch->streams[1]};
 	const int first = 3 + (int)ch->ct->preserve;
-	int r = fd_move_above(&ch->barrier, first + 2);
+	int next = first;
 
-	if (r == 0 && fd_valid(ch->listener))
-		r = fd_move_above(&ch->listener, first + 2);
-	if (r < 0)
-		return err_sys(e, r, "moving descriptors");
-	if (dup3(ch->barrier, first, O_CLOEXEC) < 0)
-		return err_sys(e, errno, "placing the barrier");
-	ch->barrier = first;
-	if (fd_valid(ch->listener) && dup3(ch->listener, first + 1, O_CLOEXEC) < 0)
-		return err_sys(e, errno, "placing the start socket");
-	if (fd_valid(ch->listener))
-		ch->listener = first + 1;
-	if (close_range((unsigned)first + (fd_valid(ch->listener) ? 2 : 1), ~0U, 0) < 0)
-		return err_sys(e, errno, "close_range");
-	return 0;
+	for (int i = 0; i < 2 && ch->spec->hooks[CT_START_CONTAINER].n == 0; i++)
+		ch->streams[i] = FD_NONE; /* closed below */
+	for (size_t i = 0; i < ARRAY_LEN(kept); i++) {
+		int r = fd_valid(*kept[i]) ? fd_move_above(kept[i], first + (int)ARRAY_LEN(kept)) : 0;
+
+		if (r < 0)
+			return err_sys(e, r, "moving descriptors");
+	}
+	for (size_t i = 0; i < ARRAY_LEN(kept); i++) {
+		if (!fd_valid(*kept[i]))
+			continue;
+		if (dup3(*kept[i], next, O_CLOEXEC) < 0)
+			return err_sys(e, errno, "placing descriptors");
+		*kept[i] = next++;
+	}
+	return close_range((unsigned)next, ~0U, 0) < 0 ? err_sys(e, errno, "close_range") : 0;
 }
 
 /* A directory of the host that some descriptor held open would be a way out: where we are must have a name below the root

@@ -2,8 +2,10 @@
 #pragma once
 
 #include "cell/container.h"
+#include "base/str.h"
 #include "cell/internal.h"
 #include "rootfs/rootfs.h"
+#include "snapshot/snapshot.h"
 
 enum { CT_PATH_ROOM = 4096 };
 
@@ -19,6 +21,7 @@ struct ct_child {
 	const struct ct *ct;
 	const struct ct_spec *spec;
 	int barrier, listener;
+	int streams[2];               /* of hooks; FD_NONE: ours */
 	struct ct_shared *shared;     /* with the host */
 	const struct cg_group *group; /* that we are in, or NULL */
 	int ns[CT_NS_COUNT];          /* to be joined */
@@ -81,7 +84,9 @@ int ct_cgroup_tree(struct ct_child *ch, const struct cg_tree *t, unsigned attrs)
 /* v2, where nothing else is; or NULL. */
 const struct cg_tree *ct_cgroup_only_v2(const struct cg_group *g);
 
-/* container_stage.c: the mounts of a restore, by the process that becomes CRIU, in a mount namespace that this makes. Below
- * @stage then: root; mN of the spec's mount N, a bind; cN.K of its mount N, of type cgroup, hierarchy K of the group; kdat;
- * imagesK when a user namespace is wanted, K = 0 for those at @images, and on for those that they are based on. */
-int ct_stage(struct ct_child *ch, const char *stage, const char *images, struct err *e);
+/* container_stage.c: the mounts of a restore, by the process that becomes CRIU, in a mount namespace that this makes. They
+ * lie over a place that every user namespace reaches and that nothing is needed of: root; mN of the spec's mount N, a bind;
+ * cN.K of its mount N, of type cgroup, hierarchy K of the group; what CRIU knows of the kernel; imagesK when a user
+ * namespace is wanted, K = 0 for those at @images, and on for those that they are based on. */
+#define CT_STAGE CRIU_KDAT_DIR
+int ct_stage(struct ct_child *ch, const char *images, const struct buf *kdat, struct err *e);

@@ -39,8 +39,10 @@ static bool read_line(char *line, struct mounted *ret)
 			return false;
 		point = word;
 	}
-	while (word && strcmp(word, "-") != 0)
+	while (word && strcmp(word, "-") != 0) {
+		ret->peers |= strncmp(word, "master:", 7) == 0 || strncmp(word, "shared:", 7) == 0;
 		word = strtok_r(NULL, " ", &save);
+	}
 	ret->type = word ? strtok_r(NULL, " ", &save) : NULL;
 	if (!point || !ret->type)
 		return false;

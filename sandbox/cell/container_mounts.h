@@ -11,6 +11,7 @@ struct mounted {
 	dev_t dev;         /* of the file system */
 	const char *point; /* where, as seen by the process of the table */
 	const char *type;
+	bool peers; /* it hears of others' mounts, or tells of its own */
 };
 struct mounted_table {
 	struct mounted *at;

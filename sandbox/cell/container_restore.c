@@ -1,10 +1,8 @@
 /* A restore: a CRIU in a mount namespace of its own, where everything that is not in the images stands ready, and the talk
  * with it. What it restores is a child of ours. */
-#include "cell/checkpoint.h"
+#include "cell/container_restore.h"
 
 #include "base/fd.h"
-#include "cell/container_internal.h"
-#include "cell/container_mounts.h"
 #include "sys/sys.h"
 
 #include <fcntl.h>
@@ -15,28 +13,11 @@
 #include <sys/mount.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 
 enum {
-	CRIU_SOCKET = 100, /* in CRIU's process */
-	CRIU_STDIN = 101,  /* and the next two */
-	CRIU_PIDNS = 104,
-	CRIU_NETNS = 105,
 	END_MS = 20000, /* a CRIU that has failed kills what it made, and ends */
 	ANSWER_ROOM = 8192,
-	REQUEST_ROOM = 128 << 10,
-};
-
-struct restorer {
-	struct ct_restore *r;
-	struct ct ct; /* as ct_prepare() wants it */
-	struct ct_prepared p;
-	struct criu_command command;
-	const char **points; /* where mounts are, one for each of the spec's; NULL: a remount */
-	int cgroup_ns;       /* new, rooted in the container's groups; or FD_NONE */
-	int sock, theirs;
-	int work; /* directory */
-	pid_t criu;
-	int criu_pidfd;
 };
 
 /* ---- Before ---- */
@@ -104,18 +85,22 @@ static int make_points(struct restorer *x, struct err *e)
 	return 0;
 }
 
-/* Its root is where who makes it is: so a process goes there, makes it, and waits until it is taken. */
-static _Noreturn void make_cgroup_ns(const struct ct_child *ch, int to)
+/* Its root is where who makes it is: so a process goes there, makes it, and stays until it is taken, or nobody is there to
+ * take it: then the other end of @to is closed. */
+static _Noreturn void make_cgroup_ns(const struct ct_child *ch, int from, int to)
 {
+	struct pollfd p = {.fd = to};
 	int r = 0;
 
+	(void)close(from);
 	for (int i = 0; r == 0 && i < ch->n_entries; i++)
 		if (write(ch->entries[i], "0", 1) != 1)
 			r = -errno;
 	if (r == 0 && unshare(CLONE_NEWCGROUP) < 0)
 		r = -errno;
 	(void)!write(to, &r, sizeof r);
-	(void)pause();
+	while (poll(&p, 1, -1) < 0 && errno == EINTR)
+		;
 	_exit(0);
 }
 
@@ -135,7 +120,7 @@ static int new_cgroup_ns(struct restorer *x, struct err *e)
 		return err_sys(e, errno, "making a pipe");
 	pid = sys_clone3(&(struct clone_args){.flags = CLONE_PIDFD, .pidfd = (uintptr_t)&fd, .exit_signal = SIGCHLD});
 	if (pid == 0)
-		make_cgroup_ns(&x->p.child, ends[1]);
+		make_cgroup_ns(&x->p.child, ends[0], ends[1]);
 	from = ends[0];
 	fd_closep(&ends[1]);
 	if (pid < 0)
@@ -153,7 +138,6 @@ static int new_cgroup_ns(struct restorer *x, struct err *e)
 static int prepare(struct restorer *x, struct err *e)
 {
 	struct ct_restore *r = x->r;
-	char kdat[CT_PATH_ROOM];
 	int sv[2], ret;
 
 	x->ct = (struct ct){.spec = r->spec, .group = r->group, .listener = FD_NONE, .join = FD_NONE};
@@ -173,8 +157,7 @@ static int prepare(struct restorer *x, struct err *e)
 	if (x->work < 0)
 		return err_sys(e, errno, "opening '%s'", r->job->work);
 	(void)unlinkat(x->work, r->job->log, 0); /* one of an earlier restore would explain this one */
-	(void)snprintf(kdat, sizeof kdat, "%s/kdat", r->stage);
-	return criu_worker(r->engine, CRIU_SOCKET, kdat, &x->command, e);
+	return criu_worker(r->engine, CRIU_SOCKET, &x->command, e);
 }
 
 /* ---- CRIU's process, until it is CRIU ---- */
@@ -238,7 +221,7 @@ static _Noreturn void be_criu(struct restorer *x)
 	if (r == 0)
 		r = enter_given(x, &e);
 	if (r == 0)
-		r = ct_stage(&x->p.child, x->r->stage, x->r->job->images, &e);
+		r = ct_stage(&x->p.child, x->r->job->images, x->r->kdat, &e);
 	if (r == 0)
 		r = place_descriptors(x, &e);
 	if (r == 0) {
@@ -253,130 +236,21 @@ static _Noreturn void be_criu(struct restorer *x)
 	_exit(1);
 }
 
-/* ---- The request ---- */
-
-/* From "m3/sub" or "c2.5": where mount 3 or 2 is, what stands below, and the directory of hierarchy 5. */
-static const char *point_of(const struct restorer *x, const char *staged, const char **ret_rest, const char **ret_tree)
-{
-	const struct cg_group *g = x->r->group;
-	size_t i = 0;
-	unsigned k = 0;
-	int len = 0;
-	const bool bind = sscanf(staged, "m%zu%n", &i, &len) == 1;
-
-	if ((!bind && sscanf(staged, "c%zu.%u%n", &i, &k, &len) != 2) || i >= x->r->spec->n_mounts)
-		return NULL;
-	*ret_rest = staged + len;
-	*ret_tree = "";
-	if ((**ret_rest && **ret_rest != '/') || (!bind && (!g || k >= g->n)))
-		return NULL;
-	if (!bind && !ct_cgroup_only_v2(g))
-		*ret_tree = strrchr(g->trees[k].root, '/');
-	return x->points[i];
-}
-
-/* Every mount in the stage stands for what has the same place in the container. */
-static int add_staged(struct restorer *x, struct arena *a, const struct mounted_table *t, const char **list, size_t *n,
-		      struct err *e)
-{
-	const size_t len = strlen(x->r->stage);
-
-	for (size_t i = 0; i < t->n; i++) {
-		const char *at = t->at[i].point, *rest, *tree, *point;
-
-		if (strncmp(at, x->r->stage, len) != 0 || at[len] != '/')
-			continue;
-		point = point_of(x, at + len + 1, &rest, &tree);
-		if (!point)
-			continue;
-		list[*n] = arena_printf(a, "mnt[%s%s%s%s]:%s", point[0] == '/' ? "" : "/",
-					strcmp(point, "/") == 0 ? "" : point, tree, rest, at);
-		if (!list[(*n)++])
-			return err_oom(e);
-	}
-	return 0;
-}
-
-/* What is bound from the host's /dev: masks, and devices where nodes may not be made. */
-static int add_host_devices(struct restorer *x, struct arena *a, const char **list, size_t *n, struct err *e)
-{
-	static const char *const devices[] = {"/dev/null", "/dev/zero",    "/dev/full",
-					      "/dev/tty",  "/dev/urandom", "/dev/random"};
-	const struct ct_spec *s = x->r->spec;
-	bool full = false;
-
-	for (size_t i = 0; s->masked && s->masked[i]; i++)
-		full |= !(list[(*n)++] = arena_printf(a, "mnt[%s]:/dev/null", s->masked[i]));
-	for (size_t i = 0; i < ARRAY_LEN(devices); i++)
-		full |= !(list[(*n)++] = arena_printf(a, "mnt[%s]:%s", devices[i], devices[i]));
-	for (size_t i = 0; i < s->n_devices; i++)
-		full |= !(list[(*n)++] = arena_printf(a, "mnt[%s]:%s", s->devices[i].path, s->devices[i].path));
-	return full ? err_oom(e) : 0;
-}
-
-static void inherit(struct criu_job *j, const char *key, int fd)
-{
-	for (size_t i = 0; i < j->n_inherited; i++)
-		if (strcmp(j->inherited[i].key, key) == 0)
-			return;
-	j->inherited[j->n_inherited].key = key;
-	j->inherited[j->n_inherited++].fd = fd;
-}
-
-static void add_inherited(struct restorer *x)
-{
-	static const char *const kinds[] = {"pipe:", "socket:", "file[", "tty["};
-	struct criu_job *j = x->r->job;
-
-	for (int i = 0; i < CT_STDIO; i++)
-		for (size_t k = 0; x->r->stdio[i] && k < ARRAY_LEN(kinds); k++)
-			if (str_starts(x->r->stdio[i], kinds[k]))
-				inherit(j, x->r->stdio[i], CRIU_STDIN + i);
-	if (fd_valid(x->p.child.ns[CT_PID]))
-		inherit(j, CT_EXTERNAL_PIDNS, CRIU_PIDNS);
-	if (fd_valid(x->p.child.ns[CT_NET])) /* for images of other runtimes: with ours CRIU is in it already */
-		inherit(j, CT_EXTERNAL_NETNS, CRIU_NETNS);
-}
-
-static int send_request(struct restorer *x, struct err *e)
-{
-	const struct ct_spec *s = x->r->spec;
-	struct criu_job *j = x->r->job;
-	struct mounted_table t;
-	size_t room = s->n_devices + 16, len;
-	const char **list;
-	AUTO_FREE void *bytes = malloc(REQUEST_ROOM);
-	int r = mounts_of(x->criu, &x->p.arena, &t, e);
-
-	if (r < 0)
-		return r;
-	for (size_t i = 0; s->masked && s->masked[i]; i++)
-		room++;
-	list = arena_alloc(&x->p.arena, (room + t.n) * sizeof *list);
-	j->root = arena_printf(&x->p.arena, "%s/root", x->r->stage);
-	if (s->ns[CT_USER].wanted)
-		j->images_fd = FD_NONE;
-	if (s->ns[CT_USER].wanted)
-		j->images = arena_printf(&x->p.arena, "%s/images0", x->r->stage);
-	if (!list || !j->root || !j->images || !bytes)
-		return err_oom(e);
-	j->externals = list;
-	j->n_externals = 0;
-	r = add_staged(x, &x->p.arena, &t, list, &j->n_externals, e);
-	if (r == 0)
-		r = add_host_devices(x, &x->p.arena, list, &j->n_externals, e);
-	if (r < 0)
-		return r;
-	add_inherited(x);
-	len = criu_restore_request(j, x->work, bytes, REQUEST_ROOM);
-	if (len > REQUEST_ROOM)
-		return err_set(e, ERR_LIMIT, E2BIG, "the container has too many mounts to restore it");
-	return send(x->sock, bytes, len, MSG_NOSIGNAL) != (ssize_t)len ? err_sys(e, errno, "asking CRIU") : 0;
-}
-
 /* ---- The talk ---- */
 
-static ssize_t receive(int sock, void *data, size_t size, int *ret_fd)
+/* What CRIU forks has its end of the socket, too: that CRIU is gone shows by its process. */
+static bool is_there(const struct restorer *x)
+{
+	struct pollfd p[] = {{.fd = x->sock, .events = POLLIN}, {.fd = x->criu_pidfd, .events = POLLIN}};
+	int n;
+
+	do
+		n = poll(p, ARRAY_LEN(p), -1);
+	while (n < 0 && errno == EINTR);
+	return n > 0 && p[0].revents;
+}
+
+static ssize_t receive(const struct restorer *x, void *data, size_t size, int *ret_fd)
 {
 	union {
 		struct cmsghdr align;
@@ -390,8 +264,10 @@ static ssize_t receive(int sock, void *data, size_t size, int *ret_fd)
 	const struct cmsghdr *c;
 	ssize_t n;
 
+	if (!is_there(x))
+		return 0;
 	do
-		n = recvmsg(sock, &msg, MSG_CMSG_CLOEXEC);
+		n = recvmsg(x->sock, &msg, MSG_CMSG_CLOEXEC);
 	while (n < 0 && errno == EINTR);
 	c = n > 0 ? CMSG_FIRSTHDR(&msg) : NULL;
 	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS && c->cmsg_len == CMSG_LEN(sizeof(int)))
@@ -477,18 +353,18 @@ static int talk(struct restorer *x, struct err *e)
 	struct snap_answer a = {0};
 	struct err first;
 	unsigned char bytes[ANSWER_ROOM];
-	ssize_t n = receive(x->sock, &first, sizeof first, &(int){FD_NONE});
+	ssize_t n = receive(x, &first, sizeof first, &(int){FD_NONE});
 	int r;
 
 	if (n != (ssize_t)sizeof first)
 		return err_set(e, ERR_SYSTEM, EIO, "restore: CRIU's process ended before it was CRIU");
 	if (first.kind != ERR_NONE)
 		return err_adopt(e, &first);
-	r = send_request(x, e);
+	r = ct_send_request(x, e);
 	while (r == 0 && a.word != SNAP_WORD_RESTORED) {
 		AUTO_FD int fd = FD_NONE;
 
-		n = receive(x->sock, bytes, sizeof bytes, &fd);
+		n = receive(x, bytes, sizeof bytes, &fd);
 		if (n == (ssize_t)sizeof first) {
 			memcpy(&first, bytes, sizeof first);
 			return err_adopt(e, &first);
@@ -521,16 +397,23 @@ static void end_criu(struct restorer *x)
 	fd_closep(&x->criu_pidfd);
 }
 
-/* A CRIU that was killed leaves what it made half: our child. */
+/* A CRIU that was killed leaves what it made half, a child of ours, which it may not have told of. We have no others. */
 static void end_restored(struct restorer *x)
 {
-	siginfo_t ignored;
+	char path[64], list[256], *save = NULL;
 
-	if (fd_valid(x->r->pidfd)) {
-		(void)!sys_pidfd_kill(x->r->pidfd, SIGKILL);
-		(void)!sys_wait_exit(x->r->pidfd, true, &ignored);
-		fd_closep(&x->r->pidfd);
+	(void)snprintf(path, sizeof path, "/proc/self/task/%d/children", getpid());
+	while (fd_read_file_at(AT_FDCWD, path, list, sizeof list) > 0) {
+		for (char *word = strtok_r(list, " ", &save); word; word = strtok_r(NULL, " ", &save)) {
+			uint64_t pid;
+
+			if (parse_u64(word, 2, INT32_MAX, &pid))
+				(void)kill((pid_t)pid, SIGKILL);
+		}
+		if (waitpid(-1, NULL, __WALL) < 0 && errno == ECHILD)
+			break;
 	}
+	fd_closep(&x->r->pidfd);
 	x->r->pid = 0;
 }
 

@@ -3,6 +3,7 @@
 #include "cell/container_internal.h"
 
 #include "base/fd.h"
+#include "snapshot/snapshot.h"
 #include "sys/sys.h"
 
 #include <fcntl.h>
@@ -114,9 +115,9 @@ static int show_images(int stage, int images, unsigned k, bool *ret_more)
 	return mount("overlay", name, "overlay", MS_NOSUID | MS_NODEV | MS_NOEXEC, options) < 0 ? -errno : 0;
 }
 
-static int stage_images(int stage, const char *path)
+static int stage_images(int stage, int first)
 {
-	AUTO_FD int images = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	AUTO_FD int images = openat(first, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	bool more = true;
 	int r = images < 0 ? -errno : 0;
 
@@ -135,23 +136,41 @@ static int stage_images(int stage, const char *path)
 	return r;
 }
 
-/* Whatever is mounted here is gone when CRIU and the container's first process are done with it. */
-int ct_stage(struct ct_child *ch, const char *path, const char *images, struct err *e)
+static int stage_kdat(int stage, const struct buf *kdat)
 {
+	AUTO_FD int fd = FD_NONE;
+
+	if (kdat->len == 0)
+		return 0;
+	fd = openat(stage, CRIU_KDAT, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	return fd < 0 ? -errno : fd_write_all(fd, kdat->data, kdat->len);
+}
+
+/* Whatever is mounted here is gone when CRIU and the container's first process are done with it. */
+int ct_stage(struct ct_child *ch, const char *images, const struct buf *kdat, struct err *e)
+{
+	AUTO_FD int dir = FD_NONE;
 	AUTO_FD int stage = FD_NONE;
 	int r;
 
-	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0 ||
-	    mount("tmpfs", path, "tmpfs", MS_NOSUID | MS_NODEV, "mode=711,size=1m") < 0)
-		return err_sys(e, errno, "making a place for mounts at '%s'", path);
-	stage = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (stage < 0 || mkdirat(stage, "kdat", 0700) < 0)
-		return err_sys(e, errno, "making '%s/kdat'", path);
+	if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_SLAVE, NULL) < 0)
+		return err_sys(e, errno, "making a mount namespace for CRIU");
+	dir = open(images, O_PATH | O_DIRECTORY | O_CLOEXEC); /* in this namespace, and before something lies over it */
+	if (dir < 0)
+		return err_sys(e, errno, "opening '%s'", images);
+	if (mount("tmpfs", CT_STAGE, "tmpfs", MS_NOSUID | MS_NODEV, "mode=711,size=1m") < 0)
+		return err_sys(e, errno, "making a place for mounts");
+	stage = open(CT_STAGE, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (stage < 0)
+		return err_sys(e, errno, "opening a place for mounts");
+	r = stage_kdat(stage, kdat);
+	if (r < 0)
+		return err_sys(e, r, "writing what is known of the kernel");
 	r = stage_binds(ch, stage, e);
 	if (r < 0)
 		return r;
 	if (ch->spec->ns[CT_USER].wanted) {
-		r = stage_images(stage, images);
+		r = stage_images(stage, dir);
 		if (r < 0)
 			return err_sys(e, r, "showing the images to a user namespace");
 	}

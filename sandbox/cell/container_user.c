@@ -160,7 +160,7 @@ static int set_groups(const struct ct_child *ch, struct err *e)
 	static const char file[] = "/proc/self/setgroups";
 	char word[8] = "";
 
-	if (syscall(SYS_setgroups, p->n_groups, p->groups) == 0)
+	if (ch->spec->keep_groups || syscall(SYS_setgroups, p->n_groups, p->groups) == 0)
 		return 0;
 	/* Where the kernel does not let, the caller's groups stay; that is an error only when others were asked for. */
 	if (errno == EPERM && p->n_groups == 0 && fd_read_file_at(AT_FDCWD, file, word, sizeof word) > 0 &&

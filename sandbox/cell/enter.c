@@ -88,26 +88,9 @@ static void reap_helper(struct cell_enter *en, bool orphans)
 /* One message; its descriptor, if one came, is *ret_fd. Without @ret_fd whatever comes beside it is thrown away. */
 static ssize_t receive(int socket, struct enter_msg *m, int *ret_fd)
 {
-	union {
-		struct cmsghdr align;
-		char space[CMSG_SPACE(sizeof(int))];
-	} control;
-	struct iovec iov = {m, sizeof *m};
-	struct msghdr msg = {.msg_iov = &iov, .msg_iovlen = 1};
-	const struct cmsghdr *c;
-	ssize_t n;
+	struct fd_passed passed;
 
-	if (ret_fd) {
-		msg.msg_control = control.space;
-		msg.msg_controllen = sizeof control.space;
-	}
-	do
-		n = recvmsg(socket, &msg, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	while (n < 0 && errno == EINTR);
-	c = n > 0 && ret_fd ? CMSG_FIRSTHDR(&msg) : NULL;
-	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS && c->cmsg_len == CMSG_LEN(sizeof(int)))
-		memcpy(ret_fd, CMSG_DATA(c), sizeof(int));
-	return n;
+	return fd_receive(socket, m, sizeof *m, ret_fd, ret_fd ? 1 : 0, MSG_DONTWAIT, &passed);
 }
 
 static int born(struct cell_enter *en, int pidfd, struct err *e)

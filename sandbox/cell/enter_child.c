@@ -77,23 +77,8 @@ static int join(const struct enter_child *ch, struct err *e)
 static void tell_born(int pidfd)
 {
 	const struct enter_word word = {.magic = ENTER_BORN};
-	union {
-		struct cmsghdr align;
-		char space[CMSG_SPACE(sizeof(int))];
-	} control = {0};
-	struct iovec iov = {.iov_len = sizeof word};
-	struct msghdr msg = {.msg_iov = &iov,
-			     .msg_iovlen = 1,
-			     .msg_control = control.space,
-			     .msg_controllen = sizeof control.space};
-	const void *p = &word;
 
-	memcpy(&iov.iov_base, &p, sizeof p); /* sendmsg(2) only reads it */
-	control.align.cmsg_level = SOL_SOCKET;
-	control.align.cmsg_type = SCM_RIGHTS;
-	control.align.cmsg_len = CMSG_LEN(sizeof(int));
-	memcpy(CMSG_DATA(&control.align), &pidfd, sizeof pidfd);
-	(void)sendmsg(FD_WORD, &msg, MSG_NOSIGNAL);
+	(void)!fd_send(FD_WORD, &word, sizeof word, &pidfd, 1, 0);
 }
 
 static _Noreturn void enter_process(const struct enter_child *ch);

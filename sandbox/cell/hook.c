@@ -41,7 +41,7 @@ static int write_state(int fd, const struct ct_state_text *state, pid_t pid)
 }
 
 /* In the hook's process. Everything but the standard streams closes at exec. */
-static _Noreturn void execute(const struct ct_hook *h, int in)
+static _Noreturn void execute(const struct ct_hook *h, const int *streams, int in)
 {
 	static const char *const none[] = {NULL};
 	const char *const self[] = {h->path, NULL};
@@ -55,6 +55,9 @@ static _Noreturn void execute(const struct ct_hook *h, int in)
 	(void)sigemptyset(&empty);
 	(void)sigprocmask(SIG_SETMASK, &empty, NULL);
 	(void)signal(SIGPIPE, SIG_DFL);
+	for (int i = 0; streams && i < 2; i++)
+		if (fd_valid(streams[i]) && dup3(streams[i], 1 + i, 0) < 0)
+			_exit(126);
 	if (dup3(in, 0, 0) >= 0 && close_range(3, ~0U, CLOSE_RANGE_CLOEXEC) == 0)
 		(void)execve(h->path, argv, envp);
 	_exit(errno == ENOENT ? 127 : 126);
@@ -97,7 +100,7 @@ int ct_hook_run(const struct ct_hook *h, const struct ct_state_text *state, pid_
 
 		r = sys_clone3(&args);
 		if (r == 0)
-			execute(h, in[0]);
+			execute(h, state->streams, in[0]);
 	}
 	fd_closep(&in[0]);
 	if (r < 0)

@@ -74,6 +74,15 @@ const struct session_sink session_discard = {.room = discard_room,
 					     .wants = discard_wants,
 					     .writable = discard_writable};
 
+struct session_sink session_sink_to(void (*put)(void *arg, int stream, const char *data, size_t len), void *arg)
+{
+	struct session_sink sink = session_discard;
+
+	sink.put = put;
+	sink.arg = arg;
+	return sink;
+}
+
 /* ---- sending ---- */
 
 static bool tx_pending(const struct session *s)

@@ -42,6 +42,8 @@ struct session_sink {
 };
 /* Takes everything and keeps nothing. */
 extern const struct session_sink session_discard;
+/* Takes everything, and bounds itself what it keeps. */
+struct session_sink session_sink_to(void (*put)(void *arg, int stream, const char *data, size_t len), void *arg);
 
 struct session {
 	struct cell *cell;

@@ -78,9 +78,6 @@ struct client_args {
 };
 extern const struct opt_table client_opts;
 
-/* Option functions for further options: text (not empty) and flag, stored at the option's offset in the arguments. */
-int client_set_text(void *args, const struct opt *o, const char *value, struct err *e);
-int client_set_flag(void *args, const struct opt *o, const char *value, struct err *e);
 /* A whole number below 2^53, kept as the text that it is. */
 int client_set_number(void *args, const struct opt *o, const char *value, struct err *e);
 

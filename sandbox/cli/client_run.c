@@ -7,22 +7,6 @@
 
 enum { FAILED = 1 };
 
-int client_set_text(void *args, const struct opt *o, const char *value, struct err *e)
-{
-	if (*value == '\0')
-		return err_set(e, ERR_SPEC, 0, "--%s: expected %s, got an empty text", o->name, o->arg);
-	memcpy((char *)args + o->offset, &value, sizeof value);
-	return 0;
-}
-
-int client_set_flag(void *args, const struct opt *o, const char *value, struct err *e)
-{
-	(void)value;
-	(void)e;
-	*((bool *)((char *)args + o->offset)) = true;
-	return 0;
-}
-
 int client_set_number(void *args, const struct opt *o, const char *value, struct err *e)
 {
 	uint64_t n;
@@ -36,8 +20,8 @@ int client_set_number(void *args, const struct opt *o, const char *value, struct
 
 /* clang-format off */
 static const struct opt opts[] = {
-	{ "json",   NULL,   OPT_FLAG, client_set_flag, offsetof(struct client_args, json),   "print JSON: one document, or for streams one to a line", 0 },
-	{ "socket", "FILE", 0,        client_set_text, offsetof(struct client_args, socket), "the daemon's socket (default $FSBOX_SOCKET, /run/fsbox/fsbox.sock, or the user's own)", 0 },
+	{ "json",   NULL,   OPT_FLAG, opt_set_flag, offsetof(struct client_args, json),   "print JSON: one document, or for streams one to a line", 0 },
+	{ "socket", "FILE", 0,        opt_set_text, offsetof(struct client_args, socket), "the daemon's socket (default $FSBOX_SOCKET, /run/fsbox/fsbox.sock, or the user's own)", 0 },
 };
 /* clang-format on */
 const struct opt_table client_opts = {opts, ARRAY_LEN(opts)};

@@ -86,10 +86,10 @@ static const struct opt opts[] = {
 	{ "provisioned", "N",    OPT_NO_SPEC,             client_set_number, AT(provisioned), "cells that are kept past init", 0 },
 	{ "reserved",    "N",    OPT_NO_SPEC,             client_set_number, AT(reserved),    "cells that are this function's alone: never more of them, and always room for them", 0 },
 	{ "max-cells",   "N",    OPT_NO_SPEC,             client_set_number, AT(max_cells),   "cells at once", 0 },
-	{ "replace",     NULL,   OPT_NO_SPEC | OPT_FLAG,  client_set_flag,   AT(replace),     "take the place of another function of that name", 0 },
+	{ "replace",     NULL,   OPT_NO_SPEC | OPT_FLAG,  opt_set_flag,   AT(replace),     "take the place of another function of that name", 0 },
 	{ "snapshot",    "unseeded", OPT_NO_SPEC | OPT_MAYBE_VALUE, set_snapshot, 0,          "cells are clones of a snapshot, which is made in the background; see fsbox help snapshot", 0 },
 	{ "env-file",    "FILE", OPT_MULTI,               set_env_file,      0,               "file with KEY=VALUE lines", 0 },
-	{ "spec",        "FILE", OPT_NO_SPEC,             client_set_text,   AT(spec_file),   "JSON object whose keys are the options' names, and 'target'", 0 },
+	{ "spec",        "FILE", OPT_NO_SPEC,             opt_set_text,   AT(spec_file),   "JSON object whose keys are the options' names, and 'target'", 0 },
 };
 /* clang-format on */
 static const struct opt_table deploy_opts = {opts, ARRAY_LEN(opts)};

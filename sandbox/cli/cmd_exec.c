@@ -33,7 +33,7 @@ static int set_cwd(void *args, const struct opt *o, const char *value, struct er
 {
 	if (*value != '/')
 		return err_set(e, ERR_SPEC, 0, "--%s: expected an absolute path in the cell, got '%s'", o->name, value);
-	return client_set_text(args, o, value, e);
+	return opt_set_text(args, o, value, e);
 }
 
 #define AT(field) offsetof(struct exec_args, field)
@@ -41,8 +41,8 @@ static int set_cwd(void *args, const struct opt *o, const char *value, struct er
 static const struct opt opts[] = {
 	{ "cwd",      "DIR",       0,         set_cwd,         AT(cwd),      "directory of the cell to begin in (default: the function's)", 0 },
 	{ "env",      "KEY=VALUE", OPT_MULTI, set_env,         0,            "a variable for the command; it has none of the function's", 0 },
-	{ "no-stdin", NULL,        OPT_FLAG,  client_set_flag, AT(no_stdin), "leave standard input alone; the command reads nothing", 0 },
-	{ "tty",      NULL,        OPT_FLAG,  client_set_flag, AT(tty),      "give the command a terminal (default for a shell from a terminal)", 't' },
+	{ "no-stdin", NULL,        OPT_FLAG,  opt_set_flag, AT(no_stdin), "leave standard input alone; the command reads nothing", 0 },
+	{ "tty",      NULL,        OPT_FLAG,  opt_set_flag, AT(tty),      "give the command a terminal (default for a shell from a terminal)", 't' },
 };
 /* clang-format on */
 static const struct opt_table exec_opts = {opts, ARRAY_LEN(opts)};

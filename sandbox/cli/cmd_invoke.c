@@ -33,12 +33,12 @@ static int set_deadline(void *args, const struct opt *o, const char *value, stru
 #define AT(field) offsetof(struct invoke_args, field)
 /* clang-format off */
 static const struct opt opts[] = {
-	{ "event",      "JSON|@FILE|-", 0,        client_set_text, AT(event),      "event for the function: text, a file, or stdin (default {})", 0 },
-	{ "invocation", "ID",           0,        client_set_text, AT(invocation), "name of the call; the same one again gets the same call's result and never a second run", 0 },
+	{ "event",      "JSON|@FILE|-", 0,        opt_set_text, AT(event),      "event for the function: text, a file, or stdin (default {})", 0 },
+	{ "invocation", "ID",           0,        opt_set_text, AT(invocation), "name of the call; the same one again gets the same call's result and never a second run", 0 },
 	{ "deadline",   "SECONDS",      0,        set_deadline,    0,              "time for all of it, waiting included, decimals allowed (default: the function's timeout and 60)", 0 },
-	{ "logs",       NULL,           OPT_FLAG, client_set_flag, AT(logs),       "print the end of the function's output, up to 4 KiB, on stderr", 0 },
-	{ "stream",     NULL,           OPT_FLAG, client_set_flag, AT(stream),     "print the answer in parts, as it is written", 0 },
-	{ "trace-id",   "ID",           0,        client_set_text, AT(trace_id),   "trace id that the function is told", 0 },
+	{ "logs",       NULL,           OPT_FLAG, opt_set_flag, AT(logs),       "print the end of the function's output, up to 4 KiB, on stderr", 0 },
+	{ "stream",     NULL,           OPT_FLAG, opt_set_flag, AT(stream),     "print the answer in parts, as it is written", 0 },
+	{ "trace-id",   "ID",           0,        opt_set_text, AT(trace_id),   "trace id that the function is told", 0 },
 };
 /* clang-format on */
 static const struct opt_table invoke_opts = {opts, ARRAY_LEN(opts)};

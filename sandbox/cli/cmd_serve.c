@@ -23,19 +23,19 @@ struct serve_args {
 #define AT(field) offsetof(struct serve_args, field)
 /* clang-format off */
 static const struct opt opts[] = {
-	{ "socket",        "FILE",      0, client_set_text,   AT(socket),        "where to listen (default /run/fsbox/fsbox.sock, or $XDG_RUNTIME_DIR/fsbox/fsbox.sock)", 0 },
-	{ "user",          "NAME|UID",  0, client_set_text,   AT(user),          "as root: the user that fsboxd runs as (default fsbox)", 0 },
-	{ "group",         "NAME|GID",  0, client_set_text,   AT(group),         "as root: the group whose members may use the socket (default fsbox, else the user's own)", 0 },
-	{ "state",         "DIR",       0, client_set_text,   AT(state),         "directory of fsboxd's own (default /var/lib/fsboxd, or $XDG_STATE_HOME/fsboxd)", 0 },
-	{ "policy-file",   "FILE",      0, client_set_text,   AT(policy_file),   "who may do what: JSON", 0 },
+	{ "socket",        "FILE",      0, opt_set_text,   AT(socket),        "where to listen (default /run/fsbox/fsbox.sock, or $XDG_RUNTIME_DIR/fsbox/fsbox.sock)", 0 },
+	{ "user",          "NAME|UID",  0, opt_set_text,   AT(user),          "as root: the user that fsboxd runs as (default fsbox)", 0 },
+	{ "group",         "NAME|GID",  0, opt_set_text,   AT(group),         "as root: the group whose members may use the socket (default fsbox, else the user's own)", 0 },
+	{ "state",         "DIR",       0, opt_set_text,   AT(state),         "directory of fsboxd's own (default /var/lib/fsboxd, or $XDG_STATE_HOME/fsboxd)", 0 },
+	{ "policy-file",   "FILE",      0, opt_set_text,   AT(policy_file),   "who may do what: JSON", 0 },
 	{ "keep",          "SECONDS",   0, client_set_number, AT(keep),          "how long an idle cell is kept (default 600)", 0 },
 	{ "max-cells",     "N",         0, client_set_number, AT(max_cells),     "cells at once (default: what the host has ids and descriptors for)", 0 },
 	{ "memory",        "MB",        0, client_set_number, AT(memory),        "what the limits of all cells may add up to (default: 80 % of the host's)", 0 },
 	{ "max-queued",    "N",         0, client_set_number, AT(max_queued),    "calls that wait at once, all told (default 4096)", 0 },
-	{ "cpu-overcommit", "FACTOR",   0, client_set_text,   AT(cpu_overcommit), "how many times the CPUs the shares of busy cells may add up to (default 1)", 0 },
-	{ "no-freeze",     NULL, OPT_FLAG, client_set_flag,   AT(no_freeze),     "let cells run between calls", 0 },
-	{ "no-limits",     NULL, OPT_FLAG, client_set_flag,   AT(no_limits),     "no cgroups: no memory, CPU and process limits", 0 },
-	{ "cgroup-parent", "PATH",      0, client_set_text,   AT(cgroup_parent), "cgroup under which the cells' groups are made", 0 },
+	{ "cpu-overcommit", "FACTOR",   0, opt_set_text,   AT(cpu_overcommit), "how many times the CPUs the shares of busy cells may add up to (default 1)", 0 },
+	{ "no-freeze",     NULL, OPT_FLAG, opt_set_flag,   AT(no_freeze),     "let cells run between calls", 0 },
+	{ "no-limits",     NULL, OPT_FLAG, opt_set_flag,   AT(no_limits),     "no cgroups: no memory, CPU and process limits", 0 },
+	{ "cgroup-parent", "PATH",      0, opt_set_text,   AT(cgroup_parent), "cgroup under which the cells' groups are made", 0 },
 };
 /* clang-format on */
 static const struct opt_table serve_opts = {opts, ARRAY_LEN(opts)};

@@ -49,7 +49,7 @@ struct logs_args {
 
 /* clang-format off */
 static const struct opt logs_opt[] = {
-	{ "follow", NULL,     OPT_FLAG, client_set_flag,   offsetof(struct logs_args, follow), "go on with what comes", 'f' },
+	{ "follow", NULL,     OPT_FLAG, opt_set_flag,   offsetof(struct logs_args, follow), "go on with what comes", 'f' },
 	{ "since",  "CURSOR", 0,        client_set_number, offsetof(struct logs_args, since),  "only what comes after that cursor", 0 },
 };
 /* clang-format on */

@@ -57,13 +57,6 @@ void daemon_event(struct daemon *d, enum event_kind kind, const struct function 
 
 /* ---- Options ---- */
 
-static int set_text(void *args, const struct opt *o, const char *value, struct err *e)
-{
-	(void)e;
-	memcpy((char *)args + o->offset, &value, sizeof value);
-	return 0;
-}
-
 static int set_keep(void *args, const struct opt *o, const char *value, struct err *e)
 {
 	struct config *c = args;
@@ -108,15 +101,6 @@ static int set_overcommit(void *args, const struct opt *o, const char *value, st
 	return 0;
 }
 
-static int set_no_freeze(void *args, const struct opt *o, const char *value, struct err *e)
-{
-	(void)o;
-	(void)value;
-	(void)e;
-	((struct config *)args)->no_freeze = true;
-	return 0;
-}
-
 #define AT(m) offsetof(struct config, m)
 /* clang-format off */
 static const struct opt opts[] = {
@@ -125,8 +109,8 @@ static const struct opt opts[] = {
 	{ "max-cells",      "N",       0, set_count,      AT(max_cells),    "cells at one time", 0 },
 	{ "max-queued",     "N",       0, set_count,      AT(max_queued),   "calls that wait, all told (4096)", 0 },
 	{ "cpu-overcommit", "FACTOR",  0, set_overcommit, 0,                "CPU shares of busy cells may add up to so many times the CPUs (1)", 0 },
-	{ "policy-file",    "FILE",    0, set_text,       AT(policy_file),  "who may do what; read again at SIGHUP", 0 },
-	{ "no-freeze",      NULL, OPT_FLAG, set_no_freeze, 0,               "cells go on running between calls", 0 },
+	{ "policy-file",    "FILE",    0, opt_set_text,   AT(policy_file),  "who may do what; read again at SIGHUP", 0 },
+	{ "no-freeze",      NULL, OPT_FLAG, opt_set_flag, AT(no_freeze), "cells go on running between calls", 0 },
 };
 /* clang-format on */
 static const struct opt_table table = {opts, ARRAY_LEN(opts)};

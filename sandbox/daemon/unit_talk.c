@@ -7,26 +7,9 @@
 
 /* ---- The function's output ---- */
 
-static size_t sink_room(void *arg)
-{
-	(void)arg;
-	return SIZE_MAX; /* what is kept of it is bounded where it is kept */
-}
-
 static void sink_put(void *arg, int stream, const char *data, size_t len)
 {
 	unit_ops->output(arg, stream == 1 ? LOG_STDOUT : LOG_STDERR, data, len);
-}
-
-static int sink_wants(void *arg)
-{
-	(void)arg;
-	return FD_NONE;
-}
-
-static void sink_writable(void *arg)
-{
-	(void)arg;
 }
 
 /* ---- The conversation ---- */
@@ -208,8 +191,7 @@ int unit_begin_talking(struct unit *u, bool init_is_over, uint32_t ready_flags, 
 	};
 	int r = 0;
 
-	u->sink = (struct session_sink){
-		.room = sink_room, .put = sink_put, .wants = sink_wants, .writable = sink_writable, .arg = u};
+	u->sink = session_sink_to(sink_put, u);
 	if (init_is_over)
 		session_init_restored(&u->session, &u->cell, &u->sink, FD_NONE, ready_flags);
 	else

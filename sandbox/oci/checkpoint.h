@@ -26,3 +26,10 @@ NODISCARD int checkpoint_job(const struct oci_args *a, const struct ct_spec *s, 
 NODISCARD int descriptors_write(int images, const char *const names[CT_STDIO], struct err *e);
 /* Texts are in @a; NULL where it says nothing. No file is no error: images of who has none. */
 NODISCARD int descriptors_read(int images, struct arena *a, const char *ret[CT_STDIO], struct err *e);
+
+/* fsbox-oci.json: the sizes of all images of a checkpoint that is complete. CRIU would wait for ever for memory that is cut
+ * off. Images of other runtimes have none, and are not checked. */
+NODISCARD int sizes_forget(int images, struct err *e);
+NODISCARD int sizes_write(int images, struct err *e);
+/* ERR_SNAPSHOT_MISMATCH names the file. */
+NODISCARD int sizes_check(int images, struct err *e);

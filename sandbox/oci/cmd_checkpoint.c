@@ -19,6 +19,7 @@ struct dump {
 	bool has_group;
 	struct checkpoint_dirs dirs;
 	struct ct_checkpoint look;
+	struct buf kdat;
 	char frozen[600], page_host[256];
 };
 
@@ -143,10 +144,16 @@ static int dump(const struct oci_args *a, struct dump *d, struct err *e)
 	d->look.spec = d->spec;
 	if (r == 0)
 		r = ct_checkpoint_look(&d->look, e);
+	if (r == 0)
+		r = sizes_forget(d->dirs.fd, e);
 	if (r == 0 && !a->pre_dump)
 		r = descriptors_write(d->dirs.fd, d->look.stdio, e);
-	if (r == 0)
-		r = criu_dump(&en, &d->look.job, e);
+	if (r == 0) {
+		criu_kdat(&en, d->store.dir, &d->kdat);
+		r = criu_dump(&en, &d->kdat, &d->look.job, e);
+	}
+	if (r == 0 && !a->pre_dump && !a->lazy_pages && !d->look.job.page_host)
+		r = sizes_write(d->dirs.fd, e);
 	return r == 0 && !a->pre_dump && !a->leave_running ? finish(d, e) : r;
 }
 
@@ -156,6 +163,7 @@ static int checkpoint_main(struct oci_args *a, struct err *e)
 	int r = dump(a, &d, e);
 
 	ct_checkpoint_done(&d.look);
+	buf_done(&d.kdat);
 	if (d.has_group)
 		cg_group_close(&d.group);
 	config_free(d.spec);

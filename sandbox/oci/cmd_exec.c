@@ -218,6 +218,13 @@ static int join(struct life *l, int pidfd, struct err *e)
 	c->unprivileged = life_unprivileged(l->args);
 	c->asked = life_agent(&l->agent, l->spec, &l->state);
 	r = ct_create(c, e);
+	if (r == 0 && l->spec->rdt.given) {
+		char root[CG_RESCTRL_ROOT];
+
+		r = cg_resctrl_find(root, e);
+		if (r == 0)
+			r = cg_resctrl_enter(root, &l->spec->rdt, l->state.id, c->pid, e);
+	}
 	if (r == 0)
 		r = life_send_pidfd(l->args->pidfd_socket, c->pidfd, e);
 	if (r == 0 && l->args->pid_file)

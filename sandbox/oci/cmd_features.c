@@ -80,8 +80,9 @@ static void add_linux(struct buf *b)
 	add_words(b, "modes", CONFIG_MEMORY_MODES);
 	buf_puts(b, ",");
 	add_words(b, "flags", CONFIG_MEMORY_FLAGS);
-	buf_puts(b, "},\"apparmor\":{\"enabled\":true},\"selinux\":{\"enabled\":true},\"intelRdt\":{\"enabled\":false},"
-		    "\"mountExtensions\":{\"idmap\":{\"enabled\":true}},\"netDevices\":{\"enabled\":true}}");
+	buf_puts(b, "},\"apparmor\":{\"enabled\":true},\"selinux\":{\"enabled\":true},");
+	buf_puts(b, "\"intelRdt\":{\"enabled\":true,\"schemata\":true,\"monitoring\":true},");
+	buf_puts(b, "\"mountExtensions\":{\"idmap\":{\"enabled\":true}},\"netDevices\":{\"enabled\":true}}");
 }
 
 static int features_main(struct oci_args *a, struct err *e)
@@ -103,8 +104,11 @@ static int features_main(struct oci_args *a, struct err *e)
 	buf_printf(&b,
 		   ",\"annotations\":{\"io.fsbox.version\":\"%s\",\"io.fsbox.checkpoint.enabled\":\"%s\"},"
 		   "\"potentiallyUnsafeConfigAnnotations\":[\"org.systemd.property.\",\"" CHECKPOINT_CONFIG_ANNOTATION
-		   "\"]}\n",
+		   "\"",
 		   FSBOX_VERSION, checkpoint_possible() ? "true" : "false");
+	for (size_t i = 0; config_annotation_name(i); i++)
+		buf_printf(&b, ",\"%s\"", config_annotation_name(i));
+	buf_puts(&b, "]}\n");
 	return oci_print(&b, e);
 }
 

@@ -6,8 +6,7 @@
 #include "oci/life.h"
 
 #include <fcntl.h>
-#include <limits.h>
-#include <stdio.h>
+#include <sys/file.h>
 
 struct restoring {
 	struct life l;
@@ -15,7 +14,7 @@ struct restoring {
 	struct checkpoint_dirs dirs;
 	struct criu_job job;
 	struct ct_restore r;
-	char stage[PATH_MAX];
+	struct buf kdat;
 };
 
 /* The place of the container's own that is checkpointed may be taken again. */
@@ -40,16 +39,6 @@ static int remove_stopped(const struct oci_args *a, struct err *e)
 	state_done(&st);
 	fd_closep(&store.dir);
 	return r;
-}
-
-static int check_kind(const struct ct_spec *s, struct err *e)
-{
-	const char *what = s->ns[CT_USER].path                               ? "a given user namespace"
-			   : s->ns[CT_TIME].path                             ? "a given time namespace"
-			   : s->ns[CT_MOUNT].path || !s->ns[CT_MOUNT].wanted ? "no mount namespace of its own"
-									     : NULL;
-
-	return what ? err_set(e, ERR_UNSUPPORTED, EOPNOTSUPP, "a container with %s cannot be restored", what) : 0;
 }
 
 static int on_born(struct ct_restore *cr, void *arg, struct err *e)
@@ -78,20 +67,6 @@ static int on_ready(struct ct_restore *cr, void *arg, struct err *e)
 	return r == 0 ? state_write(l->dir, &l->state, e) : r;
 }
 
-/* The store's place: nobody needs it while CRIU works. */
-static int find_stage(struct restoring *x, struct err *e)
-{
-	char via[32];
-	ssize_t n;
-
-	(void)snprintf(via, sizeof via, "/proc/self/fd/%d", x->l.store.dir);
-	n = readlink(via, x->stage, sizeof x->stage - 1);
-	if (n < 0)
-		return err_sys(e, errno, "naming '%s'", x->l.store.path);
-	x->stage[n] = '\0';
-	return 0;
-}
-
 static int build(struct restoring *x, struct err *e)
 {
 	AUTO(life_release_unit) int holder = FD_NONE;
@@ -102,16 +77,15 @@ static int build(struct restoring *x, struct err *e)
 		r = ct_fault("cgroup", e);
 	if (r == 0)
 		r = l->state.unit[0] ? life_hold_unit(l, &holder, e) : life_group(l, false, e);
-	if (r == 0)
-		r = find_stage(x, e);
 	if (r < 0)
 		return r;
 	x->r.spec = l->spec;
 	x->r.engine = &x->engine;
+	criu_kdat(&x->engine, l->store.dir, &x->kdat);
+	x->r.kdat = &x->kdat;
 	x->r.group = l->has_group ? &l->group : NULL;
 	x->r.job = &x->job;
 	x->r.console = l->console;
-	x->r.stage = x->stage;
 	x->r.born = on_born;
 	x->r.ready = on_ready;
 	x->r.arg = l;
@@ -137,12 +111,14 @@ static int restore(struct restoring *x, const struct oci_args *a, struct err *e)
 	if (r == 0)
 		r = checkpoint_dirs_open(a, false, &x->dirs, e);
 	if (r == 0)
+		r = sizes_check(x->dirs.fd, e);
+	if (r == 0)
 		r = remove_stopped(a, e);
 	if (r == 0)
 		r = life_claim(l, a, a->operands[0], e);
 	if (r < 0)
 		return r;
-	r = check_kind(l->spec, e);
+	r = ct_checkpoint_check(l->spec, "restored", e);
 	if (r == 0)
 		r = checkpoint_job(a, l->spec, &x->dirs, &x->job, e);
 	x->job.log = "restore.log";
@@ -158,10 +134,12 @@ static int restore(struct restoring *x, const struct oci_args *a, struct err *e)
 static int wait_for(struct life *l, struct foreground *f, struct err *e)
 {
 	struct err second = {0};
-	int status = foreground_wait(f, l->ct.pidfd, e);
+	int status;
 
+	(void)flock(l->dir, LOCK_UN); /* as run does */
+	status = foreground_wait(f, l->ct.pidfd, e);
 	foreground_end(f);
-	if (!l->args->keep)
+	if (!l->args->keep && store_hold(l->dir) == 0)
 		(void)life_remove(&l->store, l->dir, &l->state, l->spec, &second);
 	return status >= 0 && second.kind != ERR_NONE ? err_adopt(e, &second) : status;
 }
@@ -189,6 +167,7 @@ static int restore_main(struct oci_args *a, struct err *e)
 		r = wait_for(&x.l, &f, e);
 	foreground_end(&f);
 	fd_closep(&x.dirs.fd);
+	buf_done(&x.kdat);
 	life_done(&x.l);
 	return r;
 }

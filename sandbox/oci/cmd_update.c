@@ -85,8 +85,6 @@ static int read_options(const struct oci_args *a, struct ct_resources *r, struct
 		rc = read_number("blkio-weight", a->blkio_weight, &r->block.weight, e);
 	r->cpu.cpus = a->cpuset_cpus;
 	r->cpu.mems = a->cpuset_mems;
-	if (rc == 0 && (a->l3_schema || a->mem_bw_schema))
-		rc = err_set(e, ERR_UNSUPPORTED, EOPNOTSUPP, "this build has no resctrl");
 	return rc;
 }
 
@@ -99,6 +97,21 @@ static int read_file(const char *file, struct ct_spec *s, struct err *e)
 	int r = fd < 0 ? -errno : fd_read_all(fd, CONFIG_MAX_BYTES, &text, &len);
 
 	return r < 0 ? err_sys(e, r, "reading '%s'", file) : config_read_resources("resources", text, len, s, e);
+}
+
+static int update_class(const struct oci_args *a, int dir, const struct oci_state *st, struct err *e)
+{
+	const struct ct_rdt change = {.l3 = a->l3_schema, .memory = a->mem_bw_schema};
+	AUTO(config_freep) struct ct_spec *s = NULL;
+	char root[CG_RESCTRL_ROOT];
+	int r = cg_resctrl_find(root, e);
+
+	if (r == 0)
+		r = config_copy_read(dir, st, &s, e);
+	if (r == 0 && !s->rdt.given)
+		return err_set(e, ERR_SPEC, EINVAL, "container %s has no intelRdt, so no class of service to change",
+			       st->id);
+	return r == 0 ? cg_resctrl_update(root, &s->rdt, st->id, &change, e) : r;
 }
 
 static int update_main(struct oci_args *a, struct err *e)
@@ -118,6 +131,8 @@ static int update_main(struct oci_args *a, struct err *e)
 	}
 	if (r == 0)
 		r = cg_group_limit(&g, &s->resources, true, e);
+	if (r == 0 && (a->l3_schema || a->mem_bw_schema))
+		r = update_class(a, dir, &st, e);
 	cg_group_close(&g);
 	state_done(&st);
 	return r;
@@ -141,8 +156,8 @@ static const struct opt update_options[] = {
 	OCI_TEXT("cpu-idle", cpu_idle, 0, "0|1", "only what others leave"),
 	OCI_TEXT("pids-limit", pids_limit, 0, "N", "processes and threads"),
 	OCI_TEXT("blkio-weight", blkio_weight, 0, "N", "weight of block I/O"),
-	OCI_TEXT("l3-cache-schema", l3_schema, 0, "S", "refused: no resctrl"),
-	OCI_TEXT("mem-bw-schema", mem_bw_schema, 0, "S", "refused: no resctrl"),
+	OCI_TEXT("l3-cache-schema", l3_schema, 0, "S", "a line of the class of service, L3:…"),
+	OCI_TEXT("mem-bw-schema", mem_bw_schema, 0, "S", "a line of the class of service, MB:…"),
 };
 const struct oci_command oci_update = {
 	.name = "update",

@@ -38,6 +38,7 @@ enum config_list {
 };
 const struct words *config_words(enum config_list which);
 const char *config_hook_name(enum ct_hook_kind kind);
+const char *config_annotation_name(size_t i); /* that means something here; NULL after the last */
 /* "CAP_CHOWN" to its number; -1. */
 int config_capability(const char *name);
 const char *const *config_mount_option_names(size_t *ret_n);

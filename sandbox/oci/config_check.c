@@ -2,6 +2,8 @@
 #include "netns/netns.h"
 #include "oci/config_tables.h"
 
+#include <errno.h>
+
 #define LINUX                  \
 	{                      \
 		.key = "linux" \
@@ -103,6 +105,26 @@ static int check_sysctls(struct ct_spec *s, const struct json_doc *doc, struct e
 	return 0;
 }
 
+/* What has no labels of its own gets the container's, as every runtime has it. */
+static int label_mount(struct ct_spec *s, struct ct_mount *m)
+{
+	const char *label = s->mount_label, *key = s->mount_context ? s->mount_context : "context", **data;
+	size_t n = 0;
+
+	if (!label || !label[0] || !m->type || (strcmp(m->type, "tmpfs") != 0 && strcmp(m->type, "devpts") != 0))
+		return 0;
+	while (m->data && m->data[n])
+		n++;
+	data = arena_alloc(&s->arena, (n + 2) * sizeof *data);
+	if (!data)
+		return -ENOMEM;
+	if (n > 0)
+		memcpy(data, m->data, n * sizeof *data);
+	data[n] = arena_printf(&s->arena, "%s=%s", key, label);
+	m->data = data;
+	return data[n] ? 0 : -ENOMEM;
+}
+
 static int check_mounts(struct ct_spec *s, const struct json_doc *doc, struct err *e)
 {
 	for (size_t i = 0; i < s->n_mounts; i++) {
@@ -124,6 +146,8 @@ static int check_mounts(struct ct_spec *s, const struct json_doc *doc, struct er
 		if ((m->idmap || m->n_uids > 0) && !m->bind)
 			return json_err(e, doc, &at, "only binds can map ids");
 		if (m->bind && !m->source)
+			return err_oom(e);
+		if (label_mount(s, m) < 0)
 			return err_oom(e);
 	}
 	return 0;
@@ -192,14 +216,6 @@ static int check_weights(const struct ct_spec *s, const struct json_doc *doc, st
 	return 0;
 }
 
-static int check_security(const struct ct_spec *s, const struct json_doc *doc, struct err *e)
-{
-	for (size_t i = 0; i < s->n_annotations; i++)
-		if (!s->annotations[i].key[0])
-			return wrong(doc, NULL, "annotations", e, "an annotation's key must not be empty");
-	return 0;
-}
-
 static bool asks(const struct policy *p)
 {
 	for (size_t i = 0; i < p->n_rules; i++)
@@ -230,6 +246,9 @@ int config_check(struct ct_spec *s, const struct json_doc *doc, struct err *e)
 
 	if (!s->rootfs)
 		return wrong(doc, NULL, "root", e, "'root' with its 'path' is missing");
+	r = config_annotations(s, doc, e);
+	if (r < 0)
+		return r;
 	r = s->process.given ? config_check_process(&s->process, doc, e) : 0;
 	if (r == 0)
 		r = check_namespaces(s, doc, e);
@@ -243,7 +262,5 @@ int config_check(struct ct_spec *s, const struct json_doc *doc, struct err *e)
 		r = check_net_devices(s, doc, e);
 	if (r == 0)
 		r = check_weights(s, doc, e);
-	if (r == 0)
-		r = check_security(s, doc, e);
 	return r == 0 ? check_seccomp(s, doc, e) : r;
 }

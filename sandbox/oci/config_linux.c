@@ -140,6 +140,41 @@ static int read_memory_policy(struct reader *r, const struct field *f, const str
 	return 0;
 }
 
+/* ---- Classes of service ---- */
+
+#define RDT(member) offsetof(struct ct_rdt, member)
+static const struct field rdt_fields[] = {
+	{"closID", field_text, RDT(clos)},
+	{"l3CacheSchema", field_text, RDT(l3)},
+	{"memBwSchema", field_text, RDT(memory)},
+	{"schemata", field_texts, RDT(schemata)},
+	{"enableMonitoring", field_bool, RDT(monitoring)},
+	{"enableCMT", NULL, .why = "a class of its own is monitored in any case"},
+	{"enableMBM", NULL, .why = "a class of its own is monitored in any case"},
+};
+TABLE(rdt_table, rdt_fields, struct ct_rdt);
+
+static int read_rdt(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here,
+		    void *to)
+{
+	struct ct_rdt *rdt = to;
+	int rc = field_object(r, f, v, here, to);
+	const char *clos = rdt->clos;
+
+	rdt->given = true;
+	if (rc < 0)
+		return rc;
+	if (clos && (strcmp(clos, ".") == 0 || strcmp(clos, "..") == 0 || (clos[0] && clos[1] && strchr(clos, '/')) ||
+		     strlen(clos) > 200))
+		return json_err(r->e, r->doc, here, "'%.60s' is no name of a class", clos);
+	if (rdt->memory && (!str_starts(rdt->memory, "MB:") || strchr(rdt->memory, '\n')))
+		return json_err(r->e, r->doc, here, "memBwSchema is one line that begins with 'MB:'");
+	for (size_t i = 0; rdt->schemata && rdt->schemata[i]; i++)
+		if (strchr(rdt->schemata[i], '\n'))
+			return json_err(r->e, r->doc, here, "schemata[%zu] is more than one line", i);
+	return 0;
+}
+
 /* ---- The rest ---- */
 
 static const struct word propagation_words[] = {
@@ -258,6 +293,6 @@ static const struct field linux_fields[] = {
 	{"personality", read_personality, AT(personality), &personality_table},
 	{"netDevices", read_net_devices, 0, &net_device_table},
 	{"memoryPolicy", read_memory_policy, AT(memory_policy), &memory_policy_table},
-	{"intelRdt", field_refuse, .why = "this build has no resctrl"},
+	{"intelRdt", read_rdt, AT(rdt), &rdt_table},
 };
 const struct table linux_table = {linux_fields, ARRAY_LEN(linux_fields), sizeof(struct ct_spec)};

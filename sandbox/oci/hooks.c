@@ -1,5 +1,8 @@
 /* Hooks of the host's side, and the state that all hooks read. */
+#include "base/fd.h"
 #include "oci/life.h"
+
+#include <fcntl.h>
 
 /* The pid stands between the two parts. */
 int life_state_text(const struct oci_state *st, struct buf *head, struct buf *tail, struct err *e)
@@ -19,13 +22,34 @@ int life_state_text(const struct oci_state *st, struct buf *head, struct buf *ta
 	return head->failed || tail->failed ? err_oom(e) : 0;
 }
 
-static int run(const struct ct_hook *h, const struct oci_state *st, struct err *e)
+int life_hook_streams(const struct ct_spec *spec, int to[2], struct err *e)
+{
+	const char *const paths[] = {spec->hooks_out, spec->hooks_err};
+
+	for (int i = 0; i < 2; i++) {
+		if (!paths[i])
+			continue;
+		to[i] = open(paths[i], O_WRONLY | O_CREAT | O_APPEND | O_NOCTTY | O_CLOEXEC, 0600);
+		if (to[i] < 0)
+			return err_sys(e, errno, "opening '%s' for hooks", paths[i]);
+	}
+	return 0;
+}
+
+static int run(const struct ct_spec *spec, const struct ct_hook *h, const struct oci_state *st, struct err *e)
 {
 	AUTO(buf_done) struct buf head = {0}, tail = {0};
+	int streams[2] = {FD_NONE, FD_NONE};
 	int r = life_state_text(st, &head, &tail, e);
-	const struct ct_state_text text = {head.data, tail.data};
+	const struct ct_state_text text = {head.data, tail.data, streams};
 
-	return r == 0 ? ct_hook_run(h, &text, st->status == OCI_STOPPED ? 0 : (pid_t)st->pid, e) : r;
+	if (r == 0)
+		r = life_hook_streams(spec, streams, e);
+	if (r == 0)
+		r = ct_hook_run(h, &text, st->status == OCI_STOPPED ? 0 : (pid_t)st->pid, e);
+	fd_closep(&streams[0]);
+	fd_closep(&streams[1]);
+	return r;
 }
 
 int life_hooks(const struct ct_spec *spec, enum ct_hook_kind kind, const struct oci_state *st, struct err *e)
@@ -33,7 +57,7 @@ int life_hooks(const struct ct_spec *spec, enum ct_hook_kind kind, const struct 
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < spec->hooks[kind].n; i++)
-		r = run(&spec->hooks[kind].at[i], st, e);
+		r = run(spec, &spec->hooks[kind].at[i], st, e);
 	return r;
 }
 
@@ -42,7 +66,7 @@ void life_poststop(const struct oci_args *args, const struct ct_spec *spec, cons
 	for (size_t i = 0; i < spec->hooks[CT_POSTSTOP].n; i++) {
 		struct err e = {0};
 
-		if (run(&spec->hooks[CT_POSTSTOP].at[i], st, &e) < 0)
+		if (run(spec, &spec->hooks[CT_POSTSTOP].at[i], st, &e) < 0)
 			oci_warn(args, "poststop: %s", e.msg);
 	}
 }

@@ -14,7 +14,12 @@
 
 void life_init(struct life *l)
 {
-	*l = (struct life){.store.dir = FD_NONE, .dir = FD_NONE, .listener = FD_NONE, .console = FD_NONE};
+	*l = (struct life){.store.dir = FD_NONE,
+			   .dir = FD_NONE,
+			   .listener = FD_NONE,
+			   .console = FD_NONE,
+			   .claim = FD_NONE,
+			   .streams = {FD_NONE, FD_NONE}};
 	l->ct.pidfd = l->ct.barrier = FD_NONE;
 }
 
@@ -24,6 +29,9 @@ void life_done(struct life *l)
 	fd_closep(&l->dir);
 	fd_closep(&l->listener);
 	fd_closep(&l->console);
+	fd_closep(&l->claim);
+	fd_closep(&l->streams[0]);
+	fd_closep(&l->streams[1]);
 	fd_closep(&l->ct.pidfd);
 	fd_closep(&l->ct.barrier);
 	filter_done(&l->filter);
@@ -119,6 +127,13 @@ static int check_host(const struct life *l, struct err *e)
 	r = life_check_labels(s, e);
 	if (r < 0)
 		return r;
+	if (s->rdt.given) {
+		char root[CG_RESCTRL_ROOT];
+
+		r = cg_resctrl_find(root, e);
+		if (r < 0)
+			return r;
+	}
 	if (s->n_net_devices > 0 && life_unprivileged(l->args))
 		return err_set(e, ERR_UNSUPPORTED, EPERM, "moving network devices takes root");
 	if (stat(s->rootfs, &st) < 0)
@@ -133,9 +148,11 @@ int life_filter(struct life *l, struct err *e)
 {
 	struct policy *p = &l->spec->seccomp.policy;
 
+	if (l->spec->seccomp.program)
+		return life_program(&l->spec->seccomp, &l->filter, e);
 	if (!l->spec->seccomp.given)
 		return 0;
-	p->skip_unknown = true;
+	p->skip_unknown = !l->spec->seccomp.strict_names;
 	/* Calls younger than the profile: who asks gets ENOSYS and does without, where EPERM would make him fail. */
 	p->new_enosys = p->default_action == POLICY_ERRNO && p->n_rules > 0;
 	p->none = p->default_action == POLICY_ALLOW && p->n_rules == 0;
@@ -206,10 +223,15 @@ int life_listen_fds(struct ct_spec *s, uint64_t *preserve, struct err *e)
 static int on_born(struct ct *c, void *arg, struct err *e)
 {
 	struct life *l = arg;
+	char root[CG_RESCTRL_ROOT];
+	int r;
 
 	l->state.pid = c->pid;
 	l->state.start_ticks = process_start(c->pid);
-	return state_write(l->dir, &l->state, e);
+	r = state_write(l->dir, &l->state, e);
+	if (r == 0 && l->spec->rdt.given)
+		r = cg_resctrl_find(root, e);
+	return r == 0 && l->spec->rdt.given ? cg_resctrl_make(root, &l->spec->rdt, l->state.id, c->pid, e) : r;
 }
 
 static int on_mounted(struct ct *c, void *arg, struct err *e)
@@ -283,12 +305,14 @@ static int build(struct life *l, bool wait_here, struct err *e)
 		r = ct_fault("listener", e);
 	if (r == 0)
 		r = state_texts(l, e);
+	if (r == 0)
+		r = life_hook_streams(s, l->streams, e);
 	if (r == 0 && !wait_here)
 		r = bind_listener(l, e);
 	if (r < 0)
 		return r;
 	c->spec = s;
-	c->filter = s->seccomp.given && l->filter.len > 0 ? &l->filter : NULL;
+	c->filter = l->filter.len > 0 ? &l->filter : NULL;
 	c->console = l->console;
 	c->listener = l->listener;
 	c->join = FD_NONE;
@@ -296,15 +320,16 @@ static int build(struct life *l, bool wait_here, struct err *e)
 	c->no_pivot = l->args->no_pivot;
 	c->no_keyring = l->args->no_new_keyring;
 	c->unprivileged = life_unprivileged(l->args);
-	c->state = (struct ct_state_text){l->head.data, l->tail.data};
+	c->state = (struct ct_state_text){l->head.data, l->tail.data, l->streams};
+	c->created = (struct ct_state_text){l->created.data, l->tail.data, l->streams};
 	c->place = l->state.unit[0] ? life_on_placed : NULL;
-	c->created = (struct ct_state_text){l->created.data, l->tail.data};
 	c->born = on_born;
 	c->mounted = s->hooks[CT_PRESTART].n + s->hooks[CT_CREATE_RUNTIME].n > 0 ? on_mounted : NULL;
 	c->arg = l;
 	c->asked = life_agent(&l->agent, s, &l->state);
 	r = ct_create(c, e);
 	fd_closep(&l->listener); /* the child's now */
+	fd_closep(&l->claim);
 	if (r < 0)
 		return r;
 	l->state.creating = false;
@@ -314,6 +339,8 @@ static int build(struct life *l, bool wait_here, struct err *e)
 		r = ct_fault("state", e);
 	if (r == 0)
 		r = life_send_pidfd(l->args->pidfd_socket, c->pidfd, e);
+	if (r == 0)
+		r = life_send_pidfd(s->pidfd_receiver, c->pidfd, e);
 	return r == 0 && l->args->pid_file ? life_pid_file(l->args->pid_file, c->pid, e) : r;
 }
 

@@ -24,6 +24,8 @@ struct life {
 	struct buf created; /* its head for those that run at start */
 	struct ct ct;
 	int dir, listener, console;
+	int claim;      /* on the group, until somebody is in it */
+	int streams[2]; /* of hooks inside */
 };
 
 /* What create and restore begin with: config.json is read and checked, the id is claimed, its state is on disk. On failure
@@ -37,6 +39,8 @@ NODISCARD int life_limit(struct life *l, struct err *e);
 NODISCARD int life_create(struct life *l, const struct oci_args *a, const char *id, bool wait_here, struct err *e);
 void life_init(struct life *l);
 void life_done(struct life *l);
+/* A program that somebody has compiled already, from base64. */
+NODISCARD int life_program(struct ct_seccomp *s, struct filter *ret, struct err *e);
 /* Compiles l->spec's profile. */
 NODISCARD int life_filter(struct life *l, struct err *e);
 /* life_groups.c, in the order of life_create(). */
@@ -55,6 +59,8 @@ int life_remove(const struct oci_store *store, int dir, struct oci_state *st, co
 NODISCARD int life_hooks(const struct ct_spec *spec, enum ct_hook_kind kind, const struct oci_state *st, struct err *e);
 /* Those of poststop: "MUST log a warning, but the remaining hooks and lifecycle continue" (runtime.md, "Lifecycle"). */
 void life_poststop(const struct oci_args *a, const struct ct_spec *spec, const struct oci_state *st);
+/* Where hooks write, for ct_state_text. The caller closes both; FD_NONE where nothing is said. */
+NODISCARD int life_hook_streams(const struct ct_spec *spec, int to[2], struct err *e);
 /* The text of @st in two parts around its pid. */
 NODISCARD int life_state_text(const struct oci_state *st, struct buf *head, struct buf *tail, struct err *e);
 /* What of l->spec is left out. */

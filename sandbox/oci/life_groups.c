@@ -31,13 +31,6 @@ static bool asks_for_limits(const struct ct_resources *r)
 	       r->n_unified > 0;
 }
 
-static int count(pid_t pid, void *arg)
-{
-	(void)pid;
-	(void)arg;
-	return 1;
-}
-
 /* Delete ends everybody in the container's group, so nobody else may be in it. */
 int life_find_group(struct life *l, struct err *e)
 {
@@ -49,11 +42,9 @@ int life_find_group(struct life *l, struct err *e)
 	if (r < 0)
 		return r;
 	l->has_group = true;
-	r = strcmp(l->state.cgroup, "/") == 0 ? 1 : cg_group_processes(&l->group, count, NULL);
-	if (r == 1)
-		return err_set(e, ERR_BUSY, EBUSY, "container's cgroup %s is not empty", l->state.cgroup);
+	r = cg_group_claim(&l->group, &l->claim, e);
 	if (r < 0)
-		return err_sys(e, r, "looking into cgroup %s", l->state.cgroup);
+		return r;
 	if (cg_group_is_frozen(&l->group)) /* who entered it would stop there */
 		return err_set(e, ERR_BUSY, EBUSY, "container's cgroup %s is frozen", l->state.cgroup);
 	return found_note(&l->group, &l->state, e);
@@ -120,6 +111,11 @@ int life_group(struct life *l, bool limits, struct err *e)
 	if (!l->has_group)
 		return 0;
 	r = cg_group_make(&l->group, is_lenient(l), e);
+	/* It did not exist: somebody else may have made it as well. A unit's name is a claim of its own. */
+	if (r == 0 && !fd_valid(l->claim) && !l->state.unit[0])
+		r = cg_group_claim(&l->group, &l->claim, e);
+	if (r == -EBUSY && !fd_valid(l->claim) && !l->state.unit[0])
+		l->state.cgroup = ""; /* somebody else's */
 	if (r == 0 && limits)
 		r = life_limit(l, e);
 	if (r == 0 && !is_ordinary(l) && wants_group(l->spec, &uid))
@@ -188,7 +184,8 @@ static int keep_first(int r, int first)
 
 int life_remove(const struct oci_store *store, int dir, struct oci_state *st, const struct ct_spec *spec, struct err *e)
 {
-	struct err unheard = {0}; /* a unit without its group is over in any case */
+	struct err ignored = {0}; /* a unit without its group is over in any case */
+	char root[CG_RESCTRL_ROOT];
 	struct cg_group g;
 	int first = 0;
 
@@ -197,7 +194,7 @@ int life_remove(const struct oci_store *store, int dir, struct oci_state *st, co
 		first = cg_group_find(st->cgroup, &g, e);
 		if (first == 0) {
 			first = cg_group_kill(&g, SIGKILL, e);
-			(void)!unit_stop(st, &unheard);
+			(void)!unit_stop(st, &ignored);
 			found_keep(&g, st);
 			first = keep_first(cg_group_remove(&g, e), first);
 			cg_group_close(&g);
@@ -206,6 +203,8 @@ int life_remove(const struct oci_store *store, int dir, struct oci_state *st, co
 		first = unit_stop(st, e);
 	}
 	(void)dir;
+	if (spec && spec->rdt.given && cg_resctrl_find(root, &(struct err){0}) == 0)
+		first = keep_first(cg_resctrl_remove(root, &spec->rdt, st->id, e), first);
 	if (first < 0)
 		return first;
 	first = store_remove(store, st->id, e);

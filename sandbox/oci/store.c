@@ -88,7 +88,7 @@ int store_check_id(const char *id, struct err *e)
 	return 0;
 }
 
-int store_claim(int dir)
+int store_hold(int dir)
 {
 	struct stat st;
 
@@ -117,7 +117,7 @@ int store_add(const struct oci_store *s, const char *id, int *ret_dir, struct er
 			return err_sys(e, errno, "making '%s/%s'", s->path, id);
 		}
 		dir = openat(s->dir, id, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-		r = dir < 0 ? -errno : store_claim(dir);
+		r = dir < 0 ? -errno : store_hold(dir);
 	} while (r == -ENOENT); /* "delete --force" came before the lock */
 	if (r < 0)
 		return err_sys(e, r, "locking '%s/%s'", s->path, id);
@@ -147,7 +147,7 @@ int store_find(const struct oci_store *s, const char *id, bool lock, int *ret_di
 	r = check_owner(dir, s->path, id, e);
 	if (r < 0)
 		return r;
-	r = lock ? store_claim(dir) : 0;
+	r = lock ? store_hold(dir) : 0;
 	if (r < 0)
 		return r == -ENOENT ? gone(id, e) : err_sys(e, r, "locking '%s/%s'", s->path, id);
 	*ret_dir = take_fd(&dir);

@@ -44,7 +44,7 @@ NODISCARD int store_add(const struct oci_store *s, const char *id, int *ret_dir,
 /* Of one that exists; @lock: waits for who else changes it. ERR_NOT_FOUND with the words that callers look for. */
 NODISCARD int store_find(const struct oci_store *s, const char *id, bool lock, int *ret_dir, struct err *e);
 /* Waits for who else changes the container of that directory. -ENOENT: there is none any more. */
-NODISCARD int store_claim(int dir);
+NODISCARD int store_hold(int dir);
 NODISCARD int store_remove(const struct oci_store *s, const char *id, struct err *e);
 /* Calls @fn for the id of each. */
 NODISCARD int store_each(const struct oci_store *s, int (*fn)(const char *id, void *arg, struct err *e), void *arg,

@@ -47,29 +47,12 @@ struct job {
 
 /* ---- The function's output: as much as is read, the rest is lost ---- */
 
-static size_t sink_room(void *arg)
-{
-	(void)arg;
-	return SIZE_MAX;
-}
-
 static void sink_put(void *arg, int stream, const char *data, size_t len)
 {
 	const struct job *j = arg;
 
 	(void)stream;
 	(void)!write(j->log, data, len); /* does not block */
-}
-
-static int sink_wants(void *arg)
-{
-	(void)arg;
-	return FD_NONE;
-}
-
-static void sink_writable(void *arg)
-{
-	(void)arg;
 }
 
 /* ---- Taking the job ---- */
@@ -152,8 +135,7 @@ static void bound_store(const struct job *j)
 
 static int work(struct job *j, struct publisher *p, struct err *e)
 {
-	const struct session_sink sink = {
-		.room = sink_room, .put = sink_put, .wants = sink_wants, .writable = sink_writable, .arg = j};
+	const struct session_sink sink = session_sink_to(sink_put, j);
 	struct cell_function *f = &j->f;
 	int r = publish_check(&f->host, &f->spec, e);
 
@@ -212,13 +194,6 @@ static int answer(const struct job *j, const struct publisher *p, const struct e
 
 /* ---- Options ---- */
 
-static int set_text(void *args, const struct opt *o, const char *value, struct err *e)
-{
-	(void)e;
-	memcpy((char *)args + o->offset, &value, sizeof value);
-	return 0;
-}
-
 static int set_bytes(void *args, const struct opt *o, const char *value, struct err *e)
 {
 	return parse_u64(value, 1, UINT64_MAX, &((struct options *)args)->memory_bytes)
@@ -226,22 +201,13 @@ static int set_bytes(void *args, const struct opt *o, const char *value, struct 
 		       : err_set(e, ERR_SPEC, 0, "--%s: expected a number of bytes, got '%s'", o->name, value);
 }
 
-static int set_no_limits(void *args, const struct opt *o, const char *value, struct err *e)
-{
-	(void)o;
-	(void)value;
-	(void)e;
-	((struct options *)args)->no_limits = true;
-	return 0;
-}
-
 #define AT(field) offsetof(struct options, field)
 /* clang-format off */
 static const struct opt opts[] = {
-	{ "cgroup-parent", "PATH",  0,        set_text,      AT(cgroup_parent), "cgroup below which cells are made", 0 },
+	{ "cgroup-parent", "PATH",  0,        opt_set_text,  AT(cgroup_parent), "cgroup below which cells are made", 0 },
 	{ "memory",        "BYTES", 0,        set_bytes,     0,                 "the most that a function may have", 0 },
-	{ "no-limits",     NULL,    OPT_FLAG, set_no_limits, 0,                 "cells without cgroups", 0 },
-	{ "runtime",       "DIR",   0,        set_text,      AT(runtime),       "directory with init and the runtimes", 0 },
+	{ "no-limits",     NULL,    OPT_FLAG, opt_set_flag, AT(no_limits), "cells without cgroups", 0 },
+	{ "runtime",       "DIR",   0,        opt_set_text,  AT(runtime),       "directory with init and the runtimes", 0 },
 };
 /* clang-format on */
 static const struct opt_table table = {opts, ARRAY_LEN(opts)};

@@ -32,14 +32,6 @@ void say_err(const char *doing, const struct err *e)
 
 /* ---- Options: numbers and paths, because whoever starts us has resolved the names ---- */
 
-static int set_text(void *args, const struct opt *o, const char *value, struct err *e)
-{
-	if (*value == '\0')
-		return err_set(e, ERR_SPEC, 0, "--%s: expected a path, got an empty text", o->name);
-	memcpy((char *)args + o->offset, &value, sizeof value);
-	return 0;
-}
-
 static int set_number(void *args, const struct opt *o, const char *value, struct err *e)
 {
 	uint64_t v;
@@ -81,29 +73,20 @@ static int set_mode(void *args, const struct opt *o, const char *value, struct e
 	return 0;
 }
 
-static int set_no_limits(void *args, const struct opt *o, const char *value, struct err *e)
-{
-	(void)o;
-	(void)value;
-	(void)e;
-	((struct spawn_options *)args)->no_limits = true;
-	return 0;
-}
-
 #define AT(field) offsetof(struct spawn_options, field)
 /* clang-format off */
 static const struct opt opts[] = {
-	{ "cgroup-parent", "PATH", 0,        set_text,       AT(cgroup_parent), "cgroup below which cells are made", 0 },
-	{ "daemon",        "FILE", 0,        set_text,       AT(daemon),        "fsboxd", 0 },
+	{ "cgroup-parent", "PATH", 0,        opt_set_text,   AT(cgroup_parent), "cgroup below which cells are made", 0 },
+	{ "daemon",        "FILE", 0,        opt_set_text,   AT(daemon),        "fsboxd", 0 },
 	{ "gid",           "N",    0,        set_gid,        AT(gid),           "its group", 0 },
 	{ "max-cells",     "N",    0,        set_number,     AT(max_cells),     "cells at a time", 0 },
-	{ "no-limits",     NULL,   OPT_FLAG, set_no_limits,  0,                 "cells without cgroups", 0 },
-	{ "publisher",     "FILE", 0,        set_text,       AT(publisher),     "fsbox-publish; without there are no snapshots", 0 },
-	{ "runtime",       "DIR",  0,        set_text,       AT(runtime),       "directory with init and the runtimes", 0 },
-	{ "socket",        "PATH", 0,        set_text,       AT(socket),        "where clients knock", 0 },
+	{ "no-limits",     NULL,   OPT_FLAG, opt_set_flag, AT(no_limits), "cells without cgroups", 0 },
+	{ "publisher",     "FILE", 0,        opt_set_text,   AT(publisher),     "fsbox-publish; without there are no snapshots", 0 },
+	{ "runtime",       "DIR",  0,        opt_set_text,   AT(runtime),       "directory with init and the runtimes", 0 },
+	{ "socket",        "PATH", 0,        opt_set_text,   AT(socket),        "where clients knock", 0 },
 	{ "socket-gid",    "N",    0,        set_socket_gid, AT(socket_gid),    "group of the socket", 0 },
 	{ "socket-mode",   "MODE", 0,        set_mode,       AT(mode),          "its mode (0660)", 0 },
-	{ "state",         "DIR",  0,        set_text,       AT(state),         "directory of fsboxd's own", 0 },
+	{ "state",         "DIR",  0,        opt_set_text,   AT(state),         "directory of fsboxd's own", 0 },
 	{ "uid",           "N",    0,        set_uid,        AT(uid),           "the user fsboxd runs as", 0 },
 };
 /* clang-format on */

@@ -23,26 +23,11 @@ struct wish {
 	unsigned char lo_up, n;
 };
 
-union rights {
-	struct cmsghdr align;
-	char space[CMSG_SPACE(sizeof(int))];
-};
-
 /* ---- The maker ---- */
 
 static bool send_net(unsigned char lo_up, int net)
 {
-	struct iovec iov = {&lo_up, 1};
-	union rights control = {0};
-	struct msghdr m = {.msg_iov = &iov,
-			   .msg_iovlen = 1,
-			   .msg_control = &control,
-			   .msg_controllen = sizeof control.space};
-	struct cmsghdr *c = CMSG_FIRSTHDR(&m);
-
-	*c = (struct cmsghdr){.cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS, .cmsg_len = CMSG_LEN(sizeof(int))};
-	memcpy(CMSG_DATA(c), &net, sizeof net);
-	return sendmsg(MAKER_FD, &m, MSG_NOSIGNAL) == 1;
+	return fd_send(MAKER_FD, &lo_up, 1, &net, 1, 0) == 1;
 }
 
 /* It goes home after each, so that a namespace is its cell's alone and goes with it. */
@@ -117,24 +102,17 @@ static void take_answer(void *arg, uint32_t events)
 {
 	struct nets *n = arg;
 	unsigned char kind = 0;
-	struct iovec iov = {&kind, 1};
-	union rights control;
-	struct msghdr m = {.msg_iov = &iov,
-			   .msg_iovlen = 1,
-			   .msg_control = &control,
-			   .msg_controllen = sizeof control.space};
-	const ssize_t got = recvmsg(n->socket, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-	struct cmsghdr *c = got == 1 ? CMSG_FIRSTHDR(&m) : NULL;
 	AUTO_FD int fd = FD_NONE;
+	struct fd_passed passed;
+	const ssize_t got = fd_receive(n->socket, &kind, 1, &fd, 1, MSG_DONTWAIT, &passed);
 
 	(void)events;
-	if (got < 0 && (errno == EAGAIN || errno == EINTR))
+	if (got == -EAGAIN)
 		return;
-	if (!c || c->cmsg_type != SCM_RIGHTS || c->cmsg_len != CMSG_LEN(sizeof fd)) {
+	if (got != 1 || passed.n != 1) {
 		loop_remove(&n->s->loop, &n->answer); /* it is ending */
 		return;
 	}
-	memcpy(&fd, CMSG_DATA(c), sizeof fd);
 	kind = kind != 0;
 	if (n->asked[kind] > 0)
 		n->asked[kind]--;

@@ -118,6 +118,8 @@ struct ct_seccomp {
 	struct policy policy;
 	bool asks; /* something in it is SCMP_ACT_NOTIFY; then there is a listener_path */
 	const char *listener_path, *listener_metadata;
+	bool strict_names;   /* unknown system calls are an error */
+	const char *program; /* instructions of BPF in base64, in the place of the policy; or NULL */
 };
 
 struct ct_spec {
@@ -137,6 +139,10 @@ struct ct_spec {
 	} hooks[CT_HOOK_KINDS];
 	struct ct_pair *annotations;
 	size_t n_annotations;
+	/* What annotations of crun ask for; paths of the host. */
+	const char *hooks_out, *hooks_err, *pidfd_receiver;
+	const char *mount_context; /* option of mounts that takes mount_label; NULL: context */
+	bool keep_groups;
 	struct ct_namespace ns[CT_NS_COUNT];
 	struct id_map *uids;
 	size_t n_uids;
@@ -149,6 +155,7 @@ struct ct_spec {
 	struct ct_net_device *net_devices;
 	size_t n_net_devices;
 	struct ct_memory_policy memory_policy;
+	struct ct_rdt rdt;
 	const char **masked, **readonly;
 	unsigned long propagation; /* of the root, MS_…; 0: not given */
 	const char *cgroups_path;

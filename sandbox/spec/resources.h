@@ -48,6 +48,13 @@ struct ct_rdma {
 	struct ct_number handles, objects;
 };
 
+struct ct_rdt { /* linux.intelRdt */
+	bool given, monitoring;
+	const char *clos;        /* a class of service; NULL or "": one of the container's own */
+	const char *l3, *memory; /* lines for its schemata */
+	const char **schemata;   /* more of them, NULL at its end */
+};
+
 struct ct_resources {
 	struct { /* bytes; -1: without limit */
 		struct ct_number limit, reservation, swap, kernel, kernel_tcp, swappiness;

@@ -1,11 +1,12 @@
 #!/usr/bin/python3
-"""fsboxd under load: warm calls beside their floor, calls/s, cold starts, a thousand cells, overload. Prints Markdown.
+"""fsboxd under load: warm calls beside their floor, calls/s, cold starts, restores, clones, a thousand cells, overload.
+Prints Markdown.
 
-    python3 tests/bench/daemon.py BUILD ROUNDS [SECTION...]     sections: warm bodies rate frames many cold overload
+    python3 tests/bench/daemon.py BUILD ROUNDS [SECTION...]     sections: warm bodies rate frames many cold restores clones overload
 
 Asserts nothing: times belong to a machine. Needs root. What is measured by whom stands in daemon.c and daemon_starts.c; this
 starts the daemons, each with its own socket and state, and ends them. BENCH_CELLS (1000), BENCH_SECONDS (10) of a row of cold
-starts and overload.
+starts, restores and overload, BENCH_CLONES (32) of one fork. Snapshots need the CRIU of the build.
 """
 
 import atexit
@@ -22,10 +23,11 @@ import tempfile
 import time
 
 BUILD, ROUNDS = os.path.abspath(sys.argv[1]), int(sys.argv[2])
+CLONES = int(os.environ.get("BENCH_CLONES", "32"))
 CELLS, SECONDS = int(os.environ.get("BENCH_CELLS", "1000")), int(os.environ.get("BENCH_SECONDS", "10"))
 FSBOX = os.path.join(BUILD, "fsbox")
 LOAD, STARTS, FRAMES = (os.path.join(BUILD, "tests/bench", p) for p in ("daemon", "daemon_starts", "daemon_frames"))
-ECHO, BUSY, WAIT = (os.path.join(BUILD, "tests/functions", f) for f in ("echo.so", "busy.so", "stream.so"))
+ECHO, BUSY, WAIT, TOUCHED = (os.path.join(BUILD, "tests/functions", f) for f in ("echo.so", "busy.so", "stream.so", "touched.so"))
 OUT, BACK = 95, 288  # bytes of a call without a body, and of its answer
 ROOM = ["--memory", "100000000", "--cpu-overcommit", "100"]  # the daemon's own limits are not what is looked for
 
@@ -37,7 +39,8 @@ class Daemon:
         self.path = os.path.join(self.dir, "s")
         self.log = open(os.path.join(self.dir, "log"), "wb")
         words = [FSBOX, "serve", "--socket", self.path, "--user", "65534", "--group", "0", "--state", self.dir + "/state", *args]
-        self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+        self.process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log,
+                                        env=dict(os.environ, XDG_STATE_HOME=self.dir))  # for its own snapshots
         atexit.register(self.end)  # also when the benchmark fails
         self.socket = None
         self.socket = self.connect()
@@ -72,9 +75,12 @@ class Daemon:
             if not answer.get("continues"):
                 return answers if more else answers[0]
 
-    def deploy(self, name, target, memory=1769, **more):
-        spec = {"target": target, "mem": memory}
+    def deploy(self, name, target, memory=1769, env=(), **more):
+        spec = {"target": target, "mem": memory, "env": list(env)}
         self.call("Deploy", name=name, spec=spec, **more)
+
+    def restores(self):
+        return "snapshot" in self.call("Describe")["features"]
 
     def function(self, name):
         return self.call("Functions", more=True, name=name)[0]["function"]
@@ -311,6 +317,71 @@ def cold(parent):
     d.end()
 
 
+def starts(d, function, conns):
+    """Acquire and Release without reuse, one after the other: a row, and how many of them were no restores."""
+    before = d.function(function)["coldStarts"]
+    r = load(STARTS, "cold", d.path, function, conns, SECONDS * 1000)[0]
+    row = (conns, "%.0f" % r["perSecond"], "%.1f" % (r["p50"] / 1e3), "%.1f" % (r["p99"] / 1e3), r["refused"])
+    return row, d.function(function)["coldStarts"] - before
+
+
+def restores(parent):
+    d = Daemon(parent, *ROOM)
+    if not d.restores():
+        print("no CRIU: no restores\n")
+        d.end()
+        return
+    for name, env in ("echo", ()), ("slow", ("MB=1", "SLEEP_MS=100")):
+        d.deploy(name, TOUCHED if env else ECHO, env=env)
+        d.deploy(name + "-snap", TOUCHED if env else ECHO, env=env)
+        d.call("Snapshot", function=name + "-snap")
+    rows = []
+    for conns in (1, 2, 4, 8):
+        row, cold_ones = starts(d, "echo-snap", conns)
+        rows.append(row + (cold_ones,))
+    print("Restores of echo.so's snapshot, Acquire and Release without reuse, for %d s:\n" % SECONDS)
+    table(("connections", "starts/s", "p50 ms", "p99 ms", "refused", "not restored"), rows)
+    rows = []
+    for name, what in (("echo", "echo.so"), ("slow", "touched.so: 1 MB, an init of 100 ms")):
+        for kind, function in ("cold", name), ("restored", name + "-snap"):
+            row, cold_ones = starts(d, function, 1)
+            rows.append((what, kind) + row[1:4])
+            if kind == "restored" and cold_ones:
+                print("%d of these were cold starts" % cold_ones)
+    print("The same start, cold and restored, one after the other:\n")
+    table(("function", "", "starts/s", "p50 ms", "p99 ms"), rows)
+    d.end()
+
+
+def clones(parent):
+    """What a clone costs of a function that holds 64 MB, beside a cell of it that was started cold."""
+    rows = []
+    for kind in "cold", "restored":
+        d = Daemon(parent, *ROOM, "--max-cells", str(CLONES + 8))
+        if not d.restores():
+            print("no CRIU: no clones\n")
+            d.end()
+            return
+        d.deploy("held", TOUCHED, memory=256, env=("MB=64",))
+        if kind == "restored":
+            d.call("Snapshot", function="held")
+        time.sleep(1)
+        before, available, begin = pss(d.pids()), mem_available(), time.monotonic()
+        if kind == "restored":
+            d.call("Fork", function="held", cells=CLONES)
+        else:
+            d.call("Scale", name="held", provisioned=CLONES)
+            while d.function("held")["idle"] < CLONES:
+                time.sleep(0.02)
+        took = time.monotonic() - begin
+        time.sleep(2)
+        rows.append((kind, CLONES, "%.0f" % (took * 1e3), "%.1f" % ((available - mem_available()) / 1024 / CLONES),
+                     "%.1f" % ((pss(d.pids()) - before) / 1024 / CLONES)))
+        d.end()
+    print("Cells of touched.so with 64 MB of its own, none called yet; restored: one Fork:\n")
+    table(("", "cells", "all there after ms", "MiB less MemAvailable each", "PSS MiB each"), rows)
+
+
 def offered(d, function, cells, event):
     """Rows: one after the other; as many at a time as there are cells; three times what that has shown to be possible."""
     load(STARTS, "offer", d.path, function, 2 * cells, 1000, 0, event)
@@ -335,7 +406,8 @@ def overload(parent):
 
 
 def main():
-    sections = {"warm": warm, "bodies": bodies, "rate": rate, "frames": frames, "many": many, "cold": cold, "overload": overload}
+    sections = {"warm": warm, "bodies": bodies, "rate": rate, "frames": frames, "many": many, "cold": cold, "restores": restores,
+                "clones": clones, "overload": overload}
     if os.geteuid() != 0:
         raise SystemExit("the daemon's benchmark needs root: cells with limits")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # through atexit, which ends the daemons

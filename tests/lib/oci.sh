@@ -75,6 +75,15 @@ check_nothing_left() {
 	check_eq "$(find /sys/fs/cgroup -type d -name "fsbox-test-$$-*" 2>/dev/null)" ""
 }
 
+# A directory with a `criu` for engines that ask for one in PATH: that of the build tree.
+criu_in() { # DIR
+	mkdir -p "$1"
+	for criu_loader in "$FSBOX_BUILD"/criu/lib/ld-linux-*; do :; done
+	printf '#!/bin/sh\nexec %s --inhibit-cache --library-path %s %s "$@"\n' "$criu_loader" "$FSBOX_BUILD/criu/lib" \
+		"$FSBOX_BUILD/criu/bin/criu" >"$1/criu"
+	chmod +x "$1/criu"
+}
+
 oci_pid() { # ID: of its process, as the host sees it
 	"$OCI" --root "$T/state" state "$1" | jq -r .pid
 }

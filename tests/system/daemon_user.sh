@@ -142,4 +142,87 @@ test_it_says_what_an_ordinary_user_lacks() {
 	check_eq "$status" 2
 	check_contains "$T/err" 'only root can start it as somebody else'
 }
+# Another user beside the one that tests/lib/cell.sh has.
+OTHER_USER=23456
+
+as_other() {
+	${EXEC-} setpriv --reuid "$OTHER_USER" --regid "$OTHER_USER" --clear-groups --inh-caps=-all --no-new-privs \
+		env -u FSBOX_SOCKET XDG_RUNTIME_DIR="$T/other" XDG_STATE_HOME="$T/other/state" "$@"
+}
+
+other_begin() {
+	[ -d "$T/other" ] || {
+		mkdir -m 700 "$T/other"
+		chown "$OTHER_USER:$OTHER_USER" "$T/other"
+	}
+	(EXEC="exec" as_other "$FSBOX" serve --no-limits) >"$T/other-daemon" 2>&1 </dev/null &
+	OTHER=$!
+	trap others_abandon EXIT
+	wait_for 300 test -S "$T/other/fsbox/fsbox.sock" || fail "the other one has no socket"
+}
+
+others_abandon() {
+	others_status=$?
+	kill -KILL "$OTHER" 2>/dev/null
+	(exit "$others_status")
+	daemon_abandon
+}
+
+other_cell() {
+	as_other "$FSBOX" ps --json | jq -r '.cells[0].id'
+}
+
+calls() { # TEXT COMMAND...: twenty, each answered with its own
+	calls_text=$1
+	shift
+	for n in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+		[ "$("$@" invoke same --event "\"$calls_text $n\"" 2>/dev/null)" = "\"$calls_text $n\"" ] || return 1
+	done
+}
+
+test_two_users_have_one_each_at_the_same_time() {
+	need_daemon
+	MODE=user
+	watch_world
+	own_begin
+	other_begin
+	# One name, two functions; neither sees the other's.
+	client_ok deploy same "$FUNCTIONS/echo.so"
+	as_other "$FSBOX" deploy same "$FUNCTIONS/echo.so" >/dev/null
+	calls mine as_user env -u FSBOX_SOCKET "$FSBOX" >"$T/mine" 2>&1 &
+	mine=$!
+	calls theirs as_other "$FSBOX" || fail "the other one's calls"
+	wait "$mine" || fail "the first one's calls"
+	id=$(other_cell)
+	check_eq "$(as_other "$FSBOX" ps --json | jq -r '.cells | length')" 1
+	check_ne "$(as_user env -u FSBOX_SOCKET "$FSBOX" ps --json | jq -r '.cells[0].id')" "$id"
+	for pid in $(pgrep -x native); do
+		stat -c %u "/proc/$pid"
+	done | sort >"$T/owners"
+	check_eq "$(tr '\n' ' ' <"$T/owners")" "$CELL_USER $OTHER_USER "
+	for socket in "$T/xdg/fsbox/fsbox.sock:as_other" "$T/other/fsbox/fsbox.sock:as_user"; do
+		! "${socket#*:}" "$FSBOX" ps --socket "${socket%:*}" >"$T/out" 2>&1 || fail "a socket of somebody else's"
+		check_contains "$T/out" 'Permission denied'
+	done
+	# The end of the one, in whatever way, is nothing to the other, and its next one neither.
+	kill -KILL "$DAEMON"
+	wait "$DAEMON" 2>/dev/null || :
+	calls on as_other "$FSBOX" || fail "the other one's calls after the first one's death"
+	check_eq "$(other_cell)" "$id"
+	own_begin
+	trap others_abandon EXIT
+	wait_for 100 invoked_same
+	kill -TERM "$OTHER"
+	status=0
+	wait "$OTHER" || status=$?
+	check_eq "$status $(cat "$T/other-daemon")" "0 "
+	calls still as_user env -u FSBOX_SOCKET "$FSBOX" || fail "the first one's calls after the other one's end"
+	rm -rf "$T/other"
+	own_end ""
+}
+
+invoked_same() {
+	client invoke same
+	[ "$status" = 0 ]
+}
 run_tests

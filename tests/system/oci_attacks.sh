@@ -323,4 +323,69 @@ test_paths_with_dots_are_found_while_the_host_mounts_and_renames() {
 	check_nothing_left
 }
 
+test_a_path_of_groups_is_nobody_elses() {
+	need_oci
+	for path in / /. /./ /.. ../x /a/../../x /a/./b /a//b; do
+		bundle b ".linux.cgroupsPath = \"$path\" | .process.args = [\"true\"]"
+		oci run --bundle "$T/b" "$(oci_id path)"
+		check_eq "$path $status" "$path 1"
+		check_matches "$T/err" 'is not taken|is not empty'
+	done
+	check_nothing_left
+}
+
+# Of two that are made in one group at the same time the end of the first would be the end of the second.
+test_two_containers_never_share_a_group() {
+	need_oci
+	bundle b ".linux.cgroupsPath = \"/fsbox-oci/$(oci_id group)\" | .process.args = [\"sleep\", \"600\"]"
+	for round in 1 2 3 4 5 6; do
+		for who in 1 2 3 4; do
+			"$OCI" --root "$T/state" run --detach --bundle "$T/b" "$(oci_id "share$who")" >/dev/null 2>&1 </dev/null &
+		done
+		wait
+		check_eq "$round: $("$OCI" --root "$T/state" list -q | wc -l)" "$round: 1"
+		oci_ok delete --force "$("$OCI" --root "$T/state" list -q)"
+		check_nothing_left
+	done
+}
+
+# On a hybrid host a group of that name may have processes in a hierarchy of v1 only.
+test_a_group_of_others_in_one_hierarchy_is_theirs() {
+	need_oci
+	[ -d /sys/fs/cgroup/pids ] || skip_host "no hierarchies of v1"
+	[ -d /sys/fs/cgroup/unified ] || skip_host "no cgroup2 beside them"
+	c=$(oci_id theirs)
+	mkdir "/sys/fs/cgroup/unified/$c" "/sys/fs/cgroup/pids/$c" "/sys/fs/cgroup/pids/$c/empty"
+	command sleep 60 &
+	sleeper=$!
+	echo "$sleeper" >"/sys/fs/cgroup/pids/$c/cgroup.procs"
+	bundle b ".linux.cgroupsPath = \"/$c\" | .process.args = [\"true\"] | .linux.resources.pids = {\"limit\": 3}"
+	oci run --bundle "$T/b" "$c"
+	found="$status $(cat "/sys/fs/cgroup/pids/$c/pids.max") $(ls -d "/sys/fs/cgroup/pids/$c/empty" 2>/dev/null || :)"
+	kill "$sleeper"
+	wait "$sleeper" || :
+	rmdir "/sys/fs/cgroup/unified/$c" "/sys/fs/cgroup/pids/$c/empty" "/sys/fs/cgroup/pids/$c" 2>/dev/null || :
+	check_contains "$T/err" "not empty"
+	check_eq "$found" "1 max /sys/fs/cgroup/pids/$c/empty"
+	check_nothing_left
+}
+
+test_our_own_program_cannot_be_written_to_from_a_container() {
+	need_oci
+	cp "$OCI" "$T/fsbox-oci"
+	OCI=$T/fsbox-oci
+	bundle b '.process.args = ["true"]'
+	c=$(oci_id exe)
+	oci_ok create --bundle "$T/b" "$c"
+	pid=$("$OCI" --root "$T/state" state "$c" | jq -r .pid)
+	exec 8<"/proc/$pid/exe" # while it is executed it is busy in any case
+	oci_ok delete --force "$c"
+	status=0
+	(echo overwritten >>/dev/fd/8) 2>/dev/null || status=$?
+	exec 8<&-
+	[ "$status" != 0 ] || fail "the program was written to"
+	check cmp "$T/fsbox-oci" "$FSBOX_BUILD/fsbox-oci"
+	check_nothing_left
+}
+
 run_tests "$@"

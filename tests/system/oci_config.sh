@@ -255,7 +255,7 @@ test_errors_name_the_key() {
 	wrong '.linux.uidMappings = [{"containerID": 0, "hostID": 0, "size": 1}]' 'need a new user namespace'
 	wrong '.linux.resources.memory.limit = "x"' '$.linux.resources.memory.limit: expected an integer'
 	wrong '.process.rlimits = [{"type": "RLIMIT_X", "soft": 1, "hard": 1}]' '$.process.rlimits[0].type'
-	wrong '.linux.intelRdt = {}' '$.linux.intelRdt'
+	wrong '.linux.intelRdt = {"closID": ".."}' '$.linux.intelRdt'
 	wrong '.ociVersion = "2.0.0"' '$.ociVersion'
 	wrong '.mounts[0].options = ["size=bogus"] | .mounts[0].type = "tmpfs"' 'size=bogus'
 	wrong 'del(.root)' "'root'"

@@ -125,6 +125,42 @@ test_tasks() {
 	ok container rm "$c"
 }
 
+# ctr pauses around a checkpoint, and takes an image of it in any case.
+test_checkpoints() {
+	need_containerd
+	"$OCI" --version | grep -q '+CRIU' || skip "no CRIU (make criu)"
+	c=$(oci_id k)
+	# shellcheck disable=SC2086 # words
+	ok run -d $RUN "$image" "$c" sh -c 'i=0; while :; do i=$((i+1)); echo $i >/count; sleep 0.1; done'
+	count() { # ID FILE
+		ok task exec --exec-id "e$2" "$1" sh -c 'until [ -s /count ]; do sleep 0.1; done; cat /count'
+		cp "$T/out" "$T/$2"
+	}
+	task() { ctl task ls | awk -v c="$1" '$1 == c { print $3 }'; }
+	ok task checkpoint --image-path "$T/img" --work-path "$T/work" "$c"
+	[ -e "$T/img/pages-1.img" ] || fail "no images"
+	check_eq "$(task "$c")" RUNNING
+	count "$c" one
+	ok container checkpoint --task --rw --image "$c" localhost/checkpointed:latest
+	check_eq "$(task "$c")" RUNNING
+	ok task kill -s KILL "$c"
+	command sleep 0.5
+	run ctl task rm -f "$c"
+	ok container rm "$c"
+	ok container restore --live --rw "$c" localhost/checkpointed:latest
+	check_eq "$(task "$c")" RUNNING
+	command sleep 0.5
+	count "$c" two
+	[ "$(cat "$T/two")" -ge "$(cat "$T/one")" ] || fail "$(cat "$T/two") after $(cat "$T/one")"
+	command sleep 0.5
+	count "$c" three
+	[ "$(cat "$T/three")" -gt "$(cat "$T/two")" ] || fail "it stands at $(cat "$T/three")"
+	ok task kill -s KILL "$c"
+	command sleep 0.5
+	run ctl task rm -f "$c"
+	ok container rm "$c"
+}
+
 test_limits() {
 	need_containerd
 	c=$(oci_id l)

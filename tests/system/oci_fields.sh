@@ -201,6 +201,14 @@ test_what_the_host_lacks_is_an_error() {
 	if ! grep -q "^rdma[^a-z]" /proc/cgroups; then
 		lacks '.linux.resources.rdma = {"mlx5_1": {"hcaHandles": 3}}' "no cgroup controller 'rdma'"
 	fi
+	if ! grep -q ' - resctrl ' /proc/self/mountinfo; then
+		lacks '.linux.intelRdt = {"closID": "gold"}' "no resctrl is mounted"
+		sleeper r
+		oci update --l3-cache-schema "L3:0=f" "$c"
+		check_eq "$status" 1
+		check_contains "$T/err" "no resctrl is mounted"
+		oci_ok delete -f "$c"
+	fi
 	in_container 'echo ran' '.process.apparmorProfile = "unconfined" | .process.selinuxLabel = "" | .linux.mountLabel = ""'
 	check_eq "$(cat "$T/out")" ran
 	check_nothing_left
@@ -262,6 +270,94 @@ test_kill_and_delete_by_regular_expression() {
 	check_contains "$T/err" "regular expression '['"
 	oci_ok delete --force --regex "$(oci_id y)"
 	oci_ok delete --force --regex "$(oci_id nobody)"
+	check_nothing_left
+}
+
+# ---- Annotations of crun's ----
+
+# A program of BPF in base64: mkdir(2) and mkdirat(2) get VERDICT, the rest is allowed.
+compiled() { # VERDICT
+	python3 -c '
+import base64, platform, struct, sys
+one = lambda code, jt, jf, k: struct.pack("=HBBI", code, jt, jf, k)
+nr = [34] if platform.machine() == "aarch64" else [83, 258]
+code = one(0x20, 0, 0, 0) + b"".join(one(0x15, len(nr) - i, 0, n) for i, n in enumerate(nr))
+code += one(0x06, 0, 0, 0x7fff0000) + one(0x06, 0, 0, int(sys.argv[1], 16))
+print(base64.b64encode(code).decode(), end="")' "$1"
+}
+
+test_annotations_about_seccomp() {
+	need_oci
+	agent
+	mkdirs='{"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["mkdir", "mkdirat"], "action": "SCMP_ACT_NOTIFY"}]}'
+	in_container 'mkdir /tmp/x' ".linux.seccomp = $mkdirs | .annotations[\"run.oci.seccomp.receiver\"] = \"$T/agent.sock\""
+	check_contains "$T/err" "Numerical argument out of domain"
+	in_container 'mkdir /tmp/x' ".annotations[\"run.oci.seccomp_bpf_data\"] = \"$(compiled 7fc00000)\" | .annotations[\"run.oci.seccomp.receiver\"] = \"$T/agent.sock\""
+	check_contains "$T/err" "Numerical argument out of domain"
+	check_eq "$(wc -l <"$T/states")" 2
+	agent_end
+	for nnp in true false; do
+		in_container 'mkdir /tmp/x; grep ^Seccomp: /proc/self/status' ".annotations[\"run.oci.seccomp_bpf_data\"] = \"$(compiled 50022)\" | .root.readonly = false | .process.noNewPrivileges = $nnp"
+		check_contains "$T/err" "Numerical result out of range" # ERANGE is 34
+		check_matches "$T/out" '^Seccomp:.2$'
+	done
+	for wrong in AAAA '!' "$(compiled 7fc00000)"; do
+		in_container true ".annotations[\"run.oci.seccomp_bpf_data\"] = \"$wrong\""
+		check_eq "$status" 1
+		check_contains "$T/err" 'run.oci.seccomp_bpf_data'
+	done
+	in_container true '.linux.seccomp = {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": ["no_such_call"], "action": "SCMP_ACT_ERRNO"}]} | .annotations["run.oci.seccomp_fail_unknown_syscall"] = "1"'
+	check_eq "$status" 1
+	check_contains "$T/err" "no_such_call"
+	check_nothing_left
+}
+
+test_annotations_about_hooks_groups_and_handlers() {
+	need_oci
+	ln -sf busybox "$T/rootfs/bin/tail" 2>/dev/null || :
+	hook='[{"path": "/bin/sh", "args": ["sh", "-c", "echo NAME; echo err-NAME >&2; ls -l /proc/self/fd | grep -c socket || :"]}]'
+	hooks=$(for name in prestart createRuntime createContainer startContainer poststart poststop; do
+		echo ".hooks.$name = $(echo "$hook" | sed "s/NAME/$name/g") | "
+	done)
+	in_container 'echo mine; ls /proc/self/fd | tr "\n" " "' "$hooks .annotations[\"run.oci.hooks.stdout\"] = \"$T/hooks.out\" | .annotations[\"run.oci.hooks.stderr\"] = \"$T/hooks.err\""
+	check_eq "$status" 0
+	check_eq "$(tr '\n' ' ' <"$T/out")" "mine 0 1 2 3 "
+	check_eq "$(grep -v '^[0-9]' "$T/hooks.out" | sort | tr '\n' ' ')" "createContainer createRuntime poststart poststop prestart startContainer "
+	check_eq "$(grep -c '^0' "$T/hooks.out")" 6 # none of our sockets
+	check_eq "$(grep -c err- "$T/hooks.err")" 6
+	in_container 'id -G' '.annotations["run.oci.keep_original_groups"] = "1" | .process.user = {"uid": 1000, "gid": 1000, "additionalGids": [5]}'
+	check_eq "$(tr ' ' '\n' <"$T/out" | sort -u)" "$(echo 1000 "$(grep ^Groups /proc/self/status | cut -f 2)" | tr ' ' '\n' | sort -u | grep .)"
+	in_container true '.annotations["run.oci.handler"] = "krun"'
+	check_eq "$status" 1
+	check_contains "$T/err" "no handler 'krun'"
+	in_container true '.annotations["run.oci.hooks.stdout"] = "x"'
+	check_contains "$T/err" 'not an absolute path'
+	check jq -e '.potentiallyUnsafeConfigAnnotations | index("run.oci.hooks.stdout")' <<-EOF
+		$("$OCI" features)
+	EOF
+	check_nothing_left
+}
+
+test_a_pidfd_receiver_gets_the_pidfd() {
+	need_oci
+	command -v python3 >/dev/null || skip "no python3"
+	python3 -c '
+import array, socket, sys
+s = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+s.bind(sys.argv[1])
+s.listen()
+c = s.accept()[0]
+_, control, _, _ = c.recvmsg(100, 100)
+fd = array.array("i", control[0][2])[0]
+print(open("/proc/self/fdinfo/%d" % fd).read())' "$T/pidfd.sock" >"$T/fdinfo" &
+	receiver=$!
+	while [ ! -S "$T/pidfd.sock" ]; do command sleep 0.05; done
+	bundle b ".process.args = [\"sleep\", \"60\"] | .annotations[\"run.oci.pidfd_receiver\"] = \"$T/pidfd.sock\""
+	c=$(oci_id c)
+	oci_ok create --bundle "$T/b" --pid-file "$T/pid" "$c"
+	wait "$receiver"
+	check_matches "$T/fdinfo" "^Pid:.$(cat "$T/pid")\$"
+	oci_ok delete -f "$c"
 	check_nothing_left
 }
 

@@ -159,6 +159,54 @@ test_pods_share_namespaces() {
 	ok rm -f -t 0 a
 }
 
+lines() { pod logs "$1" 2>/dev/null | tail -n 1; }
+
+goes_on() { # NAME FROM: what it prints are numbers
+	for goes_try in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+		goes_now=$(lines "$1")
+		[ "${goes_now:-0}" -le "$2" ] || return 0
+		command sleep 0.2
+	done
+	fail "$1 stands at ${goes_now:-nothing}"
+}
+
+test_checkpoints() {
+	need_podman
+	"$OCI" --version | grep -q '+CRIU' || skip "no CRIU (make criu)"
+	criu_in "$TAP_DIR/bin"
+	PATH=$TAP_DIR/bin:$PATH
+	export PATH
+	ok run -d --name w -v "$T:/here:ro" --memory 64m bb sh -c 'i=0; while :; do i=$((i+1)); echo $i; sleep 0.1; done'
+	goes_on w 3
+	ok container checkpoint w
+	says "exited" inspect --format '{{.State.Status}}' w
+	stood=$(lines w)
+	ok container restore w
+	says "running" inspect --format '{{.State.Status}}' w
+	goes_on w "$stood"
+	check_eq "$(pod logs w | sort -n | uniq -d)" ""
+	says "0" exec w id -u
+	[ -e /sys/fs/cgroup/cgroup.controllers ] ||
+		check_eq "$(cat "/sys/fs/cgroup/memory$(grep memory: "/proc/$(pod inspect --format '{{.State.Pid}}' w)/cgroup" | cut -d: -f3)/memory.limit_in_bytes")" 67108864
+	ok container checkpoint --leave-running w
+	says "running" inspect --format '{{.State.Status}}' w
+	goes_on w "$(lines w)"
+	ok container checkpoint --export "$T/w.tar" w
+	stood=$(lines w)
+	ok rm -f -t 0 w
+	ok container restore --import "$T/w.tar"
+	goes_on w "$((stood - 1))"
+	ok container restore --import "$T/w.tar" --name v
+	goes_on v "$((stood - 1))"
+	ok rm -f -t 0 w v
+	# With a terminal, and over a socket in its own network.
+	ok run -d -t --name tty bb sh -c 'while read l; do echo got $l; done'
+	ok container checkpoint tty
+	ok container restore tty
+	says "running" inspect --format '{{.State.Status}}' tty
+	ok rm -f -t 0 tty
+}
+
 test_building_an_image() {
 	need_podman
 	mkdir "$T/ctx"

@@ -246,6 +246,23 @@ test_the_group_is_the_containers_own_where_it_sees_it_as_its_root() {
 	chown -R 0:0 "$T/rootfs"
 }
 
+test_a_restored_container_has_a_scope_again() {
+	"$OCI" --version | grep -q '+CRIU' || skip "no CRIU (make criu)"
+	sleeper back machine.slice:p:back '.linux.resources.pids.limit = 66'
+	oci_ok checkpoint --image-path "$T/img" --work-path "$T/work" back
+	oci_ok delete back
+	gone p-back.scope $ROOT/machine.slice/p-back.scope
+	sd_ok restore --detach --bundle "$T/back" --image-path "$T/img" --work-path "$T/work" back
+	check_eq "$(oci_status back)" running
+	pid=$(oci state back && jq .pid "$T/out")
+	check_eq "$(cat "/proc/$pid/cgroup")" "0::/machine.slice/p-back.scope"
+	check_eq "$(cat $ROOT/machine.slice/p-back.scope/cgroup.procs)" "$pid"
+	shows p-back.scope TasksMax 66
+	check_eq "$(cat $ROOT/machine.slice/p-back.scope/pids.max)" 66
+	sd_ok delete --force back
+	gone p-back.scope $ROOT/machine.slice/p-back.scope
+}
+
 test_features_and_version_tell_of_the_driver() {
 	oci_ok features
 	check_eq "$(jq -c '[.linux.cgroup.systemd, .linux.cgroup.systemdUser]' "$T/out")" '[true,true]'

@@ -60,6 +60,10 @@ TEST(answers_are_told_apart)
 
 	CHECK_EQ(a.word, SNAP_WORD_NOTIFY);
 	CHECK_STREQ(a.script, "pre-resume");
+	a = PARSE("\x08\x06\x10\x01\x2a\x15\x0a\x10setup-namespaces\x10\xac\x02");
+	CHECK_EQ(a.word, SNAP_WORD_NOTIFY);
+	CHECK_STREQ(a.script, "setup-namespaces");
+	CHECK_EQ(a.pid, 300);
 	a = PARSE("\x08\x02\x10\x01\x22\x02\x08\x02");
 	CHECK_EQ(a.word, SNAP_WORD_RESTORED);
 	CHECK_EQ(a.pid, 2);
@@ -106,6 +110,8 @@ TEST(a_complaint_is_the_first_real_error_of_a_log)
 {
 	char log[] =
 		"(00.1) Error (criu/util.c:1): rlimit: Can't setup RLIMIT_NOFILE for self: Operation not permitted\n"
+		"Error (criu/util.c:2): execvp(\"iptables-save\", ...) failed: No such file or directory\n"
+		"(00.1) Error (criu/util.c:3): ip6tables-legacy-restore -V failed\n"
 		"(00.2) Warn  (x.c:2): something\n(00.3)     12: Error (criu/files.c:3): Can't open root\n"
 		"(00.4) Error (criu/cr.c:4): Restoring FAILED.\n";
 	char none[] = "nothing of interest\n", why[200];

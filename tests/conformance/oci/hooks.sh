@@ -113,7 +113,7 @@ test_hooks_of_the_runtime_run_in_its_namespaces() {
 	need_oci
 	run_all 'for n in mnt net ipc uts pid; do readlink /proc/self/ns/$n; done >FILE'
 	for kind in $RUNTIME; do
-		check_eq "$(cat "$T/$kind")" "$(for n in mnt net ipc uts pid; do readlink /proc/self/ns/$n; done)"
+		check_eq "$(cat "$T/$kind")" "$(for n in mnt net ipc uts pid; do readlink "/proc/self/ns/$n"; done)"
 	done
 }
 

@@ -13,7 +13,7 @@ need_net_devices() {
 	need_oci
 	"$OCI" features | jq -e '.linux.netDevices.enabled' >/dev/null || skip "this build moves no network devices"
 	dev=fsn$$
-	ip link add "$dev" type dummy 2>/dev/null || skip_host "no dummy network devices"
+	ip link add "$dev" type veth peer name "fsp$$" 2>/dev/null || skip_host "no veth"
 }
 
 test_a_network_device_comes_with_its_addresses_and_up() {
@@ -22,8 +22,8 @@ test_a_network_device_comes_with_its_addresses_and_up() {
 	ip addr add 198.51.100.7/24 dev "$dev"
 	ip addr add 2001:db8::7/64 dev "$dev" nodad
 	in_container 'busybox ip addr show' ".linux.netDevices = {\"$dev\": {\"name\": \"inner0\"}}"
-	ip link del "$dev" 2>/dev/null && fail "$dev is still here"
-	check_matches "$T/out" 'inner0: <.*UP.* mtu 1400'
+	! ip link del "$dev" 2>/dev/null || fail "$dev is still here"
+	check_matches "$T/out" 'inner0(@[a-z0-9]+)?: <.*[,<]UP[,>].* mtu 1400'
 	check_contains "$T/out" 02:00:00:00:00:77
 	check_contains "$T/out" 198.51.100.7/24
 	check_contains "$T/out" 2001:db8::7/64
@@ -32,16 +32,16 @@ test_a_network_device_comes_with_its_addresses_and_up() {
 test_a_network_device_keeps_its_name_by_default() {
 	need_net_devices
 	in_container 'ls /sys/class/net' ".linux.netDevices = {\"$dev\": {}}"
-	ip link del "$dev" 2>/dev/null
+	ip link del "$dev" 2>/dev/null || :
 	check_contains "$T/out" "$dev"
 }
 
 test_a_taken_name_is_an_error_but_for_a_template() {
 	need_net_devices
-	refused ".linux.netDevices = {\"$dev\": {\"name\": \"lo\"}}" "$dev"
+	refused ".linux.netDevices = {\"$dev\": {\"name\": \"lo\"}}" "of that name already"
 	check ip link show "$dev" >/dev/null
 	in_container 'ls /sys/class/net' ".linux.netDevices = {\"$dev\": {\"name\": \"inner%d\"}}"
-	ip link del "$dev" 2>/dev/null
+	ip link del "$dev" 2>/dev/null || :
 	check_contains "$T/out" inner0
 }
 
