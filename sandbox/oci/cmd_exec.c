@@ -193,6 +193,11 @@ static int join(struct life *l, int pidfd, struct err *e)
 	int r = 0;
 
 	if (unit_is_apart(&l->state)) {
+		if (l->args->cgroups.n > 0)
+			return err_set(e, ERR_UNSUPPORTED, EOPNOTSUPP,
+				       "--cgroup: from here only systemd may move a process into the groups of "
+				       "container %s",
+				       l->state.id);
 		c->place = on_placed;
 		c->arg = l;
 	} else if (l->state.cgroup[0]) {
