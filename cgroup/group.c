@@ -179,11 +179,11 @@ static int make_tree(const struct cg_group *g, struct cg_tree *t)
 	return r;
 }
 
-int cg_group_make(struct cg_group *g, bool lenient, struct err *e)
+int cg_group_make(struct cg_group *g, bool v2_only, bool lenient, struct err *e)
 {
 	for (unsigned i = 0; i < g->n; i++) {
 		struct cg_tree *t = &g->trees[i];
-		int r = fd_valid(t->dir) ? 0 : make_tree(g, t);
+		int r = fd_valid(t->dir) || (v2_only && !t->v2) ? 0 : make_tree(g, t);
 
 		if (r < 0 && !(lenient && (r == -EACCES || r == -EPERM || r == -EROFS)))
 			return tree_fail(g, t, "", r, "creating cgroup", e);
@@ -235,24 +235,6 @@ int cg_group_v2(const struct cg_group *g)
 	const struct cg_tree *t = cg_group_tree(g, "");
 
 	return t && t->v2 ? t->dir : FD_NONE;
-}
-
-int cg_group_enter_v1(const struct cg_group *g, pid_t pid, bool lenient, struct err *e)
-{
-	char number[24];
-	const size_t len = cg_format_u64(number, (uint64_t)pid);
-
-	for (unsigned i = 0; i < g->n; i++) {
-		const struct cg_tree *t = &g->trees[i];
-		int r = fd_valid(t->dir) && !t->v2 ? cg_write_at(t->dir, "tasks", number, len) : 0;
-
-		/* Gone, or of another PID namespace than ours: ESRCH would read as if it had said why. */
-		if (r == -ESRCH)
-			r = -ECHILD;
-		if (r < 0 && !(lenient && (r == -EACCES || r == -EPERM || r == -EROFS)))
-			return tree_fail(g, t, "tasks", r, "writing a process to", e);
-	}
-	return 0;
 }
 
 int cg_group_entries(const struct cg_group *g, bool v2_too, int fds[CG_MAX_TREES], struct err *e)

@@ -29,9 +29,9 @@ struct cg_group {
  * cg_group_close(). */
 NODISCARD int cg_group_find(const char *path, struct cg_group *ret, struct err *e);
 void cg_group_close(struct cg_group *g);
-/* Makes it, with all parts of the path, in every hierarchy. With @lenient what may not be made is left out, for callers
- * without rights. */
-NODISCARD int cg_group_make(struct cg_group *g, bool lenient, struct err *e);
+/* Makes it, with all parts of the path, in every hierarchy; with @v2_only in cgroup2's alone, which is what clone3 needs.
+ * With @lenient what may not be made is left out, for callers without rights. */
+NODISCARD int cg_group_make(struct cg_group *g, bool v2_only, bool lenient, struct err *e);
 /* Descriptors into which a single-threaded process writes "0" to enter; returns their number. On v1 that is cheap; into
  * cgroup2 it waits for a global lock, some milliseconds, so clone3 with the descriptor of cg_group_v2() is the better way
  * (cg_open_tasks() has the whole story), and @v2_too the other one. */
@@ -42,9 +42,6 @@ NODISCARD int cg_group_claim(const struct cg_group *g, int *ret_lock, struct err
  * "cpu,memory", which only v1 has. */
 NODISCARD int cg_group_descend(struct cg_group *g, const char *controllers, const char *sub, struct err *e);
 int cg_group_v2(const struct cg_group *g); /* FD_NONE where there is none */
-/* Moves a process of one thread into the groups of v1: for one that somebody else has moved in cgroup2, as systemd does.
- * @lenient as in cg_group_make(). */
-NODISCARD int cg_group_enter_v1(const struct cg_group *g, pid_t pid, bool lenient, struct err *e);
 /* Gives the group to @uid as far as delegation goes: the directory, and the files that /sys/kernel/cgroup/delegate names
  * (cgroups(7), "Cgroups v2 delegation"; config-linux.md, "Cgroup ownership"). Nothing on hosts with v1. */
 NODISCARD int cg_group_give(const struct cg_group *g, uid_t uid, struct err *e);

@@ -18,23 +18,33 @@ int barrier_make(int *ret_host, int *ret_child, struct err *e)
 	return 0;
 }
 
+int barrier_tell_with(int fd, uint32_t value, const int *fds, int n, struct err *e)
+{
+	ssize_t sent = fd_send(fd, &value, sizeof value, fds, (size_t)n, 0);
+
+	return sent == (ssize_t)sizeof value ? 0 : err_sys(e, sent < 0 ? (int)sent : EIO, "telling the child to go on");
+}
+
+int barrier_hear_with(int fd, uint32_t *ret_value, int *fds)
+{
+	struct fd_passed passed;
+	ssize_t got = fd_receive(fd, ret_value, sizeof *ret_value, fds, BARRIER_MAX_FDS, 0, &passed);
+
+	if (got < 0)
+		return (int)got;
+	return got == (ssize_t)sizeof *ret_value && *ret_value != 0 ? (int)passed.n : -EPIPE;
+}
+
 int barrier_release(int fd, const int *fds, int n, struct err *e)
 {
-	const uint32_t go = 1;
-	ssize_t sent = fd_send(fd, &go, sizeof go, fds, (size_t)n, 0);
-
-	return sent == (ssize_t)sizeof go ? 0 : err_sys(e, sent < 0 ? (int)sent : EIO, "releasing the child");
+	return barrier_tell_with(fd, 1, fds, n, e);
 }
 
 int barrier_wait(int fd, int *fds)
 {
 	uint32_t go = 0;
-	struct fd_passed passed;
-	ssize_t got = fd_receive(fd, &go, sizeof go, fds, BARRIER_MAX_FDS, 0, &passed);
 
-	if (got < 0)
-		return (int)got;
-	return got == (ssize_t)sizeof go && go == 1 ? (int)passed.n : -EPIPE;
+	return barrier_hear_with(fd, &go, fds);
 }
 
 void barrier_fail(int fd, const struct err *e)

@@ -197,11 +197,7 @@ int ct_prepare(struct ct *c, struct ct_prepared *p, struct err *e)
 		}
 	}
 	ch->group = c->group;
-	if (r == 0 && c->group && !c->place) {
-		r = cg_group_entries(c->group, p->enters, ch->entries, e);
-		ch->n_entries = r < 0 ? 0 : r;
-	}
-	return r < 0 ? r : 0;
+	return r;
 }
 
 /* ---- The clone ---- */
@@ -378,6 +374,21 @@ static int hand_over(struct ct *c, struct err *e)
 	return r < 0 && !(c->unprivileged && r == -EACCES) ? err_sys(e, r, "writing '%s' to %s", value, path) : 0;
 }
 
+/* The child may go on, and enters its groups. */
+static int release(struct ct *c, bool enters, struct err *e)
+{
+	int entries[BARRIER_MAX_FDS], n = 0;
+	int r = c->group ? cg_group_entries(c->group, enters, entries, e) : 0;
+
+	if (r < 0)
+		return r;
+	n = r;
+	r = barrier_tell_with(c->barrier, (uint32_t)c->pid, entries, n, e);
+	while (n > 0)
+		fd_closep(&entries[--n]);
+	return r;
+}
+
 /* Before its mounts are made, so that sysctls of the devices find them. */
 static int bring_devices(struct ct *c, struct err *e)
 {
@@ -396,7 +407,7 @@ static int bring_devices(struct ct *c, struct err *e)
 	return r;
 }
 
-/* The child waits for the word at its first stage. */
+/* While the child makes its namespaces: that of groups comes after the word to go on. */
 static int place(struct ct *c, struct ct_shared *shared, struct err *e)
 {
 	int r = c->place(c, c->arg, e);
@@ -407,10 +418,10 @@ static int place(struct ct *c, struct ct_shared *shared, struct err *e)
 		shared->group = *c->group;
 		shared->placed = true;
 	}
-	return barrier_tell(c->barrier, 1, e);
+	return 0;
 }
 
-static int talk(struct ct *c, struct ct_shared *shared, struct err *e)
+static int talk(struct ct *c, struct ct_shared *shared, bool enters, struct err *e)
 {
 	int r = c->place ? place(c, shared, e) : 0;
 
@@ -421,7 +432,7 @@ static int talk(struct ct *c, struct ct_shared *shared, struct err *e)
 	if (r == 0 && !fd_valid(c->join) && c->spec->n_net_devices > 0)
 		r = bring_devices(c, e);
 	if (r == 0)
-		r = barrier_tell(c->barrier, (uint32_t)c->pid, e);
+		r = release(c, enters, e);
 	if (r == 0 && c->mounted) {
 		r = barrier_expect(c->barrier, BARRIER_MOUNTED, e);
 		if (r == 0)
@@ -429,6 +440,8 @@ static int talk(struct ct *c, struct ct_shared *shared, struct err *e)
 		if (r == 0)
 			r = barrier_tell(c->barrier, 1, e);
 	}
+	if (r == 0 && c->straight)
+		r = barrier_tell(c->barrier, 1, e); /* it finds this when it is created, and waits for nobody */
 	return r == 0 ? barrier_expect(c->barrier, BARRIER_CREATED, e) : r;
 }
 
@@ -486,7 +499,7 @@ static int create(struct ct *c, bool enters, bool *ret_again, struct err *e)
 		r = ct_fault("handover", e);
 	fd_closep(&p.child.barrier);
 	if (r >= 0)
-		r = talk(c, p.child.shared, e);
+		r = talk(c, p.child.shared, enters, e);
 	if (r < 0)
 		r = explain(c, r, e);
 	*ret_again = r < 0 && !enters && !c->place && c->pid > 0 && p.child.shared && !p.child.shared->born;
@@ -560,7 +573,7 @@ int ct_start(int sock, pid_t pid, const struct ct_listener *asked, struct err *e
 
 int ct_go(struct ct *c, struct err *e)
 {
-	int r = ct_start(c->barrier, c->pid, &c->asked, e);
+	int r = c->straight ? await_exec(c->barrier, c->pid, &c->asked, e) : ct_start(c->barrier, c->pid, &c->asked, e);
 
 	fd_closep(&c->barrier);
 	if (r < 0)

@@ -20,24 +20,6 @@ static const int ns_flags[CT_NS_COUNT] = {
 	[CT_UTS] = CLONE_NEWUTS,   [CT_CGROUP] = CLONE_NEWCGROUP, [CT_TIME] = CLONE_NEWTIME, [CT_MOUNT] = CLONE_NEWNS,
 };
 
-/* Before any namespace: that of cgroups begins where we are. */
-static int enter_groups(struct ct_child *ch, struct err *e)
-{
-	uint32_t go;
-	int r = ch->ct->place ? barrier_hear(ch->barrier, &go) : 0;
-
-	if (r < 0)
-		return err_sys(e, r, "waiting for the host's groups");
-	if (ch->shared->placed)
-		ch->group = &ch->shared->group;
-	for (int i = 0; i < ch->n_entries; i++) {
-		if (write(ch->entries[i], "0", 1) != 1)
-			return err_sys(e, errno, "entering a cgroup");
-		fd_closep(&ch->entries[i]);
-	}
-	return 0;
-}
-
 static int set_affinity(const struct ct_child *ch, const struct ct_cpus *cpus, struct err *e)
 {
 	if (!fd_valid(ch->ct->join) || !cpus->set)
@@ -52,10 +34,6 @@ static int child_namespaces(struct ct_child *ch, struct err *e)
 {
 	int r = set_affinity(ch, &ch->spec->process.affinity_initial, e);
 
-	if (r == 0)
-		r = enter_groups(ch, e);
-	if (r == 0)
-		r = set_affinity(ch, &ch->spec->process.affinity_final, e);
 	if (r < 0)
 		return r;
 	if (fd_valid(ch->ct->join)) {
@@ -70,7 +48,9 @@ static int child_namespaces(struct ct_child *ch, struct err *e)
 			return err_sys(e, r, "joining namespace '%s'", ch->spec->ns[i].path);
 		fd_closep(&ch->ns[i]);
 	}
-	if (ch->unshare_flags && unshare(ch->unshare_flags) < 0)
+	/* That of groups shows where we stand when it is made: after "ids". */
+	r = ch->unshare_flags & ~CLONE_NEWCGROUP;
+	if (r && unshare(r) < 0)
 		return err_sys(e, errno, "unshare of namespaces");
 	if (ch->spec->n_net_devices == 0)
 		return 0;
@@ -78,13 +58,31 @@ static int child_namespaces(struct ct_child *ch, struct err *e)
 	return r < 0 ? err_sys(e, r, "telling the host of the namespaces") : 0;
 }
 
+static int enter_groups(struct ct_child *ch, int *entries, int n, struct err *e)
+{
+	for (int i = 0; i < n; i++) {
+		if (write(entries[i], "0", 1) != 1)
+			return err_sys(e, errno, "entering a cgroup");
+		fd_closep(&entries[i]);
+	}
+	if ((ch->unshare_flags & CLONE_NEWCGROUP) && unshare(CLONE_NEWCGROUP) < 0)
+		return err_sys(e, errno, "unshare of the cgroup namespace");
+	return set_affinity(ch, &ch->spec->process.affinity_final, e);
+}
+
 static int child_ids(struct ct_child *ch, struct err *e)
 {
+	int entries[BARRIER_MAX_FDS];
 	uint32_t go;
-	int r = barrier_hear(ch->barrier, &go);
+	int r = barrier_hear_with(ch->barrier, &go, entries);
 
 	if (r < 0)
 		return err_sys(e, r, "waiting for the id maps");
+	if (ch->shared->placed)
+		ch->group = &ch->shared->group;
+	r = enter_groups(ch, entries, r, e);
+	if (r < 0)
+		return r;
 	if (!ch->in_user)
 		return 0;
 	if (!ch->spec->keep_groups)
@@ -348,8 +346,8 @@ static const struct {
 	const char *name;
 	int (*enter)(struct ct_child *ch, struct err *e);
 } stages[] = {
-	{ "namespaces", child_namespaces  }, /* groups; what is joined, what is new */
-	{ "ids",        child_ids         }, /* barrier: id maps, our number outside */
+	{ "namespaces", child_namespaces  }, /* what is joined, what is new */
+	{ "ids",        child_ids         }, /* barrier: id maps, our number outside; groups */
 	{ "names",      child_names       }, /* host and domain name */
 	{ "mounts",     ct_child_mounts   }, /* the root, mounts, sysctls, the working directory */
 	{ "devices",    ct_child_devices  },

@@ -25,7 +25,7 @@ struct ct_child {
 	struct ct_shared *shared;     /* with the host */
 	const struct cg_group *group; /* that we are in, or NULL */
 	int ns[CT_NS_COUNT];          /* to be joined */
-	int entries[CG_MAX_TREES];    /* of the groups */
+	int entries[CG_MAX_TREES];    /* of the groups, for restore; else they come by the barrier */
 	int n_entries;
 	int *sources;  /* detached binds, one a mount; FD_NONE: the child's to make */
 	int root_tree; /* detached bind of the rootfs, or FD_NONE */

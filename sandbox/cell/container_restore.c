@@ -135,14 +135,25 @@ static int new_cgroup_ns(struct restorer *x, struct err *e)
 	return x->cgroup_ns < 0 ? err_sys(e, x->cgroup_ns, "making a cgroup namespace") : 0;
 }
 
+/* All groups are there, and several processes enter. */
+static int open_entries(struct restorer *x, struct err *e)
+{
+	struct ct_child *ch = &x->p.child;
+	int r = x->r->group ? cg_group_entries(x->r->group, true, ch->entries, e) : 0;
+
+	ch->n_entries = r < 0 ? 0 : r;
+	return r < 0 ? r : 0;
+}
+
 static int prepare(struct restorer *x, struct err *e)
 {
 	struct ct_restore *r = x->r;
 	int sv[2], ret;
 
 	x->ct = (struct ct){.spec = r->spec, .group = r->group, .listener = FD_NONE, .join = FD_NONE};
-	x->p.enters = true;
 	ret = ct_prepare(&x->ct, &x->p, e);
+	if (ret == 0)
+		ret = open_entries(x, e);
 	if (ret == 0)
 		ret = make_points(x, e);
 	if (ret == 0)

@@ -54,7 +54,7 @@ _Noreturn void child_main(const struct cell *c);
 
 /* barrier.c: fixed-size SEQPACKET datagrams. The child's end closes on exec: end of file after its announcement is the
  * proof that exec succeeded. */
-enum { BARRIER_MAX_FDS = 4, BARRIER_BYTES = 4096 };
+enum { BARRIER_MAX_FDS = CG_MAX_TREES, BARRIER_BYTES = 4096 };
 enum barrier_word {
 	BARRIER_FAILED,          /* err */
 	BARRIER_PARKED,          /* restored cells: everything is prepared, the worker waits for its request */
@@ -87,6 +87,9 @@ NODISCARD int barrier_expect(int fd, enum barrier_word want, struct err *e);
 /* Host to child, a number other than 0; -EPIPE when the host is gone. */
 NODISCARD int barrier_tell(int fd, uint32_t value, struct err *e);
 NODISCARD int barrier_hear(int fd, uint32_t *ret_value);
+/* The same with descriptors, as barrier_release() and barrier_wait(). */
+NODISCARD int barrier_tell_with(int fd, uint32_t value, const int *fds, int n, struct err *e);
+NODISCARD int barrier_hear_with(int fd, uint32_t *ret_value, int *fds);
 NODISCARD int barrier_announce_parked(int fd, int worker);     /* child; @worker: a pidfd, which stays ours */
 NODISCARD int barrier_announce_listener(int fd, int listener); /* child; @listener stays ours */
 /* Child, with @m as the place to make the message in: *m's bytes and len are set. */

@@ -115,7 +115,7 @@ static int run_wait(struct life *l, struct foreground *f, struct err *e)
 	foreground_end(f);
 	/* Who deleted it meanwhile has done all this. */
 	if (!l->args->keep && store_hold(l->dir) == 0)
-		(void)life_remove(&l->store, l->dir, &l->state, l->spec, &second);
+		(void)life_remove_own(l, &second);
 	if (status >= 0 && second.kind != ERR_NONE)
 		return err_adopt(e, &second);
 	return status;

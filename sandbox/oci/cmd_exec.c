@@ -221,6 +221,7 @@ static int join(struct life *l, int pidfd, struct err *e)
 	c->pid = (pid_t)l->state.pid;
 	c->preserve = (unsigned)l->preserve;
 	c->unprivileged = life_unprivileged(l->args);
+	c->straight = !l->args->pid_file && !l->args->pidfd_socket;
 	c->asked = life_agent(&l->agent, l->spec, &l->state);
 	r = ct_create(c, e);
 	if (r == 0 && l->spec->rdt.given) {

@@ -229,6 +229,9 @@ static int on_born(struct ct *c, void *arg, struct err *e)
 	l->state.pid = c->pid;
 	l->state.start_ticks = process_start(c->pid);
 	r = state_write(l->dir, &l->state, e);
+	if (r == 0 && !l->limited) /* a second child, see ct_create(), finds it done */
+		r = life_group(l, true, e);
+	l->limited = r == 0;
 	if (r == 0 && l->spec->rdt.given)
 		r = cg_resctrl_find(root, e);
 	return r == 0 && l->spec->rdt.given ? cg_resctrl_make(root, &l->spec->rdt, l->state.id, c->pid, e) : r;
@@ -300,7 +303,7 @@ static int build(struct life *l, bool wait_here, struct err *e)
 	int r = ct_fault("cgroup", e);
 
 	if (r == 0 && !l->state.unit[0])
-		r = life_group(l, true, e);
+		r = life_cradle(l, e);
 	if (r == 0)
 		r = ct_fault("listener", e);
 	if (r == 0)
@@ -326,6 +329,7 @@ static int build(struct life *l, bool wait_here, struct err *e)
 	c->born = on_born;
 	c->mounted = s->hooks[CT_PRESTART].n + s->hooks[CT_CREATE_RUNTIME].n > 0 ? on_mounted : NULL;
 	c->arg = l;
+	c->straight = wait_here && !l->args->pid_file && !l->args->pidfd_socket;
 	c->asked = life_agent(&l->agent, s, &l->state);
 	r = ct_create(c, e);
 	fd_closep(&l->listener); /* the child's now */

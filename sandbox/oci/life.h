@@ -17,7 +17,7 @@ struct life {
 	struct filter filter;
 	struct cg_group group;
 	uint64_t preserve; /* descriptors from 3 on */
-	bool has_group;
+	bool has_group, limited;
 	struct oci_state state;
 	struct buf head, tail; /* of the state's text for hooks */
 	struct life_agent agent;
@@ -46,6 +46,7 @@ NODISCARD int life_filter(struct life *l, struct err *e);
 /* life_groups.c, in the order of life_create(). */
 const char *life_group_path(struct life *l); /* of config.json's cgroupsPath, for groups of our own making */
 NODISCARD int life_find_group(struct life *l, struct err *e);
+NODISCARD int life_cradle(struct life *l, struct err *e); /* what the child is born into; life_group() makes the rest */
 int life_on_placed(struct ct *c, void *arg,
 		   struct err *e); /* with a unit: its scope and groups, for a child that waits */
 /* The same without limits for restore, whose process is born in its group: a process of ours holds the unit until it is
@@ -55,6 +56,8 @@ void life_release_unit(int *holder);
 /* The container is no more: processes, groups, poststop hooks, its directory. Idempotent, goes on after failures. */
 int life_remove(const struct oci_store *store, int dir, struct oci_state *st, const struct ct_spec *spec,
 		struct err *e);
+/* The same with the groups that are open already. */
+int life_remove_own(struct life *l, struct err *e);
 /* Hooks of the host's side. @st as the hooks shall see it. */
 NODISCARD int life_hooks(const struct ct_spec *spec, enum ct_hook_kind kind, const struct oci_state *st, struct err *e);
 /* Those of poststop: "MUST log a warning, but the remaining hooks and lifecycle continue" (runtime.md, "Lifecycle"). */

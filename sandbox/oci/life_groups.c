@@ -103,6 +103,17 @@ int life_limit(struct life *l, struct err *e)
 	return l->has_group && !is_lenient(l) ? cg_group_limit(&l->group, &l->spec->resources, is_ordinary(l), e) : 0;
 }
 
+/* Before anybody of ours is in it. What did not exist somebody else may have made at the same time; a unit's name is a claim
+ * of its own. */
+static int claim(struct life *l, struct err *e)
+{
+	int r = fd_valid(l->claim) || l->state.unit[0] ? 0 : cg_group_claim(&l->group, &l->claim, e);
+
+	if (r == -EBUSY)
+		l->state.cgroup = ""; /* it is not ours to remove */
+	return r;
+}
+
 int life_group(struct life *l, bool limits, struct err *e)
 {
 	uid_t uid;
@@ -110,12 +121,9 @@ int life_group(struct life *l, bool limits, struct err *e)
 
 	if (!l->has_group)
 		return 0;
-	r = cg_group_make(&l->group, is_lenient(l), e);
-	/* It did not exist: somebody else may have made it as well. A unit's name is a claim of its own. */
-	if (r == 0 && !fd_valid(l->claim) && !l->state.unit[0])
-		r = cg_group_claim(&l->group, &l->claim, e);
-	if (r == -EBUSY && !fd_valid(l->claim) && !l->state.unit[0])
-		l->state.cgroup = ""; /* somebody else's */
+	r = cg_group_make(&l->group, false, is_lenient(l), e);
+	if (r == 0)
+		r = claim(l, e);
 	if (r == 0 && limits)
 		r = life_limit(l, e);
 	if (r == 0 && !is_ordinary(l) && wants_group(l->spec, &uid))
@@ -125,8 +133,22 @@ int life_group(struct life *l, bool limits, struct err *e)
 	return r;
 }
 
-/* systemd makes groups for living processes. What it leaves out of v1 is made as ever. */
-static int place(struct life *l, pid_t pid, bool limits, struct err *e)
+int life_cradle(struct life *l, struct err *e)
+{
+	int r;
+
+	if (!l->has_group)
+		return 0;
+	r = cg_group_make(&l->group, true, is_lenient(l), e);
+	if (r == 0)
+		r = claim(l, e);
+	if (r == 0)
+		l->ct.group = &l->group;
+	return r;
+}
+
+/* systemd makes groups for living processes, and what it leaves out of v1 is made and entered as ever. */
+static int place(struct life *l, pid_t pid, struct err *e)
 {
 	int r = unit_start(&l->state, l->spec, pid, e);
 
@@ -136,16 +158,18 @@ static int place(struct life *l, pid_t pid, bool limits, struct err *e)
 		cg_group_close(&l->group);
 	l->has_group = false;
 	r = cg_group_find(l->state.cgroup, &l->group, e);
-	if (r < 0)
-		return r;
-	l->has_group = true;
-	r = life_group(l, limits, e);
-	return r == 0 ? cg_group_enter_v1(&l->group, pid, life_unprivileged(l->args), e) : r;
+	l->has_group = r == 0;
+	return r;
 }
 
 int life_on_placed(struct ct *c, void *arg, struct err *e)
 {
-	return place(arg, c->pid, true, e);
+	struct life *l = arg;
+	int r = place(l, c->pid, e);
+
+	if (r == 0)
+		c->group = &l->group;
+	return r;
 }
 
 static _Noreturn void hold(void)
@@ -163,7 +187,11 @@ int life_hold_unit(struct life *l, int *ret_holder, struct err *e)
 
 	if (pid == 0)
 		hold();
-	return pid < 0 ? err_sys(e, pid, "making a process for systemd's unit") : place(l, pid, false, e);
+	if (pid < 0)
+		return err_sys(e, pid, "making a process for systemd's unit");
+
+	int r = place(l, pid, e);
+	return r == 0 ? life_group(l, false, e) : r;
 }
 
 void life_release_unit(int *holder)
@@ -182,28 +210,25 @@ static int keep_first(int r, int first)
 	return first < 0 ? first : r;
 }
 
-int life_remove(const struct oci_store *store, int dir, struct oci_state *st, const struct ct_spec *spec, struct err *e)
+static int remove_group(struct cg_group *g, const struct oci_state *st, struct err *e)
 {
 	struct err ignored = {0}; /* a unit without its group is over in any case */
-	char root[CG_RESCTRL_ROOT];
-	struct cg_group g;
-	int first = 0;
+	int first = cg_group_kill(g, SIGKILL, e);
 
-	(void)!state_signal(st, SIGKILL);
-	if (st->cgroup[0]) {
-		first = cg_group_find(st->cgroup, &g, e);
-		if (first == 0) {
-			first = cg_group_kill(&g, SIGKILL, e);
-			(void)!unit_stop(st, &ignored);
-			found_keep(&g, st);
-			first = keep_first(cg_group_remove(&g, e), first);
-			cg_group_close(&g);
-		}
-	} else {
-		first = unit_stop(st, e);
-	}
-	(void)dir;
-	if (spec && spec->rdt.given && cg_resctrl_find(root, &(struct err){0}) == 0)
+	(void)!unit_stop(st, &ignored);
+	found_keep(g, st);
+	return keep_first(cg_group_remove(g, e), first);
+}
+
+/* @g: NULL where there is none. */
+static int remove_with(const struct oci_store *store, struct cg_group *g, struct oci_state *st,
+		       const struct ct_spec *spec, struct err *e)
+{
+	struct err ignored = {0};
+	char root[CG_RESCTRL_ROOT];
+	int first = g ? remove_group(g, st, e) : unit_stop(st, e);
+
+	if (spec && spec->rdt.given && cg_resctrl_find(root, &ignored) == 0)
 		first = keep_first(cg_resctrl_remove(root, &spec->rdt, st->id, e), first);
 	if (first < 0)
 		return first;
@@ -212,4 +237,26 @@ int life_remove(const struct oci_store *store, int dir, struct oci_state *st, co
 	if (spec)
 		life_poststop(store->args, spec, st);
 	return first;
+}
+
+int life_remove(const struct oci_store *store, int dir, struct oci_state *st, const struct ct_spec *spec, struct err *e)
+{
+	struct cg_group g;
+	int r;
+
+	(void)dir;
+	(void)!state_signal(st, SIGKILL);
+	if (!st->cgroup[0])
+		return remove_with(store, NULL, st, spec, e);
+	r = cg_group_find(st->cgroup, &g, e);
+	if (r < 0)
+		return r;
+	r = remove_with(store, &g, st, spec, e);
+	cg_group_close(&g);
+	return r;
+}
+
+int life_remove_own(struct life *l, struct err *e)
+{
+	return remove_with(&l->store, l->has_group ? &l->group : NULL, &l->state, l->spec, e);
 }

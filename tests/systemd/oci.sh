@@ -249,7 +249,12 @@ test_the_group_is_the_containers_own_where_it_sees_it_as_its_root() {
 test_a_restored_container_has_a_scope_again() {
 	"$OCI" --version | grep -q '+CRIU' || skip "no CRIU (make criu)"
 	sleeper back machine.slice:p:back '.linux.resources.pids.limit = 66'
-	oci_ok checkpoint --image-path "$T/img" --work-path "$T/work" back
+	oci checkpoint --image-path "$T/img" --work-path "$T/work" back
+	if grep -q 'Diag module missing' "$T/err"; then # the tier's root has no modules of the kernel
+		oci_ok delete --force back
+		skip_host "CRIU needs sock_diag"
+	fi
+	check_eq "$status" 0
 	oci_ok delete back
 	gone p-back.scope $ROOT/machine.slice/p-back.scope
 	sd_ok restore --detach --bundle "$T/back" --image-path "$T/img" --work-path "$T/work" back
