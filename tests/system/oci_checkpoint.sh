@@ -144,7 +144,7 @@ test_a_user_namespace() {
 		| .linux.uidMappings = [{\"containerID\": 0, \"hostID\": 100000, \"size\": 65536}] | .linux.gidMappings = .linux.uidMappings"
 	jq '(.mounts[] | select(.destination == "/tmp")).options += ["mode=1777"]' "$T/b/config.json" >"$T/b/new" && mv "$T/b/new" "$T/b/config.json"
 	chmod 711 "$TAP_DIR" "$T"
-	mkdir -p -m 711 "$T/state"
+	mkdir -m 711 "$T/state"
 	start "$id" b
 	counts_on "$id" 1
 	same_after "$id" b
