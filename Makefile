@@ -78,7 +78,7 @@ POLICYC  ?= $(B)/tools/policyc
 PYTHON_SRC := $(shell find sandbox/runtime/python -name '*.py' 2>/dev/null)
 NODE_SRC   := $(shell find sandbox/runtime/node -name '*.cjs' -o -name '*.js' 2>/dev/null)
 RUNTIME  := $(if $(INIT_SRC),$(B)/runtime/init $(B)/runtime/enter) $(if $(NATIVE_SRC),$(B)/runtime/native $(B)/runtime/assist.so $(B)/runtime/api $(B)/runtime/unpack $(B)/runtime/probe.so) $(if $(PYTHON_SRC),$(B)/runtime/python/.made) $(if $(NODE_SRC),$(B)/runtime/node/.made)
-PROGRAMS := $(if $(CLI_SRC),$(B)/fsbox) $(if $(SPAWN_SRC),$(B)/fsbox-spawn $(B)/fsbox-publish $(B)/fsboxd) $(if $(wildcard sandbox/oci/main.c),$(B)/fsbox-oci) $(RUNTIME)
+PROGRAMS := $(if $(CLI_SRC),$(B)/fsbox) $(if $(SPAWN_SRC),$(B)/fsbox-spawn $(B)/fsbox-publish $(B)/fsboxd) $(if $(wildcard sandbox/oci/main.c),$(B)/fsbox-oci $(if $(shell pkg-config --exists libsystemd && echo 1),$(B)/fsbox-scope)) $(RUNTIME)
 EXAMPLE_SO  := $(patsubst contrib/examples/%.c,$(B)/examples/%.so,$(EXAMPLES)) \
 	$(if $(shell command -v $(CXX)),$(patsubst contrib/examples/%.cpp,$(B)/examples/%-cpp.so,$(wildcard contrib/examples/*.cpp)))
 FUNCTION_SO := $(patsubst tests/functions/%.c,$(B)/tests/functions/%.so,$(FUNCTIONS))

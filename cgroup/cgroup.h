@@ -11,6 +11,7 @@
 #include "base/fd.h"
 #include "cgroup/group.h"
 #include "cgroup/resctrl.h"
+#include "cgroup/unit.h"
 
 #include <sys/types.h>
 

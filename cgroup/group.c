@@ -260,6 +260,37 @@ int cg_group_entries(const struct cg_group *g, bool v2_too, int fds[CG_MAX_TREES
 	return n;
 }
 
+/* ---- Ownership ---- */
+
+static int give_file(int dir, const char *file, uid_t uid)
+{
+	return fchownat(dir, file, uid, (gid_t)-1, AT_SYMLINK_NOFOLLOW) < 0 && errno != ENOENT ? -errno : 0;
+}
+
+int cg_group_give(const struct cg_group *g, uid_t uid, struct err *e)
+{
+	char files[1024] = "cgroup.procs\ncgroup.subtree_control\ncgroup.threads"; /* of kernels that do not say */
+	AUTO_FD int dir = FD_NONE;
+	int r;
+
+	for (unsigned i = 0; i < g->n; i++)
+		if (!g->trees[i].v2)
+			return 0;
+	if (!fd_valid(cg_group_v2(g)))
+		return 0;
+	(void)!fd_read_file_at(AT_FDCWD, "/sys/kernel/cgroup/delegate", files, sizeof files);
+	dir = openat(cg_group_v2(g), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* O_PATH has no fchown(2) */
+	r = dir < 0 || fchown(dir, uid, (gid_t)-1) < 0 ? -errno : 0;
+	for (char *p = files, *end; r == 0 && *p; p = end) {
+		end = p + strcspn(p, "\n");
+		if (*end)
+			*end++ = '\0';
+		if (*p && !strchr(p, '/'))
+			r = give_file(dir, p, uid);
+	}
+	return r < 0 ? err_sys(e, r, "giving cgroup %s to user %u", g->path, uid) : 0;
+}
+
 ssize_t cg_group_read(const struct cg_group *g, const char *controller, const char *file, char *buf, size_t size)
 {
 	const struct cg_tree *t = cg_group_tree(g, controller);

@@ -42,8 +42,14 @@ NODISCARD int cg_group_claim(const struct cg_group *g, int *ret_lock, struct err
  * "cpu,memory", which only v1 has. */
 NODISCARD int cg_group_descend(struct cg_group *g, const char *controllers, const char *sub, struct err *e);
 int cg_group_v2(const struct cg_group *g); /* FD_NONE where there is none */
+/* Gives the group to @uid as far as delegation goes: the directory, and the files that /sys/kernel/cgroup/delegate names
+ * (cgroups(7), "Cgroups v2 delegation"; config-linux.md, "Cgroup ownership"). Nothing on hosts with v1. */
+NODISCARD int cg_group_give(const struct cg_group *g, uid_t uid, struct err *e);
 /* Writes what is set in @r. With @update only what changes a living group; the group's device rules stay then. */
 NODISCARD int cg_group_limit(const struct cg_group *g, const struct ct_resources *r, bool update, struct err *e);
+/* With memory.checkBeforeUpdate, ERR_BUSY when more is in use than the new limit: nobody is to be killed for it. The update
+ * above does it as well. */
+NODISCARD int cg_group_check_use(const struct cg_group *g, const struct ct_resources *r, struct err *e);
 /* Every process of the group and of those below gets @sig; for SIGKILL also frozen ones, and nobody escapes by fork. */
 NODISCARD int cg_group_kill(const struct cg_group *g, int sig, struct err *e);
 /* Waits, at most 10 s, until it is so. */

@@ -188,22 +188,59 @@ static int attach(const struct cg_group *g, const struct cg_tree *t, const struc
 	return r < 0 ? err_sys(e, r, "device rules of cgroup %s%s", t->root, g->path) : 0;
 }
 
+/* The whole history, ours at its end. @list has room for r->n_devices + ARRAY_LEN(always). */
+static struct verdict play_all(const struct ct_resources *r, struct exception *list)
+{
+	const size_t n = r->n_devices + ARRAY_LEN(always);
+	struct verdict v = {.allow = r->n_devices > 0, .list = list};
+
+	for (size_t i = 0; i < n; i++)
+		play(&v, i < r->n_devices ? &r->devices[i] : &always[i - r->n_devices]);
+	return v;
+}
+
 static int program_v2(const struct cg_group *g, const struct cg_tree *t, const struct ct_resources *r, struct err *e)
 {
 	const size_t n = r->n_devices + ARRAY_LEN(always);
 	AUTO_FREE struct exception *list = calloc(n, sizeof *list);
 	AUTO_FREE struct bpf_insn *insns = calloc(8 + 8 * n, sizeof *insns);
-	struct verdict v = {.allow = r->n_devices > 0, .list = list};
 	struct program p = {.at = insns};
+	struct verdict v;
 
 	if (!list || !insns)
 		return err_oom(e);
-	for (size_t i = 0; i < n; i++)
-		play(&v, i < r->n_devices ? &r->devices[i] : &always[i - r->n_devices]);
+	v = play_all(r, list);
 	if (v.allow && v.n == 0)
 		return 0;
 	write_program(&p, &v);
 	return attach(g, t, &p, e);
+}
+
+int cg_devices_left(const struct ct_resources *r, bool *ret_allow, cg_device_fn *fn, void *arg, struct err *e)
+{
+	AUTO_FREE struct exception *list = calloc(r->n_devices + ARRAY_LEN(always), sizeof *list);
+	struct verdict v;
+
+	if (!list)
+		return err_oom(e);
+	v = play_all(r, list);
+	*ret_allow = v.allow;
+	for (size_t i = 0; i < v.n; i++) {
+		const struct exception *x = &v.list[i];
+		char access[4];
+		size_t n = 0;
+
+		if (x->access & BPF_DEVCG_ACC_READ)
+			access[n++] = 'r';
+		if (x->access & BPF_DEVCG_ACC_WRITE)
+			access[n++] = 'w';
+		if (x->access & BPF_DEVCG_ACC_MKNOD)
+			access[n++] = 'm';
+		access[n] = '\0';
+		if (n > 0)
+			fn(arg, x->type == BPF_DEVCG_DEV_BLOCK ? 'b' : 'c', x->major, x->minor, access);
+	}
+	return 0;
 }
 
 int cg_group_devices(const struct cg_group *g, const struct ct_resources *r, struct err *e)

@@ -456,8 +456,7 @@ static int tree_version(void *arg, const char *controller)
 	return !t ? -1 : t->v2 ? 2 : 1;
 }
 
-/* Nobody is to be killed for a limit that comes later. */
-static int check_use(const struct cg_group *g, const struct ct_resources *r, struct err *e)
+int cg_group_check_use(const struct cg_group *g, const struct ct_resources *r, struct err *e)
 {
 	char text[32];
 	unsigned long long used = 0;
@@ -478,7 +477,7 @@ static int check_use(const struct cg_group *g, const struct ct_resources *r, str
 int cg_group_limit(const struct cg_group *g, const struct ct_resources *r, bool update, struct err *e)
 {
 	const struct cg_writer w = {.put = put_file, .version = tree_version, .arg = (void *)(uintptr_t)g};
-	int rc = update ? check_use(g, r, e) : 0;
+	int rc = update ? cg_group_check_use(g, r, e) : 0;
 
 	if (rc == 0)
 		rc = cg_limits_plan(&w, r, e);

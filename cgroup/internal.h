@@ -41,6 +41,14 @@ struct cg_writer {
 NODISCARD int cg_limits_plan(const struct cg_writer *w, const struct ct_resources *r, struct err *e);
 /* group_devices.c */
 NODISCARD int cg_group_devices(const struct cg_group *g, const struct ct_resources *r, struct err *e);
+/* Pure: what the rules leave, a default and its exceptions; a number of -1 is any. @access: letters of "rwm". */
+typedef void cg_device_fn(void *arg, char type, int64_t major, int64_t minor, const char *access);
+NODISCARD int cg_devices_left(const struct ct_resources *r, bool *ret_allow, cg_device_fn *fn, void *arg,
+			      struct err *e);
+
+/* unit.c */
+void cg_unit_word(struct buf *words, const char *word);
+void cg_unit_property(struct buf *words, const char *name, const char *signature, const char *value);
 
 /* path.c */
 /* The parts one after the other; false, and "", when they do not fit. */

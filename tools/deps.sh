@@ -22,6 +22,7 @@ package_of_lib() {
 	libcrypto) echo libssl-dev ;;
 	sqlite3) echo libsqlite3-dev ;;
 	libarchive) echo libarchive-dev ;;
+	libsystemd) echo libsystemd-dev ;;
 	*) echo "$1-dev" ;;
 	esac
 }
@@ -51,7 +52,7 @@ list() {
 	for group in "$@"; do
 		case $group in
 		build)
-			echo gcc make pkgconf libc6-dev libseccomp-dev libnl-3-dev libjansson-dev libssl-dev libarchive-dev libsqlite3-dev
+			echo gcc make pkgconf libc6-dev libseccomp-dev libnl-3-dev libjansson-dev libssl-dev libarchive-dev libsqlite3-dev libsystemd-dev
 			;;
 		test)
 			# binutils: nm, readelf · util-linux to iproute2, e2fsprogs, jq, python3: what the system tests look with · nodejs: what they run ·

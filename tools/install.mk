@@ -7,7 +7,7 @@ install: all  ## install below DESTDIR and PREFIX (/usr/local)
 	install -d $(D)/bin $(D)/libexec/fsbox $(D)/include $(D)/lib/pkgconfig $(D)/share/fsbox/policies
 	$(if $(CLI_SRC),install -m 755 $(B)/fsbox $(D)/bin/fsbox)
 	[ ! -f $(B)/fsbox-oci ] || install -m 755 $(B)/fsbox-oci $(D)/bin/fsbox-oci
-	for p in fsbox-spawn fsbox-publish fsboxd; do [ ! -f $(B)/$$p ] || install -m 755 $(B)/$$p $(D)/libexec/fsbox/; done
+	for p in fsbox-spawn fsbox-publish fsboxd fsbox-scope; do [ ! -f $(B)/$$p ] || install -m 755 $(B)/$$p $(D)/libexec/fsbox/; done
 	for p in init enter native assist.so api unpack probe.so; do [ ! -f $(B)/runtime/$$p ] || install -m 755 $(B)/runtime/$$p $(D)/libexec/fsbox/; done
 	for r in python node; do rm -rf $(D)/libexec/fsbox/$$r; [ ! -d $(B)/runtime/$$r ] || \
 		cp -R --preserve=mode,timestamps $(B)/runtime/$$r $(D)/libexec/fsbox/$$r; done

@@ -1,4 +1,4 @@
-# fsbox-oci, the OCI runtime, and the library of its parts for tests (tests/unit/test_oci_*). Included by the Makefile.
+# fsbox-oci, the OCI runtime, its voice to systemd, and the library of its parts for tests (tests/unit/test_oci_*). Included by the Makefile.
 OCI_SRC := $(wildcard sandbox/oci/*.c)
 comma := ,
 
@@ -20,3 +20,8 @@ $(B)/fsbox-oci: $(B)/obj/sandbox/oci/main.o $(B)/liboci.a $(B)/libfsbox.a
 	@echo "  LD      $@"
 	$(Q)$(CC) $(if $(LINK_STATIC),-static-pie,-pie) $(LD_ALL) $(OCI_ENTRY) -o $@ $(filter %.o,$^) $(filter %.a,$^) $(LIB_LDLIBS) 2>$@.log || { cat $@.log >&2; exit 1; }
 	$(Q)sed '/in function/{N;/in statically linked applications/d}' $@.log >&2
+# Dynamic: Debian has no static libsystemd, and fsbox-oci starts it only when systemd's cgroup driver is asked for.
+# Where there is no libsystemd the Makefile leaves it out, and fsbox-oci says so.
+$(B)/fsbox-scope: $(call obj,$(wildcard sandbox/scope/*.c)) $(B)/libfsbox.a
+	@echo "  LD      $@"
+	$(Q)$(CC) -pie $(LD_ALL) -o $@ $^ $(shell pkg-config --libs libsystemd)

@@ -29,8 +29,8 @@ void ct_prepared_done(struct ct_prepared *p)
 	fd_closep(&ch->barrier);
 	fd_closep(&p->own_pid);
 	fd_closep(&p->own_time);
-	if (ch->born)
-		(void)munmap(ch->born, 1);
+	if (ch->shared)
+		(void)munmap(ch->shared, sizeof *ch->shared);
 	arena_done(&p->arena);
 }
 
@@ -190,12 +190,13 @@ int ct_prepare(struct ct *c, struct ct_prepared *p, struct err *e)
 		r = open_sources(p, e);
 	ch->in_user = fd_valid(c->join) ? ch->setns_flags & CLONE_NEWUSER : c->spec->ns[CT_USER].wanted;
 	if (r == 0) {
-		ch->born = mmap(NULL, 1, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-		if (ch->born == MAP_FAILED) {
-			ch->born = NULL;
+		ch->shared = mmap(NULL, sizeof *ch->shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+		if (ch->shared == MAP_FAILED) {
+			ch->shared = NULL;
 			return err_oom(e);
 		}
 	}
+	ch->group = c->group;
 	return r;
 }
 
@@ -330,7 +331,7 @@ static int clone_child(struct ct *c, struct ct_prepared *p, struct err *e)
 	const bool inside = fd_valid(c->join) ? p->child.setns_flags & CLONE_NEWUSER
 					      : new_pid && fd_valid(p->child.ns[CT_USER]);
 	int pidfd = FD_NONE;
-	const int group = c->group && !p->enters ? cg_group_v2(c->group) : FD_NONE;
+	const int group = c->group && !c->place && !p->enters ? cg_group_v2(c->group) : FD_NONE;
 	const uint64_t into = fd_valid(group) ? CLONE_INTO_CGROUP : 0;
 	const struct clone_args args = {
 		.flags = CLONE_PIDFD | into | (new_user ? CLONE_NEWUSER : 0) | (new_pid ? CLONE_NEWPID : 0),
@@ -406,10 +407,26 @@ static int bring_devices(struct ct *c, struct err *e)
 	return r;
 }
 
-static int talk(struct ct *c, bool enters, struct err *e)
+/* While the child makes its namespaces: that of groups comes after the word to go on. */
+static int place(struct ct *c, struct ct_shared *shared, struct err *e)
 {
-	int r = hand_over(c, e);
+	int r = c->place(c, c->arg, e);
 
+	if (r < 0)
+		return r;
+	if (c->group) {
+		shared->group = *c->group;
+		shared->placed = true;
+	}
+	return 0;
+}
+
+static int talk(struct ct *c, struct ct_shared *shared, bool enters, struct err *e)
+{
+	int r = c->place ? place(c, shared, e) : 0;
+
+	if (r == 0)
+		r = hand_over(c, e);
 	if (r == 0 && c->born)
 		r = c->born(c, c->arg, e);
 	if (r == 0 && !fd_valid(c->join) && c->spec->n_net_devices > 0)
@@ -482,21 +499,33 @@ static int create(struct ct *c, bool enters, bool *ret_again, struct err *e)
 		r = ct_fault("handover", e);
 	fd_closep(&p.child.barrier);
 	if (r >= 0)
-		r = talk(c, enters, e);
+		r = talk(c, p.child.shared, enters, e);
 	if (r < 0)
 		r = explain(c, r, e);
-	*ret_again = r < 0 && !enters && c->pid > 0 && p.child.born && !*p.child.born;
+	*ret_again = r < 0 && !enters && !c->place && c->pid > 0 && p.child.shared && !p.child.shared->born;
 	if (r < 0)
 		ct_abandon(c);
 	ct_prepared_done(&p);
 	return r;
 }
 
+/* A group that has been given to the container's user (cg_group_give()) is not open to root in a user namespace,
+ * for clone3; a file of it that was opened before is. */
+static bool is_given_away(const struct ct *c)
+{
+	const int dir = c->group && !c->place ? cg_group_v2(c->group) : FD_NONE;
+	struct stat st;
+
+	if (!fd_valid(dir) || !(fd_valid(c->join) || c->spec->ns[CT_USER].path))
+		return false;
+	return fstatat(dir, "cgroup.procs", &st, AT_SYMLINK_NOFOLLOW) == 0 && st.st_uid != geteuid();
+}
+
 int ct_create(struct ct *c, struct err *e)
 {
 	const pid_t joined = c->pid;
 	bool again = false;
-	int r = create(c, false, &again, e);
+	int r = create(c, is_given_away(c), &again, e);
 
 	if (!again)
 		return r;

@@ -38,6 +38,9 @@ struct ct {
 	bool unprivileged; /* sources of binds are opened by the child */
 	bool straight;     /* no listener, and nothing to do between "created" and ct_go(): the word is given ahead */
 	struct ct_state_text state, created; /* for createContainer and startContainer hooks */
+	/* Instead of @group, for groups that can be had for a living process only: called when it exists. The
+	 * callback moves it into its groups and sets @group, or leaves that NULL. */
+	int (*place)(struct ct *c, void *arg, struct err *e);
 	/* Called when the process exists, and when its root stands but is not entered; may be NULL. The first runs beside
 	 * the child, which makes its namespaces: what is missing of @group, and its limits, are made there. */
 	int (*born)(struct ct *c, void *arg, struct err *e);

@@ -74,7 +74,7 @@ int ct_cgroup_tree(struct ct_child *ch, const struct cg_tree *t, unsigned attrs)
 {
 	const struct ct_namespace *ns = &ch->spec->ns[CT_CGROUP];
 
-	return ns->wanted ? new_tree(t, attrs) : bind_tree(t, ch->ct->group, attrs);
+	return ns->wanted ? new_tree(t, attrs) : bind_tree(t, ch->group, attrs);
 }
 
 /* "cpu" and "cpuacct" lead to "cpu,cpuacct". */
@@ -119,7 +119,7 @@ int ct_mount_cgroups(struct ct_child *ch, const struct ct_mount *m, struct err *
 {
 	static const char *options[] = {"mode=755", NULL};
 	struct ct_mount tmpfs = *m;
-	const struct cg_group *g = ch->ct->group;
+	const struct cg_group *g = ch->group;
 	const struct cg_tree *v2 = g ? ct_cgroup_only_v2(g) : NULL;
 	const unsigned attrs = (unsigned)m->set;
 	const char *option;

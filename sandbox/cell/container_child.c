@@ -78,6 +78,8 @@ static int child_ids(struct ct_child *ch, struct err *e)
 
 	if (r < 0)
 		return err_sys(e, r, "waiting for the id maps");
+	if (ch->shared->placed)
+		ch->group = &ch->shared->group;
 	r = enter_groups(ch, entries, r, e);
 	if (r < 0)
 		return r;
@@ -375,7 +377,7 @@ const char *const *ct_stage_names(void)
 
 _Noreturn void ct_child_main(struct ct_child *ch)
 {
-	*ch->born = 1;
+	ch->shared->born = 1;
 	for (size_t i = 0; i < ARRAY_LEN(stages); i++) {
 		struct err e = {0};
 		int r = stage_fault(stages[i].name, &e);

@@ -9,15 +9,23 @@
 
 enum { CT_PATH_ROOM = 4096 };
 
+/* Memory that the host and the child share. */
+struct ct_shared {
+	unsigned char born;    /* the child's first instruction was executed */
+	bool placed;           /* the host has put it into a group */
+	struct cg_group group; /* that one; its descriptors are the host's */
+};
+
 /* What the child works on: prepared before clone3. */
 struct ct_child {
 	const struct ct *ct;
 	const struct ct_spec *spec;
 	int barrier, listener;
-	int streams[2];            /* of hooks; FD_NONE: ours */
-	unsigned char *born;       /* shared with the host */
-	int ns[CT_NS_COUNT];       /* to be joined */
-	int entries[CG_MAX_TREES]; /* of the groups, for restore; else they come by the barrier */
+	int streams[2];               /* of hooks; FD_NONE: ours */
+	struct ct_shared *shared;     /* with the host */
+	const struct cg_group *group; /* that we are in, or NULL */
+	int ns[CT_NS_COUNT];          /* to be joined */
+	int entries[CG_MAX_TREES];    /* of the groups, for restore; else they come by the barrier */
 	int n_entries;
 	int *sources;  /* detached binds, one a mount; FD_NONE: the child's to make */
 	int root_tree; /* detached bind of the rootfs, or FD_NONE */
@@ -43,7 +51,6 @@ struct ct_prepared {
 NODISCARD int ct_prepare(struct ct *c, struct ct_prepared *p, struct err *e);
 void ct_prepared_done(struct ct_prepared *p);
 
-/* ch->born, when the first instruction of the child was executed. */
 _Noreturn void ct_child_main(struct ct_child *ch);
 
 /* container_guard.c: host side, before the clone. */

@@ -36,7 +36,7 @@ static int stage_mount(int stage, const char *name, int fd)
 static int stage_cgroups(struct ct_child *ch, int stage, size_t i, struct err *e)
 {
 	const struct ct_mount *m = &ch->spec->mounts[i];
-	const struct cg_group *g = ch->ct->group;
+	const struct cg_group *g = ch->group;
 	const struct cg_tree *v2 = g ? ct_cgroup_only_v2(g) : NULL;
 	char name[48];
 	int r = 0;

@@ -3,6 +3,7 @@
 #include "oci/config.h"
 #include "oci/foreground.h"
 #include "oci/life.h"
+#include "oci/unit.h"
 #include "sys/sys.h"
 
 #include <errno.h>
@@ -160,6 +161,13 @@ static int prepare(struct life *l, struct err *e)
 	return r == 0 ? life_filter(l, e) : r;
 }
 
+static int on_placed(struct ct *c, void *arg, struct err *e)
+{
+	const struct life *l = arg;
+
+	return unit_attach(&l->state, c->pid, e);
+}
+
 /* "PATH", or "cpu,memory:PATH" of v1, from the container's own group. */
 static int descend(struct cg_group *g, const struct text_list *l, struct err *e)
 {
@@ -184,7 +192,15 @@ static int join(struct life *l, int pidfd, struct err *e)
 	struct ct *c = &l->ct;
 	int r = 0;
 
-	if (l->state.cgroup[0]) {
+	if (unit_is_apart(&l->state)) {
+		if (l->args->cgroups.n > 0)
+			return err_set(e, ERR_UNSUPPORTED, EOPNOTSUPP,
+				       "--cgroup: from here only systemd may move a process into the groups of "
+				       "container %s",
+				       l->state.id);
+		c->place = on_placed;
+		c->arg = l;
+	} else if (l->state.cgroup[0]) {
 		r = cg_group_find(l->state.cgroup, &l->group, e);
 		if (r < 0)
 			return r;

@@ -3,6 +3,7 @@
 #include "oci/config.h"
 #include "oci/fields.h"
 #include "oci/oci.h"
+#include "oci/unit.h"
 
 #include <errno.h>
 #include <linux/seccomp.h>
@@ -66,11 +67,14 @@ static void add_seccomp(struct buf *b)
 
 static void add_linux(struct buf *b)
 {
+	const char *systemd = unit_available() ? "true" : "false";
+
 	buf_puts(b, "\"linux\":{");
 	add_words(b, "namespaces", CONFIG_NAMESPACES);
 	buf_puts(b, ",");
 	add_words(b, "capabilities", CONFIG_CAPABILITIES);
-	buf_puts(b, ",\"cgroup\":{\"v1\":true,\"v2\":true,\"systemd\":false,\"systemdUser\":false,\"rdma\":true},");
+	buf_printf(b, ",\"cgroup\":{\"v1\":true,\"v2\":true,\"systemd\":%s,\"systemdUser\":%s,\"rdma\":true},", systemd,
+		   systemd);
 	add_seccomp(b);
 	buf_puts(b, ",\"memoryPolicy\":{");
 	add_words(b, "modes", CONFIG_MEMORY_MODES);
@@ -99,7 +103,8 @@ static int features_main(struct oci_args *a, struct err *e)
 	add_linux(&b);
 	buf_printf(&b,
 		   ",\"annotations\":{\"io.fsbox.version\":\"%s\",\"io.fsbox.checkpoint.enabled\":\"%s\"},"
-		   "\"potentiallyUnsafeConfigAnnotations\":[\"" CHECKPOINT_CONFIG_ANNOTATION "\"",
+		   "\"potentiallyUnsafeConfigAnnotations\":[\"org.systemd.property.\",\"" CHECKPOINT_CONFIG_ANNOTATION
+		   "\"",
 		   FSBOX_VERSION, checkpoint_possible() ? "true" : "false");
 	for (size_t i = 0; config_annotation_name(i); i++)
 		buf_printf(&b, ",\"%s\"", config_annotation_name(i));

@@ -208,7 +208,7 @@ static int delete_one(struct oci_args *a, struct err *e)
 	if (r < 0 && a->force && fd_valid(s.dir)) { /* a state that cannot be read */
 		*e = (struct err){0};
 		s.st = (struct oci_state){
-			.id = a->operands[0], .cgroup = "", .found = "", .version = "1.0.2", .bundle = ""};
+			.id = a->operands[0], .cgroup = "", .unit = "", .found = "", .version = "1.0.2", .bundle = ""};
 		r = 0;
 	}
 	if (r == 0)

@@ -69,13 +69,14 @@ static int on_ready(struct ct_restore *cr, void *arg, struct err *e)
 
 static int build(struct restoring *x, struct err *e)
 {
+	AUTO(life_release_unit) int holder = FD_NONE;
 	struct life *l = &x->l;
 	int r = descriptors_read(x->dirs.fd, &l->state.arena, x->r.stdio, e);
 
 	if (r == 0)
 		r = ct_fault("cgroup", e);
 	if (r == 0)
-		r = life_group(l, false, e);
+		r = l->state.unit[0] ? life_hold_unit(l, &holder, e) : life_group(l, false, e);
 	if (r < 0)
 		return r;
 	x->r.spec = l->spec;
@@ -89,6 +90,7 @@ static int build(struct restoring *x, struct err *e)
 	x->r.ready = on_ready;
 	x->r.arg = l;
 	r = ct_restore(&x->r, e);
+	life_release_unit(&holder);
 	l->state.status = OCI_RUNNING;
 	l->ct.pid = x->r.pid;
 	l->ct.pidfd = x->r.pidfd;

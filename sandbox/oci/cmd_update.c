@@ -1,7 +1,7 @@
 /* update: the limits of a container that runs. */
 #include "base/fd.h"
 #include "oci/config.h"
-#include "oci/store.h"
+#include "oci/unit.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -124,6 +124,11 @@ static int update_main(struct oci_args *a, struct err *e)
 
 	if (r == 0)
 		r = store_group(a, true, &st, &dir, &g, e);
+	if (r == 0 && st.unit[0]) {
+		r = cg_group_check_use(&g, &s->resources, e);
+		if (r == 0)
+			r = unit_update(&st, &s->resources, e);
+	}
 	if (r == 0)
 		r = cg_group_limit(&g, &s->resources, true, e);
 	if (r == 0 && (a->l3_schema || a->mem_bw_schema))

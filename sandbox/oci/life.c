@@ -2,6 +2,7 @@
 
 #include "base/fd.h"
 #include "oci/config.h"
+#include "oci/unit.h"
 
 #include <fcntl.h>
 #include <linux/seccomp.h>
@@ -99,9 +100,6 @@ static int check_host(const struct life *l, struct err *e)
 	struct stat st;
 	int r;
 
-	if (l->args->systemd_cgroup || (l->args->cgroup_manager && strcmp(l->args->cgroup_manager, "systemd") == 0))
-		return err_set(e, ERR_UNSUPPORTED, EOPNOTSUPP,
-			       "the systemd cgroup driver is not built yet: use cgroupfs");
 	r = life_check_labels(s, e);
 	if (r < 0)
 		return r;
@@ -175,100 +173,6 @@ int life_pid_file(const char *path, pid_t pid, struct err *e)
 
 /* ---- Building ---- */
 
-static const char *group_path(struct life *l)
-{
-	const char *wanted = l->spec->cgroups_path;
-	struct arena *a = &l->state.arena;
-
-	if (l->args->cgroup_manager && strcmp(l->args->cgroup_manager, "disabled") == 0)
-		return "";
-	if (!wanted || !wanted[0])
-		return arena_printf(a, "/fsbox-oci/%s", l->state.id);
-	return wanted[0] == '/' ? wanted : arena_printf(a, "/%s", wanted);
-}
-
-static bool asks_for_limits(const struct ct_resources *r)
-{
-	return r->memory.limit.set || r->memory.reservation.set || r->memory.swap.set || r->cpu.shares.set ||
-	       r->cpu.quota.set || r->cpu.cpus || r->pids.set || r->block.weight.set || r->n_hugepages > 0 ||
-	       r->n_unified > 0;
-}
-
-/* Delete ends everybody in the container's group, so nobody else may be in it. */
-static int find_group(struct life *l, struct err *e)
-{
-	int r;
-
-	if (!l->state.cgroup[0])
-		return 0;
-	r = cg_group_find(l->state.cgroup, &l->group, e);
-	if (r < 0)
-		return r;
-	l->has_group = true;
-	r = cg_group_claim(&l->group, &l->claim, e);
-	if (r < 0)
-		return r;
-	if (cg_group_is_frozen(&l->group)) /* who entered it would stop there */
-		return err_set(e, ERR_BUSY, EBUSY, "container's cgroup %s is frozen", l->state.cgroup);
-	return found_note(&l->group, &l->state, e);
-}
-
-static bool is_lenient(const struct life *l)
-{
-	return life_unprivileged(l->args) && !asks_for_limits(&l->spec->resources);
-}
-
-int life_limit(struct life *l, struct err *e)
-{
-	/* Rules of devices take root of the machine: others have only the devices that they are given. */
-	return l->has_group && !is_lenient(l)
-		       ? cg_group_limit(&l->group, &l->spec->resources, life_unprivileged(l->args), e)
-		       : 0;
-}
-
-/* Before anybody of ours is in it. What did not exist somebody else may have made at the same time. */
-static int claim(struct life *l, struct err *e)
-{
-	int r = fd_valid(l->claim) ? 0 : cg_group_claim(&l->group, &l->claim, e);
-
-	if (r == -EBUSY)
-		l->state.cgroup = ""; /* it is not ours to remove */
-	return r;
-}
-
-int life_group(struct life *l, bool limits, struct err *e)
-{
-	int r;
-
-	if (!l->has_group)
-		return 0;
-	r = cg_group_make(&l->group, false, is_lenient(l), e);
-	if (r == 0)
-		r = claim(l, e);
-	if (r == 0 && limits)
-		r = life_limit(l, e);
-	if (r == 0)
-		l->ct.group = &l->group;
-	return r;
-}
-
-/* What the child is born into. */
-static int cradle(struct life *l, struct err *e)
-{
-	int r;
-
-	if (!l->has_group)
-		return 0;
-	r = cg_group_make(&l->group, true, is_lenient(l), e);
-	if (r == 0)
-		r = claim(l, e);
-	if (r == 0)
-		l->ct.group = &l->group;
-	return r;
-}
-
-/* The rest of the groups comes while the child makes its namespaces: on a hybrid host a dozen directories, on cgroup2 a
- * program for device rules. It enters, or goes on, when this is done. */
 static int on_born(struct ct *c, void *arg, struct err *e)
 {
 	struct life *l = arg;
@@ -329,7 +233,8 @@ static void fill_state(struct life *l, const char *id)
 	st->n_annotations = l->spec->n_annotations;
 	st->creating = true;
 	st->status = OCI_CREATING;
-	st->cgroup = group_path(l);
+	st->cgroup = life_group_path(l);
+	st->unit = "";
 	st->found = "";
 }
 
@@ -350,8 +255,8 @@ static int build(struct life *l, bool wait_here, struct err *e)
 	struct ct *c = &l->ct;
 	int r = ct_fault("cgroup", e);
 
-	if (r == 0)
-		r = cradle(l, e);
+	if (r == 0 && !l->state.unit[0])
+		r = life_cradle(l, e);
 	if (r == 0)
 		r = ct_fault("listener", e);
 	if (r == 0)
@@ -373,6 +278,7 @@ static int build(struct life *l, bool wait_here, struct err *e)
 	c->unprivileged = life_unprivileged(l->args);
 	c->state = (struct ct_state_text){l->head.data, l->tail.data, l->streams};
 	c->created = (struct ct_state_text){l->created.data, l->tail.data, l->streams};
+	c->place = l->state.unit[0] ? life_on_placed : NULL;
 	c->born = on_born;
 	c->mounted = s->hooks[CT_PRESTART].n + s->hooks[CT_CREATE_RUNTIME].n > 0 ? on_mounted : NULL;
 	c->arg = l;
@@ -421,12 +327,15 @@ int life_claim(struct life *l, const struct oci_args *a, const char *id, struct 
 	fill_state(l, id);
 	if (!l->state.created || !l->state.cgroup)
 		return err_oom(e);
+	r = unit_wanted(a) ? unit_plan(a, l->spec, &l->state, e) : 0;
+	if (r < 0)
+		return r;
 	r = store_add(&l->store, id, &l->dir, e);
 	if (r < 0)
 		return r;
-	r = find_group(l, e);
+	r = life_find_group(l, e);
 	if (r < 0)
-		l->state.cgroup = ""; /* somebody else's */
+		l->state.cgroup = l->state.unit = ""; /* somebody else's */
 	if (r == 0)
 		r = config_copy_write(l->dir, config.data, config.len, e);
 	if (r == 0)
@@ -472,58 +381,4 @@ int life_start(int dir, struct oci_state *st, const struct ct_spec *spec, struct
 	(void)unlinkat(dir, "start.sock", 0);
 	st->status = OCI_RUNNING;
 	return life_hooks(spec, CT_POSTSTART, st, e);
-}
-
-static int keep_first(int r, int first)
-{
-	return first < 0 ? first : r;
-}
-
-static int remove_group(struct cg_group *g, const struct oci_state *st, struct err *e)
-{
-	int first = cg_group_kill(g, SIGKILL, e);
-
-	found_keep(g, st);
-	return keep_first(cg_group_remove(g, e), first);
-}
-
-/* @g: NULL where there is none. */
-static int remove_with(const struct oci_store *store, struct cg_group *g, struct oci_state *st,
-		       const struct ct_spec *spec, struct err *e)
-{
-	struct err ignored = {0};
-	char root[CG_RESCTRL_ROOT];
-	int first = g ? remove_group(g, st, e) : 0;
-
-	if (spec && spec->rdt.given && cg_resctrl_find(root, &ignored) == 0)
-		first = keep_first(cg_resctrl_remove(root, &spec->rdt, st->id, e), first);
-	if (first < 0)
-		return first;
-	first = store_remove(store, st->id, e);
-	st->status = OCI_STOPPED;
-	if (spec)
-		life_poststop(store->args, spec, st);
-	return first;
-}
-
-int life_remove(const struct oci_store *store, int dir, struct oci_state *st, const struct ct_spec *spec, struct err *e)
-{
-	struct cg_group g;
-	int r;
-
-	(void)dir;
-	(void)!state_signal(st, SIGKILL);
-	if (!st->cgroup[0])
-		return remove_with(store, NULL, st, spec, e);
-	r = cg_group_find(st->cgroup, &g, e);
-	if (r < 0)
-		return r;
-	r = remove_with(store, &g, st, spec, e);
-	cg_group_close(&g);
-	return r;
-}
-
-int life_remove_own(struct life *l, struct err *e)
-{
-	return remove_with(&l->store, l->has_group ? &l->group : NULL, &l->state, l->spec, e);
 }

@@ -43,6 +43,16 @@ void life_done(struct life *l);
 NODISCARD int life_program(struct ct_seccomp *s, struct filter *ret, struct err *e);
 /* Compiles l->spec's profile. */
 NODISCARD int life_filter(struct life *l, struct err *e);
+/* life_groups.c, in the order of life_create(). */
+const char *life_group_path(struct life *l); /* of config.json's cgroupsPath, for groups of our own making */
+NODISCARD int life_find_group(struct life *l, struct err *e);
+NODISCARD int life_cradle(struct life *l, struct err *e); /* what the child is born into; life_group() makes the rest */
+int life_on_placed(struct ct *c, void *arg,
+		   struct err *e); /* with a unit: its scope and groups, for a child that waits */
+/* The same without limits for restore, whose process is born in its group: a process of ours holds the unit until it is
+ * released. *ret_holder is FD_NONE before, and is to be released on failure too. */
+NODISCARD int life_hold_unit(struct life *l, int *ret_holder, struct err *e);
+void life_release_unit(int *holder);
 /* The container is no more: processes, groups, poststop hooks, its directory. Idempotent, goes on after failures. */
 int life_remove(const struct oci_store *store, int dir, struct oci_state *st, const struct ct_spec *spec,
 		struct err *e);
@@ -79,3 +89,5 @@ NODISCARD int life_start(int dir, struct oci_state *st, const struct ct_spec *sp
 /* PATH for pid files, written as a whole. */
 NODISCARD int life_pid_file(const char *path, pid_t pid, struct err *e);
 bool life_unprivileged(const struct oci_args *a);
+/* Are we root of another user namespace than the host's, as podman is for users without root? */
+bool life_in_user_namespace(void);

@@ -1,6 +1,7 @@
 /* fsbox-oci: an OCI runtime. This file knows the commands; each has a file of its own. */
 #include "oci/checkpoint.h"
 #include "oci/oci.h"
+#include "oci/unit.h"
 
 #include "base/fd.h"
 
@@ -24,8 +25,9 @@ static const struct oci_command *find_command(const char *name)
 /* crun's test suite looks at the line of features. */
 static int print_version(void)
 {
-	(void)printf("fsbox-oci version %s\ncommit: %s\nspec: %s\n+CAP +SECCOMP +EBPF%s\n", FSBOX_VERSION,
-		     FSBOX_VERSION, OCI_SPEC_VERSION, checkpoint_possible() ? " +CRIU" : "");
+	(void)printf("fsbox-oci version %s\ncommit: %s\nspec: %s\n+CAP +SECCOMP +EBPF%s%s\n", FSBOX_VERSION,
+		     FSBOX_VERSION, OCI_SPEC_VERSION, unit_available() ? " +SYSTEMD" : "",
+		     checkpoint_possible() ? " +CRIU" : "");
 	return 0;
 }
 

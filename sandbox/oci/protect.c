@@ -54,18 +54,43 @@ static int sealed_copy(int exe)
 	return fcntl(fd, F_ADD_SEALS, SEALS) < 0 ? -errno : take_fd(&fd);
 }
 
+/* What has been protected has no name but the one that was handed on as its first argument. */
+static char *own_name;
+
+int oci_own_dir(char *buf, size_t size, struct err *e)
+{
+	char exe[4096];
+	ssize_t n = readlink("/proc/self/exe", exe, sizeof exe - 1);
+	const char *name = exe, *slash;
+
+	if (n < 0)
+		return err_sys(e, errno, "reading /proc/self/exe");
+	exe[n] = '\0';
+	if (own_name && own_name[0] == '/' && strrchr(exe, '/') == exe) /* "/", "/memfd:..." */
+		name = own_name;
+	slash = strrchr(name, '/');
+	if (!slash || (size_t)(slash - name) >= size)
+		return err_sys(e, ENAMETOOLONG, "our program '%.200s'", name);
+	str_copy(buf, (size_t)(slash - name) + 1, name);
+	return 0;
+}
+
 int oci_protect(char **argv, struct err *e)
 {
+	static char path[4096];
 	AUTO_FD int exe = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
 	AUTO_FD int safe = FD_NONE;
 
 	if (exe < 0)
 		return err_sys(e, errno, "opening our own program");
+	own_name = argv[0];
 	if (is_protected(exe)) {
 		/* Executed by descriptor it would be called by that one's number (execveat(2), before Linux 6.14). */
 		(void)prctl(PR_SET_NAME, "fsbox-oci");
 		return 0;
 	}
+	if (readlink("/proc/self/exe", path, sizeof path - 1) > 0)
+		argv[0] = path;
 	safe = read_only_mount();
 	if (safe < 0)
 		safe = sealed_copy(exe);

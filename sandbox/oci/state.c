@@ -116,6 +116,10 @@ int state_write(int dir, const struct oci_state *st, struct err *e)
 	put(&b, "rootfs", st->rootfs);
 	put(&b, "created", st->created);
 	put(&b, "cgroup", st->cgroup);
+	if (st->unit[0]) {
+		put(&b, "unit", st->unit);
+		put(&b, "manager", st->user_unit ? "user" : "system");
+	}
 	if (st->found[0])
 		put(&b, "found", st->found);
 	buf_printf(&b, ",\"pid\":%" PRId64 ",\"owner\":%" PRId64 ",\"start\":%" PRIu64 ",\"creating\":%s", st->pid,
@@ -163,6 +167,8 @@ static void read_members(struct oci_state *st, const struct json *root)
 	st->rootfs = text_of(st, root, "rootfs");
 	st->created = text_of(st, root, "created");
 	st->cgroup = text_of(st, root, "cgroup");
+	st->unit = text_of(st, root, "unit");
+	st->user_unit = strcmp(text_of(st, root, "manager"), "user") == 0;
 	st->found = text_of(st, root, "found");
 	st->pid = number_of(root, "pid");
 	st->owner = number_of(root, "owner");
@@ -223,8 +229,14 @@ int state_read(int dir, const char *id, struct oci_state *ret, struct err *e)
 	size_t len;
 	int r;
 
-	*ret = (struct oci_state){
-		.id = id, .version = "1.0.2", .bundle = "", .rootfs = "", .created = "", .cgroup = "", .found = ""};
+	*ret = (struct oci_state){.id = id,
+				  .version = "1.0.2",
+				  .bundle = "",
+				  .rootfs = "",
+				  .created = "",
+				  .cgroup = "",
+				  .unit = "",
+				  .found = ""};
 	if (fd < 0 && errno == ENOENT)
 		return 0;
 	r = fd < 0 ? -errno : fd_read_all(fd, STATE_MAX_BYTES, &text, &len);

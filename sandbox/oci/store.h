@@ -17,6 +17,8 @@ enum oci_status { OCI_CREATING, OCI_CREATED, OCI_RUNNING, OCI_PAUSED, OCI_STOPPE
 struct oci_state {
 	struct arena arena;
 	const char *id, *version, *bundle, *rootfs, *created, *cgroup; /* cgroup: "" when it has none of its own */
+	const char *unit; /* of systemd's, whose group that is; "" without one */
+	bool user_unit;   /* by the user's manager */
 	int64_t pid;
 	int64_t owner;
 	uint64_t start_ticks; /* of the process, since the boot: tells it from a later one of that number */

@@ -8,8 +8,9 @@ src=$root/srv/fsbox
 mkdir -p "$src"
 mount -t 9p -o trans=virtio,version=9p2000.L,msize=524288,cache=loose,ro src "$src"
 mkdir -p "$root/usr/local/bin" "$root/usr/local/libexec/fsbox" "$root/etc/fsbox"
-cp "$src/build/fsbox" "$root/usr/local/bin/"
-cp -R "$src"/build/runtime/* "$src/build/fsbox-spawn" "$src/build/fsbox-publish" "$src/build/fsboxd" "$root/usr/local/libexec/fsbox/"
+cp "$src/build/fsbox" "$src/build/fsbox-oci" "$root/usr/local/bin/"
+cp -R "$src"/build/runtime/* "$src/build/fsbox-spawn" "$src/build/fsbox-publish" "$src/build/fsboxd" "$src/build/fsbox-scope" \
+	"$root/usr/local/libexec/fsbox/"
 cp "$src"/contrib/systemd/system/* "$root/etc/systemd/system/"
 cp "$src"/contrib/systemd/user/* "$root/etc/systemd/user/"
 mkdir -p "$root/etc/sysusers.d"

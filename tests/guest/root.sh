@@ -7,6 +7,7 @@ SRC=$(cd "$(dirname "$0")/../.." && pwd)
 base=$SRC/build/guest
 packages=systemd,systemd-sysv,dbus,dbus-user-session,libpam-systemd,libseccomp2,libnl-3-200,libjansson4
 packages=$packages,jq,util-linux,procps,iproute2,libsqlite3-0,libssl3t64
+packages=$packages,busybox-static,podman,uidmap # for fsbox-oci
 mkdir -p "$base"
 exec 8>"$base/.lock"
 flock 8

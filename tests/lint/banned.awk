@@ -31,7 +31,7 @@ BEGIN {
 	file = place
 	sub(/:.*/, "", file)
 	is_test = file ~ /^(tests|contrib)\//
-	may_print = is_test || file ~ /^tools\// || file ~ /^sandbox\/(runtime|cli|daemon|http|shim|spawn|publish|oci)\//
+	may_print = is_test || file ~ /^tools\// || file ~ /^sandbox\/(runtime|cli|daemon|http|shim|spawn|publish|oci|scope)\//
 	rest = code
 	while (match(rest, /[A-Za-z_][A-Za-z_0-9]*[ \t]*\(/)) {
 		word = substr(rest, RSTART, RLENGTH)

@@ -1,6 +1,6 @@
 # Who may include whom. Input: C sources and headers below sandbox/, cgroup/, netns/, snapshot/. Prints each breach.
 #
-#   ring 4   cli daemon http shim spawn publish oci unpack   processes; never include each other
+#   ring 4   cli daemon http shim spawn publish oci scope unpack   processes; never include each other
 #   ring 3   cell
 #   ring 2   rootfs confine cgroup netns snapshot package   mechanisms; never include each other
 #   ring 1   spec wire                           pure data
@@ -11,7 +11,7 @@
 
 BEGIN {
 	split("base=0 sys=0 json=0 spec=1 wire=1 rootfs=2 confine=2 cgroup=2 netns=2 snapshot=2 package=2 unpack=4 cell=3 " \
-	      "cli=4 daemon=4 http=4 shim=4 spawn=4 publish=4 oci=4 runtime=9", list, " ")
+	      "cli=4 daemon=4 http=4 shim=4 spawn=4 publish=4 oci=4 scope=4 runtime=9", list, " ")
 	for (i in list) {
 		split(list[i], kv, "=")
 		ring[kv[1]] = kv[2]
@@ -26,7 +26,7 @@ BEGIN {
 	owner["sqlite3.h"] = "daemon"
 	owner["microhttpd.h"] = "http"
 	owner["protobuf-c/"] = "shim"
-	owner["systemd/"] = "cgroup"
+	owner["systemd/"] = "scope"
 }
 
 function complain(text) {

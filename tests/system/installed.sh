@@ -19,7 +19,7 @@ stage() { # install|uninstall: what is built as it is
 
 test_everything_of_the_daemon_is_installed() {
 	stage install
-	for f in bin/fsbox libexec/fsbox/fsboxd libexec/fsbox/fsbox-spawn share/man/man1/fsbox.1 share/man/man8/fsboxd.8 \
+	for f in bin/fsbox libexec/fsbox/fsboxd libexec/fsbox/fsbox-spawn libexec/fsbox/fsbox-scope share/man/man1/fsbox.1 share/man/man8/fsboxd.8 \
 		share/man/man8/fsbox-spawn.8 lib/systemd/system/fsbox.service lib/systemd/system/fsbox.socket \
 		lib/systemd/user/fsbox.service lib/systemd/user/fsbox.socket lib/sysusers.d/fsbox.conf \
 		share/doc/fsbox/policy.json share/doc/fsbox/schedulers/autoscaler.py; do
