@@ -42,8 +42,8 @@ struct criu_job {
 
 	/* Of a restore. */
 	const char *root; /* a mount point: what becomes "/" */
-	/* CRIU's older way of making mounts, for externals that hear of mounts outside: its newer one takes a file's mount for
-	 * the source of what a whole file system hears. */
+	/* CRIU's older way of making mounts, for externals that hear of mounts outside: its newer one takes a file's
+	 * mount for the source of what a whole file system hears. */
 	bool compat_mounts;
 	const char *lsm_profile, *lsm_context;
 	struct {
@@ -57,8 +57,8 @@ struct criu_job {
  * @dir for this boot, a directory that only root writes to. Empty when it cannot be had: no error. */
 void criu_kdat(const struct snap_engine *en, int dir, struct buf *ret);
 
-/* Dumps. @kdat: from criu_kdat(). When this process is killed CRIU finishes, and what it holds stopped goes on or ends as was asked for. On failure
- * the processes go on; *e has CRIU's words. */
+/* Dumps. @kdat: from criu_kdat(). When this process is killed CRIU finishes, and what it holds stopped goes on or ends
+ * as was asked for. On failure the processes go on; *e has CRIU's words. */
 NODISCARD int criu_dump(const struct snap_engine *en, const struct buf *kdat, const struct criu_job *j, struct err *e);
 
 /* Where CRIU keeps that: in its own mount namespace something else lies there. */

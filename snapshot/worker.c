@@ -1,6 +1,6 @@
 /* What is said to a CRIU that waits in a prepared cell, and what it answers: a writer of the few fields that a request
- * has and a reader of the few that an answer has (rpc.h). The worker runs in the cell's namespaces, on images that hold a function's
- * memory: what comes from it is foreign. */
+ * has and a reader of the few that an answer has (rpc.h). The worker runs in the cell's namespaces, on images that hold
+ * a function's memory: what comes from it is foreign. */
 #include "snapshot/internal.h"
 #include "snapshot/rpc.h"
 

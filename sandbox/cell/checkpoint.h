@@ -1,9 +1,10 @@
 /* Checkpoint and restore of OCI containers: what CRIU has to be told of a container (snapshot/criu.h), and what has to
  * stand when it restores one.
  *
- * In the images are the namespaces that the container has of its own. Not in them: namespaces it was given by path, in which
- * CRIU lives then on both occasions; mounts of the host's file systems and of cgroups, "external" to CRIU, which are made
- * anew from config.json; what descriptors 0, 1 and 2 lead to outside. Groups are the caller's, CRIU ignores them.
+ * In the images are the namespaces that the container has of its own. Not in them: namespaces it was given by path, in
+ * which CRIU lives then on both occasions; mounts of the host's file systems and of cgroups, "external" to CRIU, which
+ * are made anew from config.json; what descriptors 0, 1 and 2 lead to outside. Groups are the caller's, CRIU ignores
+ * them.
  *
  * From outside this is included by cell.h. Nothing here prints. Single-threaded callers only. */
 #pragma once
@@ -23,8 +24,8 @@ NODISCARD int ct_checkpoint_check(const struct ct_spec *s, const char *doing, st
 struct ct_checkpoint {
 	const struct ct_spec *spec; /* borrowed */
 	struct criu_job job; /* options are the caller's; pid is his, too. Externals and namespaces are filled in */
-	/* What descriptors 0, 1, 2 are: "pipe:[123]", a path; where CRIU has to be given another one at restore, the key that it
-	 * wants then. In @arena. */
+	/* What descriptors 0, 1, 2 are: "pipe:[123]", a path; where CRIU has to be given another one at restore, the key
+	 * that it wants then. In @arena. */
 	const char *stdio[CT_STDIO];
 	struct arena arena;
 };

@@ -1,5 +1,5 @@
-/* Where a container is restored: a file system of CRIU's mount namespace in which everything lies ready that is mounted from
- * outside, with the flags that it shall have. CRIU binds from there. */
+/* Where a container is restored: a file system of CRIU's mount namespace in which everything lies ready that is mounted
+ * from outside, with the flags that it shall have. CRIU binds from there. */
 #include "cell/container_internal.h"
 
 #include "base/fd.h"

@@ -47,7 +47,7 @@ bool life_unprivileged(const struct oci_args *a)
 {
 	if (a->rootless && strcmp(a->rootless, "true") == 0)
 		return true;
-	return geteuid() != 0;
+	return !oci_is_root();
 }
 
 /* ---- Input ---- */
@@ -224,7 +224,10 @@ static bool is_lenient(const struct life *l)
 
 int life_limit(struct life *l, struct err *e)
 {
-	return l->has_group && !is_lenient(l) ? cg_group_limit(&l->group, &l->spec->resources, false, e) : 0;
+	/* Rules of devices take root of the machine: others have only the devices that they are given. */
+	return l->has_group && !is_lenient(l)
+		       ? cg_group_limit(&l->group, &l->spec->resources, life_unprivileged(l->args), e)
+		       : 0;
 }
 
 /* Before anybody of ours is in it. What did not exist somebody else may have made at the same time. */

@@ -225,12 +225,13 @@ sleeper() { # NAME: a container that sleeps, its id in $c
 test_exec_goes_into_a_group_below() {
 	need_oci
 	sleeper b
-	for group in $(find /sys/fs/cgroup -type d -name "$c"); do
+	find /sys/fs/cgroup -type d -name "$c" >"$T/groups"
+	while read -r group; do
 		mkdir "$group/below"
 		for file in cpuset.cpus cpuset.mems; do # v1's are born empty, and take nobody in then
 			case $group in /sys/fs/cgroup/cpuset/*) cat "$group/$file" >"$group/below/$file" ;; esac
 		done
-	done
+	done <"$T/groups"
 	oci_ok exec "$c" cat /proc/self/cgroup
 	check_eq "$(grep -c below "$T/out")" 0
 	for path in below /below; do
@@ -405,6 +406,7 @@ test_events_tell_what_engines_read() {
 	oci_ok events --stats "$c"
 	check_eq "$(wc -l <"$T/out")" 1
 	# The types of every member, as runc's types/events.go has them.
+	# shellcheck disable=SC2016 # of jq
 	check jq -e '.id == $c and .type == "stats" and (.data |
 		(.cpu.usage | .total > 0 and (.kernel | type) == "number" and (.user | type) == "number") and
 		(.cpu.throttling | type) == "object" and
