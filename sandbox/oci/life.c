@@ -112,6 +112,10 @@ static int check_host(const struct life *l, struct err *e)
 	}
 	if (s->n_net_devices > 0 && life_unprivileged(l->args))
 		return err_set(e, ERR_UNSUPPORTED, EPERM, "moving network devices takes root");
+	for (size_t i = 0; i < s->n_mounts; i++)
+		if (life_unprivileged(l->args) && (s->mounts[i].idmap || s->mounts[i].n_uids > 0))
+			return err_set(e, ERR_UNSUPPORTED, EPERM, "mapping the ids of '%s' takes root",
+				       s->mounts[i].target);
 	if (stat(s->rootfs, &st) < 0)
 		return err_sys(e, errno, "rootfs '%s'", s->rootfs);
 	if (!S_ISDIR(st.st_mode))

@@ -484,4 +484,16 @@ test_a_terminal_that_is_not_read_keeps_nobody_from_the_container() {
 	check_nothing_left
 }
 
+test_ids_that_cannot_be_mapped_are_no_ids_of_the_host() {
+	need_oci
+	mkdir "$T/data"
+	chmod 755 "$T" "$TAP_DIR"
+	bundle b "$USER_NS | .process.args = [\"ls\", \"-ln\", \"/data\"] | .mounts += [{\"destination\": \"/data\", \"type\": \"bind\",
+		\"source\": \"$T/data\", \"options\": [\"bind\", \"idmap\"]}]"
+	run "$OCI" --rootless=true --root "$T/state" run --bundle "$T/b" "$(oci_id ids)"
+	check_eq "$status" 1
+	check_contains "$T/err" "mapping the ids of '/data' takes root"
+	check_nothing_left
+}
+
 run_tests "$@"
