@@ -40,12 +40,13 @@ test_the_document_has_only_properties_of_the_spec() {
 
 test_the_document_does_not_depend_on_who_asks_and_where() {
 	need_oci
-	"$OCI" features >"$T/root"
+	static() { jq -S 'del(.annotations["io.fsbox.checkpoint.enabled"])'; } # which says whether this machine has a CRIU for us
+	"$OCI" features | static >"$T/root"
 	cp "$OCI" "$T/oci"
 	chmod 755 "$TAP_DIR" "$T"
-	(cd / && env -i setpriv --reuid 65534 --regid 65534 --clear-groups "$T/oci" features) >"$T/nobody"
+	(cd / && env -i setpriv --reuid 65534 --regid 65534 --clear-groups "$T/oci" features) | static >"$T/nobody"
 	check cmp "$T/root" "$T/nobody"
-	unshare -m sh -c "mount -t tmpfs none /sys && mount -t tmpfs none /run && $OCI features" >"$T/bare"
+	unshare -m sh -c "mount -t tmpfs none /sys && mount -t tmpfs none /run && $OCI features" | static >"$T/bare"
 	check cmp "$T/root" "$T/bare"
 }
 

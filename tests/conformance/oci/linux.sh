@@ -173,7 +173,7 @@ test_the_personality_is_the_configured_one() {
 test_a_label_of_mounts_that_cannot_be_applied_is_an_error() {
 	need_oci
 	[ ! -d /sys/fs/selinux ] || skip_host "this machine has SELinux"
-	refused '.linux.mountLabel = "system_u:object_r:svirt_sandbox_file_t:s0:c715,c811"' mountLabel
+	refused '.linux.mountLabel = "system_u:object_r:svirt_sandbox_file_t:s0:c715,c811"' "selinux label"
 }
 
 run_tests "$@"
