@@ -103,8 +103,8 @@ int life_limit(struct life *l, struct err *e)
 	return l->has_group && !is_lenient(l) ? cg_group_limit(&l->group, &l->spec->resources, is_ordinary(l), e) : 0;
 }
 
-/* Before anybody of ours is in it. What did not exist somebody else may have made at the same time; a unit's name is a claim
- * of its own. */
+/* Before anybody of ours is in it. What did not exist somebody else may have made at the same time; a unit's name is a
+ * claim of its own. */
 static int claim(struct life *l, struct err *e)
 {
 	int r = fd_valid(l->claim) || l->state.unit[0] ? 0 : cg_group_claim(&l->group, &l->claim, e);
