@@ -11,13 +11,15 @@
 static int PRINTF(5, 7) put(const struct cg_writer *w, const char *controller, const char *file, bool optional,
 			    const char *fmt, struct err *e, ...)
 {
-	char text[256];
+	char text[4096]; /* a page: more the kernel does not take */
 	va_list ap;
 	int r;
 
 	va_start(ap, e);
-	(void)vsnprintf(text, sizeof text, fmt, ap);
+	r = vsnprintf(text, sizeof text, fmt, ap);
 	va_end(ap);
+	if (r < 0 || (size_t)r >= sizeof text) /* cut off it would mean something else */
+		return err_set(e, ERR_SPEC, E2BIG, "a value of %d bytes for %s", r, file);
 	r = w->put(w->arg, controller, file, text, optional, e);
 	return r == 1 ? 0 : r;
 }
@@ -393,7 +395,7 @@ static int limit_unified(const struct cg_writer *w, const struct ct_resources *r
 
 	for (size_t i = 0; rc == 0 && i < r->n_unified; i++) {
 		const struct ct_pair *u = &r->unified[i];
-		char controller[32], line[256];
+		char controller[32];
 
 		if (!u->key[0] || strchr(u->key, '/') || !strchr(u->key, '.'))
 			return err_where(e, err_set(e, ERR_SPEC, EINVAL, "'%.60s' is no file of a group", u->key),
@@ -404,8 +406,8 @@ static int limit_unified(const struct cg_writer *w, const struct ct_resources *r
 		for (const char *p = u->value; rc == 0 && *p;) {
 			size_t n = strcspn(p, "\n");
 
-			(void)snprintf(line, sizeof line, "%.*s", (int)n, p);
-			rc = put(w, strcmp(controller, "cgroup") == 0 ? "" : controller, u->key, false, "%s", e, line);
+			rc = put(w, strcmp(controller, "cgroup") == 0 ? "" : controller, u->key, false, "%.*s", e,
+				 (int)n, p);
 			p += n + (p[n] == '\n');
 		}
 	}

@@ -57,12 +57,12 @@ static int add(struct request *q, uint16_t type, const void *data, size_t len)
 	return 0;
 }
 
-typedef int (*answer_fn)(const struct nlmsghdr *h, void *arg);
+typedef int (*answer_fn)(struct nlmsghdr *h, void *arg);
 
 /* 1: more is to come. */
-static int take_answer(const char *bytes, ssize_t len, bool dump, answer_fn fn, void *arg)
+static int take_answer(char *bytes, ssize_t len, bool dump, answer_fn fn, void *arg)
 {
-	const struct nlmsghdr *h = (const struct nlmsghdr *)(const void *)bytes;
+	struct nlmsghdr *h = (struct nlmsghdr *)(void *)bytes;
 	int r = 1;
 
 	for (; r == 1 && NLMSG_OK(h, len); h = NLMSG_NEXT(h, len)) {
@@ -71,7 +71,7 @@ static int take_answer(const char *bytes, ssize_t len, bool dump, answer_fn fn, 
 		if (h->nlmsg_type == NLMSG_ERROR)
 			return h->nlmsg_len < NLMSG_LENGTH(sizeof(struct nlmsgerr))
 				       ? -EPROTO
-				       : ((const struct nlmsgerr *)NLMSG_DATA(h))->error;
+				       : ((struct nlmsgerr *)NLMSG_DATA(h))->error;
 		if (h->nlmsg_flags & NLM_F_DUMP_INTR)
 			return -EAGAIN;
 		r = fn ? fn(h, arg) : 0;
@@ -130,9 +130,9 @@ static int open_socket_in(int netns)
 
 /* ---- Links ---- */
 
-static int take_link(const struct nlmsghdr *h, void *arg)
+static int take_link(struct nlmsghdr *h, void *arg)
 {
-	const struct ifinfomsg *info = NLMSG_DATA(h);
+	struct ifinfomsg *info = NLMSG_DATA(h);
 
 	if (h->nlmsg_type != RTM_NEWLINK || h->nlmsg_len < NLMSG_LENGTH(sizeof *info))
 		return -EPROTO;
@@ -182,23 +182,23 @@ struct addresses {
 	struct buf found; /* messages as the kernel wrote them, each padded */
 };
 
-static uint32_t address_flags(const struct nlmsghdr *h)
+static uint32_t address_flags(struct nlmsghdr *h)
 {
-	const struct ifaddrmsg *addr = NLMSG_DATA(h);
+	struct ifaddrmsg *addr = NLMSG_DATA(h);
 	ssize_t len = h->nlmsg_len - (ssize_t)NLMSG_LENGTH(sizeof *addr);
 	uint32_t flags = addr->ifa_flags;
 
-	for (const struct rtattr *a = IFA_RTA(addr); RTA_OK(a, len); a = RTA_NEXT(a, len))
+	for (struct rtattr *a = IFA_RTA(addr); RTA_OK(a, len); a = RTA_NEXT(a, len))
 		if (a->rta_type == IFA_FLAGS && RTA_PAYLOAD(a) >= sizeof flags)
 			memcpy(&flags, RTA_DATA(a), sizeof flags);
 	return flags;
 }
 
 /* "all permanent IP addresses (IFA_F_PERMANENT flag) of any family with global scope (RT_SCOPE_UNIVERSE value)" */
-static int take_address(const struct nlmsghdr *h, void *arg)
+static int take_address(struct nlmsghdr *h, void *arg)
 {
 	struct addresses *to = arg;
-	const struct ifaddrmsg *addr = NLMSG_DATA(h);
+	struct ifaddrmsg *addr = NLMSG_DATA(h);
 
 	if (h->nlmsg_type != RTM_NEWADDR || h->nlmsg_len < NLMSG_LENGTH(sizeof *addr))
 		return -EPROTO;
@@ -225,7 +225,7 @@ static int find_addresses(int fd, struct addresses *to)
 }
 
 /* By convention an address's label is the device's name, with what somebody put behind a colon. */
-static int add_label(struct request *q, const struct rtattr *a, const char *was, const char *name)
+static int add_label(struct request *q, struct rtattr *a, const char *was, const char *name)
 {
 	const char *label = RTA_DATA(a);
 	const size_t n = strlen(was);
@@ -239,10 +239,10 @@ static int add_label(struct request *q, const struct rtattr *a, const char *was,
 	return add(q, IFA_LABEL, text, strlen(text) + 1);
 }
 
-static int give_address(int fd, const struct nlmsghdr *h, int index, const char *was, const char *name)
+static int give_address(int fd, struct nlmsghdr *h, int index, const char *was, const char *name)
 {
 	const uint32_t kept = IFA_F_NODAD | IFA_F_HOMEADDRESS | IFA_F_MANAGETEMPADDR | IFA_F_NOPREFIXROUTE;
-	const struct ifaddrmsg *addr = NLMSG_DATA(h);
+	struct ifaddrmsg *addr = NLMSG_DATA(h);
 	const uint32_t flags = address_flags(h) & kept;
 	ssize_t len = h->nlmsg_len - (ssize_t)NLMSG_LENGTH(sizeof *addr);
 	struct request q;
@@ -253,7 +253,7 @@ static int give_address(int fd, const struct nlmsghdr *h, int index, const char 
 	q.body.addr.ifa_index = (uint32_t)index;
 	q.body.addr.ifa_flags = (uint8_t)flags;
 	r = add(&q, IFA_FLAGS, &flags, sizeof flags);
-	for (const struct rtattr *a = IFA_RTA(addr); r == 0 && RTA_OK(a, len); a = RTA_NEXT(a, len)) {
+	for (struct rtattr *a = IFA_RTA(addr); r == 0 && RTA_OK(a, len); a = RTA_NEXT(a, len)) {
 		if (a->rta_type == IFA_LABEL)
 			r = add_label(&q, a, was, name);
 		else if (a->rta_type == IFA_ADDRESS || a->rta_type == IFA_LOCAL || a->rta_type == IFA_BROADCAST ||
@@ -265,7 +265,7 @@ static int give_address(int fd, const struct nlmsghdr *h, int index, const char 
 
 static int give_addresses(int fd, const struct addresses *from, int index, const char *was, const char *name)
 {
-	const struct nlmsghdr *h = (const struct nlmsghdr *)(const void *)from->found.data;
+	struct nlmsghdr *h = (struct nlmsghdr *)(void *)from->found.data;
 	ssize_t len = (ssize_t)from->found.len;
 	int r = 0;
 

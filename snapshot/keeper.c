@@ -93,6 +93,8 @@ _Noreturn static void keep(const struct keeper *k, pid_t master)
 	/* Blocked, so none of them is lost: SIGTERM is our master's death or wish, SIGCHLD perhaps CRIU's end. */
 	(void)sigfillset(&wanted);
 	(void)sigprocmask(SIG_SETMASK, &wanted, NULL);
+	if (k->finish) /* nor do signals of our terminal */
+		(void)setsid();
 	(void)sigemptyset(&wanted);
 	(void)sigaddset(&wanted, SIGTERM);
 	(void)sigaddset(&wanted, SIGCHLD);

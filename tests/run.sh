@@ -79,7 +79,7 @@ export FSBOX_ALL
 if [ "${FSBOX_NO_DEPS-}" != 1 ]; then
 	groups="build runtimes test clients guest criu"
 	case " $suites " in
-	*" guest-systemd"* | *" system "*) groups="$groups fresh" ;; # mmdebstrap; varlinkctl is of that root
+	*" guest-systemd"* | *" system "*) groups="$groups fresh engines" ;; # mmdebstrap; varlinkctl is of that root
 	esac
 	# shellcheck disable=SC2086 # words
 	sh tools/deps.sh $groups ${all:+bench fresh} || {

@@ -24,8 +24,8 @@ NODISCARD int ct_checkpoint_check(const struct ct_spec *s, const char *doing, st
 struct ct_checkpoint {
 	const struct ct_spec *spec; /* borrowed */
 	struct criu_job job; /* options are the caller's; pid is his, too. Externals and namespaces are filled in */
-	/* What descriptors 0, 1, 2 are: "pipe:[123]", a path; where CRIU has to be given another one at restore, the
-	 * key that it wants then. In @arena. */
+	/* What descriptors 0, 1, 2 are: "pipe:[123]", a path; where CRIU has to be given another one at restore, the key
+	 * that it wants then. In @arena. */
 	const char *stdio[CT_STDIO];
 	struct arena arena;
 };

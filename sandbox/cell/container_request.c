@@ -40,9 +40,9 @@ static int add_staged(struct restorer *x, struct arena *a, const struct mounted_
 		if (strncmp(at, CT_STAGE, len) != 0 || at[len] != '/')
 			continue;
 		point = point_of(x, at + len + 1, &rest, &tree);
-		x->r->job->compat_mounts |= t->at[i].peers;
 		if (!point)
 			continue;
+		x->r->job->compat_mounts |= t->at[i].peers;
 		list[*n] = arena_printf(a, "mnt[%s%s%s%s]:%s", point[0] == '/' ? "" : "/",
 					strcmp(point, "/") == 0 ? "" : point, tree, rest, at);
 		if (!list[(*n)++])

@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -198,7 +199,11 @@ static int place(int fd, int at)
 static int place_descriptors(struct restorer *x, struct err *e)
 {
 	AUTO_FD int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+	int *const own[] = {&null, &x->p.child.ns[CT_PID], &x->p.child.ns[CT_NET]};
 	int r = null < 0 ? -errno : 0;
+
+	for (size_t i = 0; r == 0 && i < ARRAY_LEN(own); i++) /* they may lie where others go */
+		r = fd_valid(*own[i]) ? fd_move_above(own[i], CRIU_NETNS + 1) : 0;
 
 	for (int i = 0; r == 0 && i < CT_STDIO; i++)
 		r = place(i, CRIU_STDIN + i);
@@ -228,7 +233,11 @@ static _Noreturn void be_criu(struct restorer *x)
 
 	(void)sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
-	r = fd_move_above(&x->theirs, CRIU_NETNS + 1);
+	if (!x->r->job->shell_job) /* signals of a terminal are for who waits, not for who is in the middle of it */
+		(void)setsid();
+	r = ct_fault("criu", &e);
+	if (r == 0)
+		r = fd_move_above(&x->theirs, CRIU_NETNS + 1);
 	if (r == 0)
 		r = enter_given(x, &e);
 	if (r == 0)
@@ -301,6 +310,9 @@ static int born(struct restorer *x, pid_t pid, struct err *e)
 	char text[16];
 	int n = snprintf(text, sizeof text, "%d", pid), r = 0;
 
+	r = ct_fault("born", e);
+	if (r < 0)
+		return r;
 	x->r->pid = pid;
 	x->r->pidfd = sys_pidfd_open(pid);
 	if (x->r->pidfd < 0)
@@ -408,7 +420,7 @@ static void end_criu(struct restorer *x)
 	fd_closep(&x->criu_pidfd);
 }
 
-/* A CRIU that was killed leaves what it made half, a child of ours, which it may not have told of. We have no others. */
+/* A CRIU that was killed leaves what it made half, children of ours, which it may not have told of. We have no others. */
 static void end_restored(struct restorer *x)
 {
 	char path[64], list[256], *save = NULL;
@@ -443,6 +455,9 @@ int ct_restore(struct ct_restore *r, struct err *e)
 	r->pid = 0;
 	r->pidfd = FD_NONE;
 	ret = prepare(&x, e);
+	/* What a CRIU forks that is killed falls to us, and ends with the rest. */
+	if (ret == 0 && prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0)
+		ret = err_sys(e, errno, "becoming a subreaper");
 	if (ret == 0) {
 		x.criu = sys_clone3(
 			&(struct clone_args){.flags = CLONE_PIDFD, .pidfd = (uintptr_t)&fd, .exit_signal = SIGCHLD});
@@ -457,6 +472,7 @@ int ct_restore(struct ct_restore *r, struct err *e)
 	end_criu(&x);
 	if (ret < 0)
 		end_restored(&x);
+	(void)prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0);
 	fd_closep(&x.work);
 	fd_closep(&x.cgroup_ns);
 	ct_prepared_done(&x.p);

@@ -295,7 +295,7 @@ static const struct wire_error errors[] = {
 	{"Denied", "Do not retry.", WIRE_FIELDS(TEXT("reason", 0, NULL), TEXT("rule", 0, "of the daemon's policy"))},
 	{"Busy", "Retry here after retryAfterMs.", WIRE_FIELDS(INT("retryAfterMs", 0, NULL), INT("queueDepth", 0, NULL))},
 	{"CapacityExhausted", "Retry on another node.", WIRE_FIELDS(
-		TEXT("resource", 0, "cells, memory, cells of this user, memory of this user or cpu"), INT("wanted", 0, NULL), INT("free", 0, NULL))},
+		TEXT("resource", 0, "cells, memory, cpu or commands; or cells, memory, functions or commands of this user"), INT("wanted", 0, NULL), INT("free", 0, NULL))},
 	{"TooLarge", "With the body in a memfd, or in frames.", WIRE_FIELDS(INT("maxBytes", 0, "of a message"))},
 	{"DeadlineExceeded", "The caller decides: in the phase run it may have had effects.", WIRE_FIELDS(
 		TEXT("phase", 0, "queue, start or run"), INT("ranMs", 0, NULL))},

@@ -1,11 +1,9 @@
 /* kill, delete, pause, resume. */
-#include "base/clock.h"
 #include "base/fd.h"
 #include "oci/config.h"
 #include "oci/life.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <regex.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -169,15 +167,6 @@ const struct oci_command oci_kill = {
 
 /* ---- delete ---- */
 
-/* The end of a process that was just killed takes a moment. */
-static void await_end(struct subject *s)
-{
-	const uint64_t end = clock_mono_ns() + 10 * NS_PER_S;
-
-	while (process_start(s->st.pid) == s->st.start_ticks && s->st.start_ticks && clock_mono_ns() < end)
-		(void)poll(NULL, 0, 1);
-}
-
 /* Whoever is at work on the container and holds the lock, create for instance, is not waited for for ever: its process goes
  * first, and with it the work. */
 static void end_forcibly(const struct oci_args *a)
@@ -201,10 +190,8 @@ static int delete_subject(struct subject *s, const struct oci_args *a, struct er
 	if (s->st.status != OCI_STOPPED && s->st.status != OCI_CREATED && !a->force)
 		return err_set(e, ERR_BUSY, EBUSY, "cannot delete container %s that is not stopped: %s", s->st.id,
 			       status_name(s->st.status));
-	if (s->st.status != OCI_STOPPED) {
-		(void)!state_signal(&s->st, SIGKILL);
-		await_end(s);
-	}
+	if (s->st.status != OCI_STOPPED)
+		state_end(&s->st, 10000);
 	/* Its hooks; a damaged copy keeps nobody from deleting. */
 	(void)!config_copy_read(s->dir, &s->st, &spec, &ignored);
 	return life_remove(&s->store, s->dir, &s->st, spec, e);

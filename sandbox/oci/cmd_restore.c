@@ -194,7 +194,7 @@ static const struct opt restore_options[] = {
 	OCI_LIST("empty-ns", empty_ns, 0, "network", "as at checkpoint"),
 	OCI_TEXT("lsm-profile", lsm_profile, 0, "TYPE:NAME", "another AppArmor or SELinux profile than in the images"),
 	OCI_TEXT("lsm-mount-context", lsm_context, 0, "CONTEXT", "another SELinux context of mounts"),
-	OCI_FLAG("no-subreaper", no_subreaper, 0, "accepted; fsbox-oci is never one"),
+	OCI_FLAG("no-subreaper", no_subreaper, 0, "accepted; fsbox-oci is one only while CRIU works"),
 	OCI_FLAG("no-pivot", no_pivot, 0, "accepted; CRIU changes the root"),
 	OCI_NUMBER("preserve-fds", preserve_fds, 0, "N", "accepted; descriptors are in the images"),
 	OCI_TEXT("parent-path", parent_path, 0, "DIR", "accepted; the images know it"),

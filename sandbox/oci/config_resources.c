@@ -3,13 +3,75 @@
 
 #define AT(member) offsetof(struct ct_resources, member)
 
+enum { MAX_RULES = 1024 };
+
 #define RULE(member) offsetof(struct ct_device_rule, member)
 static const struct field rule_fields[] = {
-	{"allow", field_bool, RULE(allow), NULL, true}, {"type", field_text, RULE(type)},
-	{"major", field_number, RULE(major)},           {"minor", field_number, RULE(minor)},
+	{"allow", field_bool, RULE(allow), NULL, true},
+	{"type", field_text, RULE(type)},
+	{"major", field_number, RULE(major), .min = -1, .max = UINT32_MAX},
+	{"minor", field_number, RULE(minor), .min = -1, .max = UINT32_MAX},
 	{"access", field_text, RULE(access)},
 };
 TABLE(rule_table, rule_fields, struct ct_device_rule);
+
+static bool is_rule(const struct ct_device_rule *d)
+{
+	const char *type = d->type ? d->type : "", *access = d->access ? d->access : "";
+
+	return strlen(type) <= 1 && (!type[0] || strchr("abcu", type[0])) && strspn(access, "rwm") == strlen(access) &&
+	       strlen(access) <= 3;
+}
+
+static bool share_access(const struct ct_device_rule *a, const struct ct_device_rule *b)
+{
+	const char *all = "rwm", *one = a->access && a->access[0] ? a->access : all;
+
+	return strpbrk(one, b->access && b->access[0] ? b->access : all);
+}
+
+/* "1:*" without "1:5": neither v1's files nor the program for v2, which plays them, can say so, and the device would stay
+ * allowed. */
+static bool is_hole(const struct ct_device_rule *wide, const struct ct_device_rule *d)
+{
+	const bool any_major = !wide->major.set || wide->major.v < 0, any_minor = !wide->minor.set || wide->minor.v < 0;
+	const bool has_major = d->major.set && d->major.v >= 0, has_minor = d->minor.set && d->minor.v >= 0;
+
+	if (!wide->allow || d->allow || !wide->type || !d->type || wide->type[0] != d->type[0] || d->type[0] == 'a' ||
+	    !share_access(wide, d))
+		return false;
+	if (any_major)
+		return (has_major || has_minor) &&
+		       (any_minor || (has_minor && wide->minor.v == d->minor.v && has_major));
+	return has_major && has_minor && wide->major.v == d->major.v && any_minor;
+}
+
+static int read_rules(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here,
+		      void *to)
+{
+	struct ct_resources *res = to;
+	int rc = field_objects(r, f, v, here, &res->devices);
+	size_t from = 0; /* rules before one for all devices have no meaning */
+
+	if (rc == 0 && res->n_devices > MAX_RULES)
+		return json_err(r->e, r->doc, here, "%zu rules: at most %d are taken", res->n_devices, MAX_RULES);
+	for (size_t i = 0; rc == 0 && i < res->n_devices; i++) {
+		const struct json_path at = {.up = here, .index = i};
+		const struct ct_device_rule *d = &res->devices[i];
+
+		if (!is_rule(d))
+			return json_err(r->e, r->doc, &at,
+					"type '%s' is none of a, b, c, u, or access '%s' not of r, w, m",
+					d->type ? d->type : "", d->access ? d->access : "");
+		if (!d->type || !d->type[0] || d->type[0] == 'a')
+			from = i + 1;
+		for (size_t j = from; j < i; j++)
+			if (is_hole(&res->devices[j], d))
+				return json_err(r->e, r->doc, &at,
+						"a part of what rule %zu allows cannot be taken out of it again", j);
+	}
+	return rc;
+}
 
 static const struct field memory_fields[] = {
 	{"limit", field_number, AT(memory.limit), .min = -1, .max = INT64_MAX},
@@ -94,14 +156,10 @@ static const struct field rdma_fields[] = {
 TABLE(rdma_table, rdma_fields, struct ct_rdma);
 
 static const struct field resource_fields[] = {
-	{"devices", field_objects, AT(devices), &rule_table},
-	{"memory", field_object, 0, &memory_table},
-	{"cpu", field_object, 0, &cpu_table},
-	{"pids", field_object, 0, &pids_table},
-	{"blockIO", field_object, 0, &block_table},
-	{"hugepageLimits", field_objects, AT(hugepages), &page_table},
-	{"network", field_object, 0, &network_table},
-	{"unified", field_pairs, AT(unified)},
+	{"devices", read_rules, 0, &rule_table},      {"memory", field_object, 0, &memory_table},
+	{"cpu", field_object, 0, &cpu_table},         {"pids", field_object, 0, &pids_table},
+	{"blockIO", field_object, 0, &block_table},   {"hugepageLimits", field_objects, AT(hugepages), &page_table},
+	{"network", field_object, 0, &network_table}, {"unified", field_pairs, AT(unified)},
 	{"rdma", field_named, AT(rdma), &rdma_table},
 };
 const struct table resources_table = {resource_fields, ARRAY_LEN(resource_fields), sizeof(struct ct_resources)};

@@ -104,6 +104,53 @@ static bool pump(int from, int to)
 	return n > 0 && fd_write_all(to, buf, (size_t)n) == 0;
 }
 
+/* What was typed and the terminal has no room for yet: a container that does not read must not keep us from its signals and
+ * its end, so its terminal is never waited for. */
+struct typed {
+	char bytes[4096];
+	size_t at, len;
+};
+
+/* False when nobody will ever take it. */
+static bool give(struct typed *t, int master)
+{
+	ssize_t n = write(master, t->bytes + t->at, t->len - t->at);
+
+	if (n < 0)
+		return errno == EINTR || errno == EAGAIN;
+	t->at += (size_t)n;
+	if (t->at == t->len)
+		t->at = t->len = 0;
+	return true;
+}
+
+/* False at the end of the input. */
+static bool take(struct typed *t, int master)
+{
+	ssize_t n = read(STDIN_FILENO, t->bytes, sizeof t->bytes);
+
+	if (n < 0 && (errno == EINTR || errno == EAGAIN))
+		return true;
+	if (n <= 0)
+		return false;
+	t->len = (size_t)n;
+	return give(t, master);
+}
+
+/* One turn of the terminal. @p: master and standard input, FD_NONE when over. */
+static void turn(struct pollfd *master, struct pollfd *input, struct typed *t, bool *open)
+{
+	if ((master->revents & ~POLLOUT) && !pump(master->fd, STDOUT_FILENO))
+		master->fd = FD_NONE;
+	if (t->len > 0 && (master->revents & POLLOUT))
+		*open = give(t, master->fd) && *open;
+	else if (input->revents)
+		*open = take(t, master->fd);
+	master->events = (short)(POLLIN | (t->len > 0 ? POLLOUT : 0));
+	input->fd = *open && t->len == 0 && fd_valid(master->fd) ? STDIN_FILENO : FD_NONE;
+	input->revents = 0;
+}
+
 static int status_of(const siginfo_t *si)
 {
 	return si->si_code == CLD_EXITED ? si->si_status : 128 + si->si_status;
@@ -117,7 +164,9 @@ int foreground_wait(struct foreground *f, int pidfd, struct err *e)
 		{.fd = FD_NONE, .events = POLLIN},
 		{.fd = FD_NONE, .events = POLLIN},
 	};
+	struct typed typed = {.at = 0};
 	siginfo_t end = {0};
+	bool open = true;
 	int r;
 
 	if (fd_valid(f->ours)) {
@@ -126,6 +175,8 @@ int foreground_wait(struct foreground *f, int pidfd, struct err *e)
 			return r;
 		make_raw(f);
 		copy_size(f);
+		if (fcntl(f->master, F_SETFL, O_RDWR | O_NONBLOCK) < 0)
+			return err_sys(e, errno, "preparing the container's terminal");
 		p[2].fd = f->master;
 		p[3].fd = STDIN_FILENO;
 	}
@@ -134,11 +185,10 @@ int foreground_wait(struct foreground *f, int pidfd, struct err *e)
 			return err_sys(e, errno, "waiting for the container");
 		if (p[0].revents)
 			pass_signals(f, pidfd);
-		if (p[2].revents && !pump(f->master, STDOUT_FILENO))
-			p[2].fd = FD_NONE;
-		if (p[3].revents && !pump(STDIN_FILENO, f->master))
-			p[3].fd = FD_NONE;
+		if (fd_valid(p[2].fd))
+			turn(&p[2], &p[3], &typed, &open);
 	}
+	p[2].events = POLLIN;
 	/* What it wrote last is still in the terminal. */
 	while (fd_valid(p[2].fd) && poll(&p[2], 1, 0) == 1 && pump(f->master, STDOUT_FILENO))
 		;

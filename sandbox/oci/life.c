@@ -48,7 +48,7 @@ bool life_unprivileged(const struct oci_args *a)
 {
 	if (a->rootless && strcmp(a->rootless, "true") == 0)
 		return true;
-	return geteuid() != 0;
+	return !oci_is_root();
 }
 
 /* ---- Input ---- */
@@ -94,30 +94,6 @@ int life_check_labels(const struct ct_spec *s, struct err *e)
 	return 0;
 }
 
-/* A namespace that is joined by its path may be the one that we are in: what is set in it would be set on the host. */
-static bool is_ours(const struct ct_spec *s, int ns)
-{
-	static const char *const files[] = {[CT_NET] = "/proc/self/ns/net",
-					    [CT_IPC] = "/proc/self/ns/ipc",
-					    [CT_UTS] = "/proc/self/ns/uts",
-					    [CT_USER] = "/proc/self/ns/user"};
-	struct stat own, joined;
-
-	return s->ns[ns].path && stat(files[ns], &own) == 0 && stat(s->ns[ns].path, &joined) == 0 &&
-	       own.st_ino == joined.st_ino && own.st_dev == joined.st_dev;
-}
-
-static int check_joined(const struct ct_spec *s, struct err *e)
-{
-	for (size_t i = 0; i < s->n_sysctls; i++)
-		if (is_ours(s, config_sysctl_namespace(s->sysctls[i].key)))
-			return err_set(e, ERR_DENIED, EPERM, "sysctl '%s' is not allowed in the host's namespace",
-				       s->sysctls[i].key);
-	if (((s->hostname && s->hostname[0]) || (s->domainname && s->domainname[0])) && is_ours(s, CT_UTS))
-		return err_set(e, ERR_DENIED, EPERM, "the host's names are not the container's to set");
-	return 0;
-}
-
 static int check_host(const struct life *l, struct err *e)
 {
 	const struct ct_spec *s = l->spec;
@@ -140,7 +116,7 @@ static int check_host(const struct life *l, struct err *e)
 		return err_sys(e, errno, "rootfs '%s'", s->rootfs);
 	if (!S_ISDIR(st.st_mode))
 		return err_sys(e, ENOTDIR, "rootfs '%s'", s->rootfs);
-	r = check_joined(s, e);
+	r = life_check_joined(s, e);
 	return r < 0 ? r : life_check_agent(s, e);
 }
 
@@ -193,29 +169,6 @@ int life_pid_file(const char *path, pid_t pid, struct err *e)
 	if (dir < 0)
 		return parent ? err_sys(e, errno, "opening '%s'", parent) : err_oom(e);
 	return file_replace(dir, slash ? slash + 1 : path, text, (size_t)n, 0644, e);
-}
-
-int life_listen_fds(struct ct_spec *s, uint64_t *preserve, struct err *e)
-{
-	const char *text = secure_getenv("LISTEN_FDS");
-	const char **env;
-	uint64_t fds;
-	size_t n = 0;
-
-	if (!text || !parse_u64(text, 1, 1024, &fds))
-		return 0;
-	while (s->process.env && s->process.env[n])
-		n++;
-	env = arena_alloc(&s->arena, (n + 3) * sizeof *env);
-	if (!env)
-		return err_oom(e);
-	if (n > 0)
-		memcpy(env, s->process.env, n * sizeof *env);
-	env[n] = arena_printf(&s->arena, "LISTEN_FDS=%llu", (unsigned long long)fds);
-	env[n + 1] = "LISTEN_PID=1";
-	s->process.env = env;
-	*preserve += fds;
-	return env[n] ? 0 : err_oom(e);
 }
 
 /* ---- Building ---- */
@@ -374,7 +327,7 @@ int life_claim(struct life *l, const struct oci_args *a, const char *id, struct 
 	fill_state(l, id);
 	if (!l->state.created || !l->state.cgroup)
 		return err_oom(e);
-	r = unit_wanted(a) ? unit_plan(a, l->spec, &l->state, e) : 0;
+	r = unit_wanted(a) ? unit_plan(l->spec, &l->state, e) : 0;
 	if (r < 0)
 		return r;
 	r = store_add(&l->store, id, &l->dir, e);

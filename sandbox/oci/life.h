@@ -79,12 +79,13 @@ struct ct_listener life_agent(struct life_agent *to, const struct ct_spec *spec,
 NODISCARD int life_connect(const char *path, struct err *e);
 /* --pidfd-socket: sends the process's pidfd there. Nothing to do without @path. */
 NODISCARD int life_send_pidfd(const char *path, int pidfd, struct err *e);
-/* Descriptors that systemd passes (sd_listen_fds(3)) go on to the container, and so do the variables that tell of them. */
+/* ERR_DENIED when what @s sets in a joined namespace would be set on the host. */
+NODISCARD int life_check_joined(const struct ct_spec *s, struct err *e);
+/* Descriptors that systemd passes (sd_listen_fds(3)) go on to the container, and so do the variables that tell of them.
+ * ERR_SPEC when one of all that are to be preserved is not the caller's. */
 NODISCARD int life_listen_fds(struct ct_spec *s, uint64_t *preserve, struct err *e);
 /* Has the container that waits at start.sock execute. */
 NODISCARD int life_start(int dir, struct oci_state *st, const struct ct_spec *spec, struct err *e);
 /* PATH for pid files, written as a whole. */
 NODISCARD int life_pid_file(const char *path, pid_t pid, struct err *e);
 bool life_unprivileged(const struct oci_args *a);
-/* Are we root of another user namespace than the host's, as podman is for users without root? */
-bool life_in_user_namespace(void);

@@ -5,9 +5,7 @@
 #include "oci/unit.h"
 #include "sys/sys.h"
 
-#include <fcntl.h>
 #include <signal.h>
-#include <stdio.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -77,20 +75,10 @@ static bool wants_group(const struct ct_spec *s, uid_t *ret_uid)
 	return !s->ns[CT_USER].wanted;
 }
 
-bool life_in_user_namespace(void)
-{
-	char map[256];
-	unsigned inside, outside, n;
-
-	if (fd_read_file_at(AT_FDCWD, "/proc/self/uid_map", map, sizeof map) < 0)
-		return false;
-	return sscanf(map, "%u %u %u", &inside, &outside, &n) != 3 || inside != 0 || outside != 0 || n != UINT32_MAX;
-}
-
 /* Who is not the host's root may load no program of device rules, and has but the devices that he may open. */
 static bool is_ordinary(const struct life *l)
 {
-	return life_unprivileged(l->args) || life_in_user_namespace();
+	return life_unprivileged(l->args);
 }
 
 static bool is_lenient(const struct life *l)

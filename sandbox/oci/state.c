@@ -7,6 +7,8 @@
 
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -39,14 +41,30 @@ uint64_t process_start(int64_t pid)
 	return start;
 }
 
-/* By a pidfd that is looked at: the number may be somebody else's by now. */
-int state_signal(const struct oci_state *st, int sig)
+/* A pidfd that is looked at: the number may be somebody else's by now. */
+static int open_process(const struct oci_state *st)
 {
 	AUTO_FD int pidfd = st->pid > 0 ? sys_pidfd_open((pid_t)st->pid) : FD_NONE;
 
 	if (pidfd < 0 || st->start_ticks == 0 || process_start(st->pid) != st->start_ticks)
 		return -ESRCH;
-	return sys_pidfd_kill(pidfd, sig);
+	return take_fd(&pidfd);
+}
+
+int state_signal(const struct oci_state *st, int sig)
+{
+	AUTO_FD int pidfd = open_process(st);
+
+	return pidfd < 0 ? pidfd : sys_pidfd_kill(pidfd, sig);
+}
+
+void state_end(const struct oci_state *st, int patience_ms)
+{
+	AUTO_FD int pidfd = open_process(st);
+	struct pollfd p = {.fd = pidfd, .events = POLLIN};
+
+	if (pidfd >= 0 && sys_pidfd_kill(pidfd, SIGKILL) == 0)
+		(void)poll(&p, 1, patience_ms);
 }
 
 static void put(struct buf *b, const char *key, const char *value)

@@ -37,6 +37,9 @@ struct oci_store {
 };
 
 /* ERR_DENIED when it belongs to neither us nor root, or everybody may write to it. */
+/* Root of the machine, and not of a user namespace alone. */
+bool oci_is_root(void);
+
 NODISCARD int store_open(const struct oci_args *a, bool make, struct oci_store *ret, struct err *e);
 NODISCARD int store_check_id(const char *id, struct err *e);
 /* The directory of a new container, locked. ERR_EXISTS. */
@@ -66,6 +69,8 @@ uint64_t process_start(int64_t pid);
 
 /* Signals the container's process, if it is still that; -ESRCH. */
 NODISCARD int state_signal(const struct oci_state *st, int sig);
+/* Kills it and waits for its end, at most @patience_ms. */
+void state_end(const struct oci_state *st, int patience_ms);
 
 /* Notes which hierarchies have the group already. */
 NODISCARD int found_note(const struct cg_group *g, struct oci_state *st, struct err *e);

@@ -90,4 +90,41 @@ test_a_maker_that_is_killed_at_any_moment_leaves_what_delete_force_removes() {
 	done
 }
 
+# The stages of restore that are none of create: "criu" is CRIU's process before it is that, "born" is when there is a first
+# process, "restored" when all is there and has not run.
+test_a_restore_that_fails_or_dies_leaves_nothing_or_what_delete_force_removes() {
+	need_faults
+	"$OCI" --version | grep -q '+CRIU' || skip "no CRIU (make criu)"
+	bundle b '.process.args = ["sleep", "60"]'
+	c=$(oci_id c)
+	"$OCI" --root "$T/state" run -d --bundle "$T/b" "$c" </dev/null >/dev/null 2>&1
+	oci_ok checkpoint --image-path "$T/img" "$c"
+	oci_ok delete "$c"
+	for stage in cgroup criu born restored; do
+		FSBOX_FAULT=$stage oci restore -d --bundle "$T/b" --image-path "$T/img" "$c"
+		check_eq "$status" 1
+		check_contains "$T/err" "(stage $stage)"
+		check_eq "$(wc -l <"$T/err")" 1
+		check_nothing_left
+	done
+	FSBOX_FAULT=criu! oci restore -d --bundle "$T/b" --image-path "$T/img" "$c"
+	check_eq "$status" 1
+	check_eq "$(wc -l <"$T/err")" 1
+	check_nothing_left
+	for stage in cgroup born restored; do
+		FSBOX_FAULT=$stage! oci restore -d --bundle "$T/b" --image-path "$T/img" "$c"
+		check_eq "$status" 99
+		oci_ok delete --force "$c"
+		for try in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+			pgrep -f "$FSBOX_BUILD/criu/lib.*criu: restore" >/dev/null || break
+			command sleep 0.25
+		done
+		check_eq "$(pgrep -f "$FSBOX_BUILD/criu/lib.*criu: restore" | wc -l)" 0
+		check_nothing_left
+	done
+	oci_ok restore -d --bundle "$T/b" --image-path "$T/img" "$c"
+	oci_ok delete --force "$c"
+	check_nothing_left
+}
+
 run_tests "$@"

@@ -71,8 +71,13 @@ check_scripts() {
 	} | xargs -r -P "$(nproc)" -n 16 shellcheck -x -e SC1090,SC1091,SC2016,SC2034,SC2119,SC2154,SC2317 # sourced by computed paths (and its variables); inner shells; words that may be absent; called by name
 }
 
-# The sentences of the runtime-spec have tests, and the document's table counts them.
+# The sentences of the runtime-spec have tests, the document's table counts them, and the fuzzer knows every key.
 check_cases() {
+	missing=$(grep -hoE '\{"[A-Za-z0-9_-]+",' sandbox/oci/config*.c | sed 's/^{"\(.*\)",$/"\\"\1\\""/' | sort -u |
+		grep -vxF -f tests/fuzz/oci_config.dict) && {
+		printf 'not in tests/fuzz/oci_config.dict:\n%s\n' "$missing"
+		return 1
+	}
 	set -- tests/conformance/oci/cases.tsv tests/conformance/oci/*.sh
 	table=$(awk -v table=1 -f tests/lint/cases.awk "$@") || {
 		printf '%s\n' "$table"

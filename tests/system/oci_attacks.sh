@@ -388,4 +388,100 @@ test_our_own_program_cannot_be_written_to_from_a_container() {
 	check_nothing_left
 }
 
+test_only_descriptors_of_the_caller_are_preserved() {
+	need_oci
+	echo three >"$T/three"
+	bundle b '.process.args = ["sh", "-c", "echo $LISTEN_FDS; cat <&3"]'
+	status=0
+	"$OCI" --root "$T/state" run --preserve-fds 3 --bundle "$T/b" "$(oci_id fds)" 3<"$T/three" 4<&- 5<&- >"$T/out" 2>"$T/err" </dev/null || status=$?
+	check_eq "$status" 1
+	check_contains "$T/err" "descriptor 4 is to be preserved, and is not open"
+	# Those of systemd are for the process that LISTEN_PID names.
+	status=0
+	LISTEN_FDS=1 LISTEN_PID=1 "$OCI" --root "$T/state" run --bundle "$T/b" "$(oci_id fds)" 3<"$T/three" >"$T/out" 2>"$T/err" </dev/null || status=$?
+	[ "$status" != 0 ] || fail "descriptor 3 is there"
+	check_eq "$(cat "$T/out")" ""
+	status=0
+	sh -c 'LISTEN_FDS=1 LISTEN_PID=$$ exec "$0" --root "$1/state" run --bundle "$1/b" "$2"' "$OCI" "$T" "$(oci_id fds)" 3<"$T/three" >"$T/out" 2>"$T/err" </dev/null || status=$?
+	check_eq "$status $(tr '\n' ' ' <"$T/out")" "0 1 three "
+	check_nothing_left
+}
+
+test_a_device_rule_that_would_not_hold_is_refused() {
+	need_oci
+	deny='{"allow": false, "access": "rwm"}'
+	# All of a major number without one of its devices: that one would stay allowed.
+	while read -r rules; do
+		bundle b ".linux.resources.devices = [$deny, $rules]"
+		oci run --bundle "$T/b" "$(oci_id rules)"
+		check_eq "$rules $status" "$rules 1"
+		check_contains "$T/err" "linux.resources.devices"
+	done <<-EOF
+		{"allow": true, "type": "c", "major": 1, "access": "rwm"}, {"allow": false, "type": "c", "major": 1, "minor": 5, "access": "rwm"}
+		{"allow": true, "type": "c", "access": "rw"}, {"allow": false, "type": "c", "major": 1, "minor": 5, "access": "w"}
+		{"allow": true, "type": "c", "major": 4294967297, "minor": 11, "access": "rwm"}
+		{"allow": true, "type": "c", "major": -5, "minor": 11, "access": "rwm"}
+		{"allow": true, "type": "x", "major": 1, "minor": 11, "access": "rwm"}
+		{"allow": true, "type": "c", "major": 1, "minor": 11, "access": "rx"}
+	EOF
+	bundle b ".linux.resources.devices = [{\"allow\": true, \"type\": \"c\", \"major\": 1}, $deny, {\"allow\": true, \"type\": \"c\", \"access\": \"m\"},
+		{\"allow\": false, \"type\": \"c\", \"major\": 1, \"minor\": 5, \"access\": \"rw\"}]"
+	oci_ok run --bundle "$T/b" "$(oci_id rules)"
+	check_nothing_left
+}
+
+test_a_long_list_of_cpus_is_not_cut_off() {
+	need_oci
+	[ "$(nproc)" -ge 2 ] || skip_host "one CPU"
+	bundle b '.linux.resources.cpu = {"cpus": ([range(200)] | map("0") | join(",") + ",1")} | .process.args = ["true"]'
+	c=$(oci_id cpus)
+	oci_ok create --bundle "$T/b" "$c"
+	for file in /sys/fs/cgroup/cpuset/fsbox-oci/$c/cpuset.cpus /sys/fs/cgroup/fsbox-oci/$c/cpuset.cpus; do
+		[ ! -e "$file" ] || check_eq "$(cat "$file")" "0-1"
+	done
+	oci_ok delete --force "$c"
+	check_nothing_left
+}
+
+test_names_of_processes_do_not_reach_the_terminal() {
+	need_oci
+	bundle b '.process.args = ["sh", "-c", "printf \"\\033[2Jx\" >/proc/self/comm; sleep 600 & wait"]'
+	c=$(oci_id ps)
+	oci_ok run --detach --bundle "$T/b" "$c"
+	i=0
+	until oci_ok ps "$c" && grep -q '2Jx' "$T/out" || [ "$i" -gt 50 ]; do
+		command sleep 0.1
+		i=$((i + 1))
+	done
+	check_contains "$T/out" "?[2Jx"
+	oci_ok delete --force "$c"
+	check_nothing_left
+}
+
+test_a_terminal_that_is_not_read_keeps_nobody_from_the_container() {
+	need_oci
+	bundle b '.process.terminal = true | .process.args = ["sh", "-c", "trap \"exit 3\" TERM; while :; do sleep 0.1; done"]'
+	c=$(oci_id typed)
+	mkfifo "$T/input"
+	"$OCI" --root "$T/state" run --bundle "$T/b" "$c" <"$T/input" >"$T/log" 2>&1 &
+	runner=$!
+	yes >"$T/input" 2>/dev/null &
+	typist=$!
+	wait_status "$c" running
+	command sleep 1
+	kill -TERM "$runner"
+	i=0
+	while [ "$i" -lt 100 ] && kill -0 "$runner" 2>/dev/null; do
+		command sleep 0.1
+		i=$((i + 1))
+	done
+	kill "$typist" 2>/dev/null || :
+	oci_ok delete --force "$c"
+	kill -KILL "$runner" 2>/dev/null || :
+	status=0
+	wait "$runner" || status=$?
+	check_eq "$status" 3
+	check_nothing_left
+}
+
 run_tests "$@"

@@ -406,6 +406,7 @@ test_events_tell_what_engines_read() {
 	oci_ok events --stats "$c"
 	check_eq "$(wc -l <"$T/out")" 1
 	# The types of every member, as runc's types/events.go has them.
+	# shellcheck disable=SC2016 # of jq
 	check jq -e '.id == $c and .type == "stats" and (.data |
 		(.cpu.usage | .total > 0 and (.kernel | type) == "number" and (.user | type) == "number") and
 		(.cpu.throttling | type) == "object" and

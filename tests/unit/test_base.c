@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 
 /* ---- err ---- */
@@ -484,4 +485,50 @@ TEST(clocks_go_forward_in_nanoseconds)
 	CHECK_GE(b, a);
 	CHECK_LT(b - a, NS_PER_S);
 	CHECK_GT(clock_wall_ns(), UINT64_C(1700000000) * NS_PER_S);
+}
+
+/* ---- Descriptors beside a message ---- */
+
+/* The lowest free number: what is left open moves it. */
+static int lowest_free(void)
+{
+	const int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+	(void)close(fd);
+	return fd;
+}
+
+TEST(descriptors_come_whole_or_it_is_said)
+{
+	const int before = lowest_free();
+	int sv[2], sent[FD_PASS_MAX + 1], came[FD_PASS_MAX];
+	struct fd_passed p;
+	char text[8];
+
+	REQUIRE(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv) == 0);
+	for (size_t i = 0; i < ARRAY_LEN(sent); i++)
+		sent[i] = sv[0];
+	CHECK_EQ(fd_send(sv[0], "whole", 5, sent, FD_PASS_MAX, 0), 5);
+	CHECK_EQ(fd_receive(sv[1], text, sizeof text, came, FD_PASS_MAX, 0, &p), 5);
+	CHECK(p.n == FD_PASS_MAX && !p.too_many && !p.lost && !p.cut);
+	for (size_t i = 0; i < p.n; i++) {
+		CHECK(fcntl(came[i], F_GETFD) & FD_CLOEXEC);
+		(void)close(came[i]);
+	}
+	/* More than are wanted: the rest is closed. None wanted: the kernel keeps them. */
+	CHECK_EQ(fd_send(sv[0], "too many", 8, sent, 3, 0), 8);
+	CHECK_EQ(fd_receive(sv[1], text, 3, came, 2, 0, &p), 3);
+	CHECK(p.n == 2 && p.too_many && !p.lost && p.cut);
+	(void)close(came[0]);
+	(void)close(came[1]);
+	CHECK_EQ(fd_send(sv[0], "none", 4, sent, 1, 0), 4);
+	CHECK_EQ(fd_receive(sv[1], text, sizeof text, NULL, 0, 0, &p), 4);
+	CHECK(p.n == 0 && !p.too_many && p.lost && !p.cut);
+	CHECK_EQ(fd_send(sv[0], "x", 1, sent, FD_PASS_MAX + 1, 0), -EINVAL);
+	CHECK_EQ(fd_receive(sv[1], text, sizeof text, came, 1, MSG_DONTWAIT, &p), -EAGAIN);
+	(void)close(sv[0]);
+	CHECK_EQ(fd_receive(sv[1], text, sizeof text, came, 1, 0, &p), 0);
+	CHECK_EQ(fd_send(sv[1], "x", 1, NULL, 0, 0), -EPIPE);
+	(void)close(sv[1]);
+	CHECK_EQ(lowest_free(), before);
 }
