@@ -112,16 +112,25 @@ void oci_early(uintptr_t *stack)
 	char **argv = (char **)(stack + 1), **envp = argv + stack[0] + 1;
 	const struct mount_attr attr = {.attr_set = MOUNT_ATTR_RDONLY, .propagation = MS_PRIVATE};
 	const char *self = "/proc/self/exe", *nothing = "";
-	long tree;
+	UNINITIALIZED char name[1024];
+	char *called = argv[0];
+	long tree, n;
 
 	if (!makes_processes(argv) || is_read_only(self))
 		return;
 	tree = call(SYS_open_tree, (uintptr_t)AT_FDCWD, (uintptr_t)self, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC, 0, 0);
 	if (tree < 0)
 		return;
+	/* The mount has no name: oci_own_dir() has it from here. */
+	n = call(SYS_readlinkat, (uintptr_t)AT_FDCWD, (uintptr_t)self, (uintptr_t)name, sizeof name - 1, 0);
+	if (n > 0) {
+		name[n] = '\0';
+		argv[0] = name;
+	}
 	if (call(SYS_mount_setattr, (uintptr_t)tree, (uintptr_t)nothing, AT_EMPTY_PATH, (uintptr_t)&attr,
 		 sizeof attr) == 0)
 		(void)call(SYS_execveat, (uintptr_t)tree, (uintptr_t)nothing, (uintptr_t)argv, (uintptr_t)envp,
 			   AT_EMPTY_PATH);
+	argv[0] = called;
 	(void)call(SYS_close, (uintptr_t)tree, 0, 0, 0, 0);
 }

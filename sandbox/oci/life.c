@@ -331,7 +331,7 @@ int life_claim(struct life *l, const struct oci_args *a, const char *id, struct 
 	fill_state(l, id);
 	if (!l->state.created || !l->state.cgroup)
 		return err_oom(e);
-	r = unit_wanted(a) ? unit_plan(a, l->spec, &l->state, e) : 0;
+	r = unit_wanted(a) ? unit_plan(l->spec, &l->state, e) : 0;
 	if (r < 0)
 		return r;
 	r = store_add(&l->store, id, &l->dir, e);

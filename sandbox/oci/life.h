@@ -89,5 +89,3 @@ NODISCARD int life_start(int dir, struct oci_state *st, const struct ct_spec *sp
 /* PATH for pid files, written as a whole. */
 NODISCARD int life_pid_file(const char *path, pid_t pid, struct err *e);
 bool life_unprivileged(const struct oci_args *a);
-/* Are we root of another user namespace than the host's, as podman is for users without root? */
-bool life_in_user_namespace(void);

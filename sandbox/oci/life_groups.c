@@ -5,9 +5,7 @@
 #include "oci/unit.h"
 #include "sys/sys.h"
 
-#include <fcntl.h>
 #include <signal.h>
-#include <stdio.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <unistd.h>
@@ -77,20 +75,10 @@ static bool wants_group(const struct ct_spec *s, uid_t *ret_uid)
 	return !s->ns[CT_USER].wanted;
 }
 
-bool life_in_user_namespace(void)
-{
-	char map[256];
-	unsigned inside, outside, n;
-
-	if (fd_read_file_at(AT_FDCWD, "/proc/self/uid_map", map, sizeof map) < 0)
-		return false;
-	return sscanf(map, "%u %u %u", &inside, &outside, &n) != 3 || inside != 0 || outside != 0 || n != UINT32_MAX;
-}
-
 /* Who is not the host's root may load no program of device rules, and has but the devices that he may open. */
 static bool is_ordinary(const struct life *l)
 {
-	return life_unprivileged(l->args) || life_in_user_namespace();
+	return life_unprivileged(l->args);
 }
 
 static bool is_lenient(const struct life *l)
@@ -103,8 +91,8 @@ int life_limit(struct life *l, struct err *e)
 	return l->has_group && !is_lenient(l) ? cg_group_limit(&l->group, &l->spec->resources, is_ordinary(l), e) : 0;
 }
 
-/* Before anybody of ours is in it. What did not exist somebody else may have made at the same time; a unit's name is a claim
- * of its own. */
+/* Before anybody of ours is in it. What did not exist somebody else may have made at the same time; a unit's name is a
+ * claim of its own. */
 static int claim(struct life *l, struct err *e)
 {
 	int r = fd_valid(l->claim) || l->state.unit[0] ? 0 : cg_group_claim(&l->group, &l->claim, e);

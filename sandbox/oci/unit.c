@@ -154,7 +154,7 @@ static int ask_simply(const char *command, const struct oci_state *st, const str
 
 /* ---- The unit ---- */
 
-int unit_plan(const struct oci_args *a, const struct ct_spec *spec, struct oci_state *st, struct err *e)
+int unit_plan(const struct ct_spec *spec, struct oci_state *st, struct err *e)
 {
 	struct cg_unit u;
 	char path[400] = "", program[512];
@@ -167,7 +167,7 @@ int unit_plan(const struct oci_args *a, const struct ct_spec *spec, struct oci_s
 		return err_set(e, ERR_UNSUPPORTED, EOPNOTSUPP,
 			       "the systemd cgroup driver is not available: this host is not run by systemd");
 	/* In a user namespace in which the host's root has no number, as podman makes it for users, systemd is not ours. */
-	st->user_unit = life_unprivileged(a) || sb.st_uid != 0;
+	st->user_unit = geteuid() != 0 || sb.st_uid != 0;
 	r = cg_unit_name(spec->cgroups_path, st->id, st->user_unit, &u, e);
 	if (r == 0 && !st->user_unit)
 		r = cg_unit_path(&u, path, sizeof path, e);

@@ -11,7 +11,7 @@ bool unit_available(void);
 
 /* Names the unit in @st, and the group that it will have, which for a user's manager is not known before: "". Refuses on
  * hosts without systemd. Nothing is made. */
-NODISCARD int unit_plan(const struct oci_args *a, const struct ct_spec *spec, struct oci_state *st, struct err *e);
+NODISCARD int unit_plan(const struct ct_spec *spec, struct oci_state *st, struct err *e);
 /* Has the scope made, with @pid in it and the limits as properties; st->cgroup is its group. When systemd refuses, there
  * is none, and st->unit is "". */
 NODISCARD int unit_start(struct oci_state *st, const struct ct_spec *spec, pid_t pid, struct err *e);
