@@ -264,13 +264,6 @@ int field_cpus(struct reader *r, const struct field *f, const struct json *v, co
 	return rc;
 }
 
-int field_refuse(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here, void *to)
-{
-	(void)v;
-	(void)to;
-	return json_err(r->e, r->doc, here, "'%s' is not supported: %s", f->key, f->why);
-}
-
 int field_object(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here, void *to)
 {
 	return table_read(r, f->arg, v, here, to);

@@ -29,7 +29,7 @@ struct field {
 	size_t offset;   /* of what it fills */
 	const void *arg; /* for the reader: struct table, struct word … */
 	bool required;
-	const char *why;  /* of field_refuse and of what is ignored */
+	const char *why;  /* of what is ignored */
 	int64_t min, max; /* of numbers; both 0: any */
 };
 
@@ -75,7 +75,6 @@ int field_bits(struct reader *r, const struct field *f, const struct json *v, co
 	       void *to); /* unsigned: an array of words, each a bit of it */
 int field_u64(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here,
 	      void *to); /* uint64_t; -1 is the highest */
-int field_refuse(struct reader *r, const struct field *f, const struct json *v, const struct json_path *here, void *to);
 
 /* The whole object @v into @to. */
 NODISCARD int table_read(struct reader *r, const struct table *t, const struct json *v, const struct json_path *at,

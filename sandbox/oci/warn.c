@@ -7,10 +7,13 @@
 static void warn_capabilities(const struct oci_args *a, uint64_t set, const char *why)
 {
 	const struct words *known = config_words(CONFIG_CAPABILITIES);
+	AUTO(buf_done) struct buf names = {0};
 
 	for (size_t i = 0; i < known->n; i++)
 		if (set >> known->words[i].value & 1)
-			oci_warn(a, "%s %s, and is left out", known->words[i].name, why);
+			buf_printf(&names, "%s%s", names.len > 0 ? ", " : "", known->words[i].name);
+	if (names.len > 0 && !names.failed)
+		oci_warn(a, "capabilities are left out, for they are %s: %s", why, names.data);
 }
 
 void life_warn(const struct life *l)
@@ -24,7 +27,7 @@ void life_warn(const struct life *l)
 	/* In a user namespace of its own a container begins with all. */
 	if (!s->ns[CT_USER].wanted)
 		missing = (caps[CT_PERMITTED] | caps[CT_INHERITABLE]) & ~caps_permitted();
-	warn_capabilities(l->args, missing, "is not ours to give");
+	warn_capabilities(l->args, missing, "not ours to give");
 	warn_capabilities(l->args, caps[CT_AMBIENT] & ~missing & ~(caps[CT_PERMITTED] & caps[CT_INHERITABLE]),
-			  "is ambient, but not both permitted and inheritable");
+			  "ambient, but not both permitted and inheritable");
 }

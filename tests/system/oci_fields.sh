@@ -370,7 +370,7 @@ test_what_is_left_out_is_a_warning() {
 	in_container 'echo ran' "$caps"
 	check_eq "$status" 0
 	check_contains "$T/err" "warning: config.json: $.process.capabilities.permitted[1]: unknown capability 'CAP_BOGUS' is left out"
-	check_contains "$T/err" "CAP_KILL is ambient, but not both permitted and inheritable"
+	check_contains "$T/err" "capabilities are left out, for they are ambient, but not both permitted and inheritable: CAP_KILL"
 	# With a log they go there, and nothing goes where the container's own errors go.
 	bundle b "$caps | .process.args = [\"sleep\", \"60\"]"
 	c=$(oci_id c)
