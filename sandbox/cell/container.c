@@ -61,7 +61,7 @@ static int open_namespaces(struct ct_prepared *p, struct err *e)
 		if (p->child.ns[i] < 0)
 			return err_sys(e, p->child.ns[i], "opening namespace '%s'", s->ns[i].path);
 	}
-	return 0;
+	return p->child.unshare_flags & CLONE_NEWNET ? net_plan_loopback(true, &p->child.lo, e) : 0;
 }
 
 /* Namespaces of the process to be joined that are not ours already: entering one's own is refused for some. */

@@ -95,6 +95,7 @@ static int child_ids(struct ct_child *ch, struct err *e)
 static int child_names(struct ct_child *ch, struct err *e)
 {
 	const struct ct_spec *s = ch->spec;
+	int r;
 
 	if (fd_valid(ch->ct->join))
 		return 0;
@@ -102,7 +103,9 @@ static int child_names(struct ct_child *ch, struct err *e)
 		return err_sys(e, errno, "setting the host name");
 	if (s->domainname && s->domainname[0] && setdomainname(s->domainname, strlen(s->domainname)) < 0)
 		return err_sys(e, errno, "setting the domain name");
-	return 0;
+	/* No sentence of the spec wants it, but runc and crun do it, and programs expect it. */
+	r = ch->lo.len > 0 ? net_send(&ch->lo) : 0;
+	return r < 0 ? err_sys(e, r, "bringing the loopback device up") : 0;
 }
 
 /* "For hooks executed in the container namespace, it is the pid as seen by the container": runtime.md, "State". */

@@ -4,6 +4,7 @@
 #include "cell/container.h"
 #include "base/str.h"
 #include "cell/internal.h"
+#include "netns/netns.h"
 #include "rootfs/rootfs.h"
 #include "snapshot/snapshot.h"
 
@@ -30,6 +31,7 @@ struct ct_child {
 	int *sources;  /* detached binds, one a mount; FD_NONE: the child's to make */
 	int root_tree; /* detached bind of the rootfs, or FD_NONE */
 	int unshare_flags;
+	struct net_request lo;     /* brings it up in a new network namespace; empty: there is none */
 	bool in_user;              /* another user namespace than ours */
 	int setns_flags;           /* for ct->join */
 	const char **argv, **envp; /* with room for HOME */

@@ -34,7 +34,7 @@ ls -l /dev | sed 's/[A-Z][a-z][a-z] [0-9 ]*[0-9:]* //'
 cat /proc/self/uid_map /proc/self/gid_map /proc/self/setgroups; ls /proc/self/fd | wc -l
 for f in memory/memory.limit_in_bytes memory/memory.soft_limit_in_bytes pids/pids.max cpu/cpu.shares cpu/cpu.cfs_quota_us \
 	cpu/cpu.cfs_period_us cpuset/cpuset.cpus devices/devices.list; do cat /sys/fs/cgroup/$f; done 2>&1
-cat /proc/sys/net/ipv4/ip_forward /proc/sys/kernel/shmmni
+ip addr show dev lo | grep -o '<.*>\|inet6* [^ ]*'; cat /proc/sys/net/ipv4/ip_forward /proc/sys/kernel/shmmni
 touch /x 2>&1; mkdir /dev/x 2>&1; mkdir /tmp/made 2>&1; chmod 700 /b/f 2>&1; cat /b/f 2>&1; echo w >/t/f 2>&1 && echo written
 exit $RC
 """

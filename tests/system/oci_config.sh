@@ -13,6 +13,18 @@ test_user_groups_umask_cwd_and_home() {
 	check_eq "$(sed -n '2,4p' "$T/out" | tr '\n' ' ')" "0077 /made/for/it /home/ada "
 }
 
+test_loopback_is_up_in_a_network_namespace_of_ones_own() {
+	need_oci
+	in_container 'ip addr show dev lo'
+	check_eq "$status" 0
+	check_contains "$T/out" 'LOOPBACK,UP'
+	check_contains "$T/out" 'inet 127.0.0.1/8'
+	chmod 711 "$TAP_DIR" "$T"
+	in_container 'ip addr show dev lo' '.linux.namespaces |= map(select(.type != "user")) + [{"type": "user"}] |
+		.linux.uidMappings = [{"containerID": 0, "hostID": 100000, "size": 65536}] | .linux.gidMappings = .linux.uidMappings'
+	check_contains "$T/out" 'LOOPBACK,UP'
+}
+
 test_capabilities_are_those_and_no_others() {
 	need_oci
 	in_container 'grep ^Cap /proc/self/status; grep NoNewPrivs /proc/self/status' '.process.capabilities = {"bounding": ["CAP_CHOWN", "CAP_KILL"], "permitted": ["CAP_CHOWN", "CAP_KILL"], "effective": ["CAP_KILL"], "inheritable": ["CAP_KILL"], "ambient": ["CAP_KILL", "CAP_NO_SUCH"]} | .process.user.uid = 1000 | .process.noNewPrivileges = false'
