@@ -66,7 +66,8 @@ static void copy_size(const struct foreground *f)
 {
 	struct winsize size;
 
-	if (fd_valid(f->master) && ioctl(STDIN_FILENO, TIOCGWINSZ, &size) == 0)
+	/* A caller whose own terminal has no size has none to give: consoleSize stays. */
+	if (fd_valid(f->master) && ioctl(STDIN_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_row > 0)
 		(void)ioctl(f->master, TIOCSWINSZ, &size);
 }
 

@@ -10,8 +10,9 @@ FSBOX_SRC=${FSBOX_SRC:-$(cd "$(dirname "$0")/../../.." && pwd)}
 on_terminal() { # SCRIPT [JQ-PROGRAM]
 	command -v script >/dev/null || skip "no script (Debian package bsdutils)"
 	bundle tty "${2:-.} | .process.terminal = true | .process.args = [\"sh\", \"-c\", $(printf '%s' "$1" | jq -Rs .)]"
-	run script -qec "$OCI --root $T/state run --bundle $T/tty $(oci_id tty)" /dev/null
-	sed 's/\r//; s/\^@//' "$T/out" >"$T/said"
+	status=0 # with an input that does not end: its end would hang up the terminal
+	command sleep 2 | script -qec "$OCI --root $T/state run --bundle $T/tty $(oci_id tty)" /dev/null >"$T/out" 2>"$T/err" || status=$?
+	sed 's/\r//; s/\^@//g' "$T/out" >"$T/said" # the terminal echoes the end of script's input
 }
 
 test_a_terminal_is_the_standard_streams() {
@@ -32,7 +33,7 @@ test_no_terminal_is_the_default() {
 test_the_size_of_the_console_is_set() {
 	need_oci
 	on_terminal 'stty size' '.process.consoleSize = {"height": 25, "width": 81}'
-	check_eq "$(cat "$T/said")" "25 81"
+	check_contains "$T/said" "25 81"
 }
 
 test_the_size_of_the_console_is_ignored_without_a_terminal() {
