@@ -133,6 +133,11 @@ int inside_bind(const struct ct_mount *m)
 {
 	const unsigned flags = OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | (m->recursive ? AT_RECURSIVE : 0U) |
 			       (m->source_nofollow ? AT_SYMLINK_NOFOLLOW : 0U);
+	struct stat st;
+
+	/* Better none than the link's target in its place. */
+	if (m->copy_symlink && lstat(m->source, &st) == 0 && S_ISLNK(st.st_mode))
+		return -EOPNOTSUPP;
 	AUTO_FD int fd = sys_open_tree(AT_FDCWD, m->source, flags);
 	int r = fd < 0 ? fd : 0;
 
@@ -268,10 +273,19 @@ int inside_check_proc(int root)
 	return r == 0 ? -EXDEV : r < 0 ? r : 0;
 }
 
+/* "dest-nofollow" of what is a link: a mount on the link itself is not done. */
+static bool is_link(int root, const char *path)
+{
+	struct stat st;
+	AUTO_FD int fd = open_inside(root, path, O_PATH | O_NOFOLLOW, 0);
+
+	return fd >= 0 && fstat(fd, &st) == 0 && S_ISLNK(st.st_mode);
+}
+
 int inside_attach(int root, const struct ct_mount *m, int mount_fd)
 {
 	struct stat st;
-	int r = fstat(mount_fd, &st) < 0 ? -errno : 0;
+	int r = fstat(mount_fd, &st) < 0 ? -errno : m->target_nofollow && is_link(root, m->target) ? -EOPNOTSUPP : 0;
 	AUTO_FD int to = r < 0          ? r
 			 : is_masked(m) ? make_without_links(root, m->target)
 					: inside_make(root, m->target, S_ISDIR(st.st_mode), 0755);

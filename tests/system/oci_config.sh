@@ -13,6 +13,26 @@ test_user_groups_umask_cwd_and_home() {
 	check_eq "$(sed -n '2,4p' "$T/out" | tr '\n' ' ')" "0077 /made/for/it /home/ada "
 }
 
+test_links_that_are_to_be_mounted_themselves_are_refused() {
+	need_oci
+	mkdir "$T/real"
+	ln -s real "$T/link"
+	in_container 'ls -d /b' ".mounts += [{\"destination\": \"/b\", \"type\": \"bind\", \"source\": \"$T/real\", \"options\": [\"bind\", \"copy-symlink\", \"dest-nofollow\"]}]"
+	check_eq "$status" 0
+	in_container 'true' ".mounts += [{\"destination\": \"/b\", \"type\": \"bind\", \"source\": \"$T/link\", \"options\": [\"bind\", \"copy-symlink\"]}]"
+	check_eq "$status" 1
+	check_contains "$T/err" 'not supported'
+	in_container 'true' ".mounts += [{\"destination\": \"/l\", \"type\": \"bind\", \"source\": \"$T/real\", \"options\": [\"bind\", \"dest-nofollow\"]}]"
+	check_eq "$status" 0
+	ln -s real "$T/in/rootfs/link" # bundle() makes the root once for each name
+	oci run --bundle "$T/in" "$(oci_id in)"
+	check_eq "$status" 0
+	jq '.mounts[-1].destination = "/link"' "$T/in/config.json" >"$T/new" && mv "$T/new" "$T/in/config.json"
+	oci run --bundle "$T/in" "$(oci_id in)"
+	check_eq "$status" 1
+	check_contains "$T/err" 'not supported'
+}
+
 test_loopback_is_up_in_a_network_namespace_of_ones_own() {
 	need_oci
 	in_container 'ip addr show dev lo'
