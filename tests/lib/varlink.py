@@ -431,6 +431,11 @@ def rss_kb(pid):
     return 0
 
 
+def fsboxd_pid():
+    """Also in valgrind, which has its own tool's name."""
+    return pid_of("fsboxd") or pid_of("memcheck-amd64-") or pid_of("memcheck-arm64-")
+
+
 def descriptors(pid):
     """How many a process holds of each kind, without the network namespaces that fsbox-spawn has made ahead, and without
     the socket and the process of who makes them: they end when none was wanted for a while."""

@@ -73,7 +73,7 @@ def message(size, fill):
 c.send_bytes(message(most, b"x"))
 eq(set(c.result()["payload"]["text"]), {"x"})
 fd = memfd(b"beside it")
-before = fd_count(pid_of("fsboxd"))
+before = fd_count(fsboxd_pid())
 for size in most + 1, most + 2, 300000, 1 << 20, 16 << 20:
     c.send_bytes(message(size, b"y"), [fd])
     c.send_bytes(message(200, b"z"))  # behind it, which is served
@@ -84,7 +84,7 @@ for size in most + 1, most + 2, 300000, 1 << 20, 16 << 20:
         eq((e.name, e.parameters), ("TooLarge", {"maxBytes": most}))
     eq(set(c.result()["payload"]["text"]), {"z"})
 eq(c.functions()[0]["calls"], calls + 6)
-until(lambda: fd_count(pid_of("fsboxd")) <= before, "descriptors of what was not read are closed")
+until(lambda: fd_count(fsboxd_pid()) <= before, "descriptors of what was not read are closed")
 END
 	daemon_stop
 }
