@@ -407,23 +407,10 @@ static int bring_devices(struct ct *c, struct err *e)
 	return r;
 }
 
-/* While the child makes its namespaces: that of groups comes after the word to go on. */
-static int place(struct ct *c, struct ct_shared *shared, struct err *e)
-{
-	int r = c->place(c, c->arg, e);
-
-	if (r < 0)
-		return r;
-	if (c->group) {
-		shared->group = *c->group;
-		shared->placed = true;
-	}
-	return 0;
-}
-
 static int talk(struct ct *c, struct ct_shared *shared, bool enters, struct err *e)
 {
-	int r = c->place ? place(c, shared, e) : 0;
+	/* While the child makes its namespaces: that of groups comes after the word to go on. */
+	int r = c->place ? c->place(c, c->arg, e) : 0;
 
 	if (r == 0)
 		r = hand_over(c, e);
@@ -431,6 +418,10 @@ static int talk(struct ct *c, struct ct_shared *shared, bool enters, struct err 
 		r = c->born(c, c->arg, e);
 	if (r == 0 && !fd_valid(c->join) && c->spec->n_net_devices > 0)
 		r = bring_devices(c, e);
+	if (r == 0 && c->group) { /* what the child inherited of it was not all made, or another one */
+		shared->group = *c->group;
+		shared->placed = true;
+	}
 	if (r == 0)
 		r = release(c, enters, e);
 	if (r == 0 && c->mounted) {

@@ -13,8 +13,8 @@ enum { CT_PATH_ROOM = 4096 };
 /* Memory that the host and the child share. */
 struct ct_shared {
 	unsigned char born;    /* the child's first instruction was executed */
-	bool placed;           /* the host has put it into a group */
-	struct cg_group group; /* that one; its descriptors are the host's */
+	bool placed;           /* there is a group */
+	struct cg_group group; /* as the host has made it, with the host's descriptors */
 };
 
 /* What the child works on: prepared before clone3. */

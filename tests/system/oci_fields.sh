@@ -10,13 +10,22 @@
 agent() { # starts one at $T/agent.sock; its states are in $T/states, its number in $agent
 	command -v python3 >/dev/null || skip "no python3"
 	rm -f "$T/agent.sock"
-	python3 "$FSBOX_SRC/tests/lib/oci_agent.py" "$T/agent.sock" "$T/states" &
+	# It ends with the test, also with one that fails.
+	setpriv --pdeathsig TERM python3 "$FSBOX_SRC/tests/lib/oci_agent.py" "$T/agent.sock" "$T/states" >"$T/agent.log" 2>&1 &
 	agent=$!
 	for agent_try in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
 		[ ! -S "$T/agent.sock" ] || return 0
 		command sleep 0.1
 	done
 	fail "no agent after try $agent_try"
+}
+
+await_states() { # N: the agent is told while the program starts, and has its own time
+	for states_try in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+		[ "$(wc -l <"$T/states")" != "$1" ] || return 0
+		command sleep 0.1
+	done
+	fail "after try $states_try: $(wc -l <"$T/states") states, not $1"
 }
 
 agent_end() {
@@ -37,7 +46,7 @@ test_a_seccomp_listener_gets_its_descriptor_and_answers() {
 		check_contains "$T/err" "Numerical argument out of domain" # EDOM
 		check_eq "$(cat "$T/out")" "0 1 2 3 " # 3 is ls's own
 	done
-	check_eq "$(wc -l <"$T/states")" 2
+	await_states 2
 	check jq -es "all(.[]; .ociVersion and .fds == [\"seccompFd\"] and .received == 1 and .metadata == \"about \\\"it\\\"\" and .state.status == \"created\" and .pid == .state.pid and .pid > 0 and .state.bundle and .state.annotations.a == \"b\")" "$T/states"
 	agent_end
 	check_nothing_left
@@ -69,9 +78,10 @@ test_exec_asks_the_listener_too() {
 	oci_ok create --bundle "$T/b" "$c"
 	check_eq "$(wc -l <"$T/states")" 0
 	oci_ok start "$c"
-	check_eq "$(wc -l <"$T/states")" 1
+	await_states 1
 	oci exec "$c" mkdir /tmp/x
 	check_eq "$status" 1
+	await_states 2
 	check_contains "$T/err" "Numerical argument out of domain"
 	check jq -es '.[1].state.status == "running" and .[1].pid != .[1].state.pid and .[1].state.pid == .[0].pid' "$T/states"
 	oci_ok delete -f "$c"
@@ -295,7 +305,7 @@ test_annotations_about_seccomp() {
 	check_contains "$T/err" "Numerical argument out of domain"
 	in_container 'mkdir /tmp/x' ".annotations[\"run.oci.seccomp_bpf_data\"] = \"$(compiled 7fc00000)\" | .annotations[\"run.oci.seccomp.receiver\"] = \"$T/agent.sock\""
 	check_contains "$T/err" "Numerical argument out of domain"
-	check_eq "$(wc -l <"$T/states")" 2
+	await_states 2
 	agent_end
 	for nnp in true false; do
 		in_container 'mkdir /tmp/x; grep ^Seccomp: /proc/self/status' ".annotations[\"run.oci.seccomp_bpf_data\"] = \"$(compiled 50022)\" | .root.readonly = false | .process.noNewPrivileges = $nnp"
