@@ -65,7 +65,7 @@ static bool take_text(struct gtext *g)
 			escape = c ? strchr(from, c) : NULL;
 			if (!c || c == 'u' || c == 'U')
 				return false;
-			c = escape ? to[escape - from] : c;
+			c = (char)(escape ? to[escape - from] : c);
 		}
 		buf_add(&g->value, &c, 1);
 	}
@@ -89,7 +89,7 @@ static bool take_word(struct gtext *g, char type)
 		if (strncmp(g->p, "true", n) != 0 && strncmp(g->p, "false", n) != 0)
 			return false;
 	} else {
-		g->type = type ? type : broken ? 'd' : 'i';
+		g->type = (char)(type ? type : broken ? 'd' : 'i');
 	}
 	g->p += n;
 	return n > 0 && fits(g);
@@ -101,7 +101,7 @@ static bool take_scalar(struct gtext *g, char type)
 	const char said = take_type(g);
 
 	buf_drop(&g->value, g->value.len);
-	type = said ? said : type;
+	type = (char)(said ? said : type);
 	if (*g->p == '\'' || *g->p == '"') {
 		g->type = type == 'o' ? 'o' : 's';
 		return take_text(g) && (!type || type == g->type) && fits(g);

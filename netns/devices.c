@@ -300,7 +300,7 @@ static int move(int here, int there, int netns, const char *name, const char *in
 		struct err *e)
 {
 	char to[IFNAMSIZ];
-	struct link link;
+	struct link link = {0};
 	int r = find_link(here, name, &link);
 
 	if (r < 0)

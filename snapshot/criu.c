@@ -136,7 +136,7 @@ static int find_out(const struct snap_engine *en, struct buf *ret, struct err *e
 	AUTO_FD int dir = kdat_dir_open(ret, e);
 	AUTO_FD int file = FD_NONE;
 	AUTO_FREE char *data = NULL;
-	struct criu_command c;
+	struct criu_command c = {0};
 	struct keeper k = {.argv = c.argv, .envp = c.envp, .enter = enter_check, .arg = (void *)&dir, .out = FD_NONE};
 	size_t len;
 	int status, r = dir < 0 ? dir : criu_worker(en, SOCKET_FD, &c, e);
@@ -379,7 +379,8 @@ int criu_dump(const struct snap_engine *en, const struct buf *known, const struc
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv) < 0)
 		return err_sys(e, errno, "making a pair of sockets");
 	ours = sv[0];
-	x.sock = theirs = sv[1];
+	theirs = sv[1];
+	x.sock = theirs;
 	r = send_dump(j, ours, work, e);
 	if (r == 0)
 		r = run(en, &x, out, &status, e);

@@ -418,7 +418,7 @@ static int talk(struct ct *c, struct ct_shared *shared, bool enters, struct err 
 		r = c->born(c, c->arg, e);
 	if (r == 0 && !fd_valid(c->join) && c->spec->n_net_devices > 0)
 		r = bring_devices(c, e);
-	if (r == 0 && c->group) { /* what the child inherited of it was not all made, or another one */
+	if (r == 0 && shared && c->group) { /* what the child inherited of it was not all made, or another one */
 		shared->group = *c->group;
 		shared->placed = true;
 	}

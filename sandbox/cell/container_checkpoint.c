@@ -53,7 +53,7 @@ static bool is_mounted(const struct mounted_table *t, dev_t dev)
 
 static int add_external(struct ct_checkpoint *c, const char **list, const char *text, struct err *e)
 {
-	if (!text)
+	if (!text || !list)
 		return err_oom(e);
 	list[c->job.n_externals++] = text;
 	return 0;

@@ -374,7 +374,7 @@ static int failed(const struct restorer *x, const struct snap_answer *a, struct 
 static int talk(struct restorer *x, struct err *e)
 {
 	struct snap_answer a = {0};
-	struct err first;
+	struct err first = {0};
 	unsigned char bytes[ANSWER_ROOM];
 	ssize_t n = receive(x, &first, sizeof first, &(int){FD_NONE});
 	int r;

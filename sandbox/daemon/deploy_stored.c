@@ -255,6 +255,7 @@ static void reopen(struct daemon *d)
 	for (const struct function *f = d->functions; f; f = f->next)
 		if (!f->forgotten)
 			deploy_keep(f);
+	d->reloaded = 0; /* it may be another file; what is there already is passed over */
 	d->reloading = true;
 	deploy_next_stored(d);
 }

@@ -131,7 +131,7 @@ static int ps_row(pid_t pid, void *arg)
 	(void)!fd_read_file_at(AT_FDCWD, path, text, sizeof text);
 	/* A name is the container's to choose, and the terminal ours. */
 	for (char *c = text; *c; c++)
-		*c = (unsigned char)*c < 0x20 || *c == 0x7f ? '?' : *c;
+		*c = (char)((unsigned char)*c < 0x20 || *c == 0x7f ? '?' : *c);
 	buf_printf(arg, "%-10d %s\n", pid, text);
 	return 0;
 }

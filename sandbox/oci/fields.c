@@ -122,7 +122,7 @@ int field_paths(struct reader *r, const struct field *f, const struct json *v, c
 	const char **list = NULL;
 	int rc = field_texts(r, f, v, here, &list);
 
-	for (size_t i = 0; rc == 0 && list[i]; i++) {
+	for (size_t i = 0; rc == 0 && list && list[i]; i++) {
 		struct json_path at = {.up = here, .index = i};
 
 		if (list[i][0] != '/')
@@ -246,7 +246,7 @@ int field_cpus(struct reader *r, const struct field *f, const struct json *v, co
 	const char *text = NULL;
 	int rc = field_text(r, f, v, here, &text);
 
-	for (const char *p = rc == 0 ? text : ""; *p;) {
+	for (const char *p = rc == 0 && text ? text : ""; *p;) {
 		const int first = take_cpu(&p);
 		int last = first;
 

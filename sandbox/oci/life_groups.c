@@ -170,11 +170,13 @@ static _Noreturn void hold(void)
 
 int life_hold_unit(struct life *l, int *ret_holder, struct err *e)
 {
-	const struct clone_args args = {.flags = CLONE_PIDFD, .pidfd = (uintptr_t)ret_holder, .exit_signal = SIGCHLD};
+	int holder = FD_NONE;
+	const struct clone_args args = {.flags = CLONE_PIDFD, .pidfd = (uintptr_t)&holder, .exit_signal = SIGCHLD};
 	pid_t pid = sys_clone3(&args);
 
 	if (pid == 0)
 		hold();
+	*ret_holder = holder;
 	if (pid < 0)
 		return err_sys(e, pid, "making a process for systemd's unit");
 

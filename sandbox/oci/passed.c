@@ -9,9 +9,9 @@
 static int check_preserved(uint64_t n, struct err *e)
 {
 	for (uint64_t i = 0; i < n; i++)
-		if (i > INT32_MAX - 3 || fcntl((int)(3 + i), F_GETFD) != 0)
+		if (i > INT32_MAX - 3 || fcntl((int)i + 3, F_GETFD) != 0)
 			return err_set(e, ERR_SPEC, EBADF, "descriptor %llu is to be preserved, and is not open",
-				       (unsigned long long)(3 + i));
+				       (unsigned long long)i + 3);
 	return 0;
 }
 

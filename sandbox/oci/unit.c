@@ -130,6 +130,7 @@ static int ask(const char *command, const struct oci_state *st, const struct buf
 	char path[512];
 	int r = words->failed ? err_oom(e) : find_program(path, sizeof path, e);
 
+	answer[0] = '\0';
 	if (r < 0)
 		return r;
 	if (make_argv(words, ARRAY_LEN(fixed), &argv) < 0)

@@ -164,23 +164,25 @@ static int start_child(struct limiting *l, const struct cgroup *cg, struct err *
 	return r;
 }
 
-static void start(struct limiting *l)
+/* Is there a child now? */
+static bool start(struct limiting *l)
 {
 	struct err why = {0};
 	struct kept *k = cells_running(l->s, l->cell, &why);
 	siginfo_t how;
 
 	if (k && start_child(l, &k->cell.cg, &why) == 0)
-		return;
+		return true;
 	if (fd_valid(l->pidfd)) { /* nobody would reap it, or end it when it is late */
 		(void)!sys_pidfd_kill(l->pidfd, SIGKILL);
 		(void)!sys_wait_exit(l->pidfd, true, &how);
 	}
 	answer(l, &why);
 	gone(l);
+	return false;
 }
 
-/* One that cannot begin is over at once. */
+/* One that cannot begin is over at once, and takes no place: nobody else would ever begin with those that wait. */
 static void start_next(struct spawn *s)
 {
 	size_t running = 0;
@@ -191,8 +193,7 @@ static void start_next(struct spawn *s)
 		next = l->next;
 		if (fd_valid(l->pidfd))
 			continue;
-		start(l);
-		running++;
+		running += start(l);
 	}
 }
 
