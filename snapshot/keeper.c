@@ -13,7 +13,7 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 
-enum { CHILDREN_MAX = 4096, ENTER_FAILED = 200, ENTER_ERRNO_MAX = 54, END_MS = 10000 };
+enum { ENTER_FAILED = 200, ENTER_ERRNO_MAX = 54, END_MS = 10000 };
 
 enum waited { ENDED, LATE, INTERRUPTED };
 
@@ -65,24 +65,6 @@ _Noreturn static void execute(const struct keeper *k)
 	_exit(ENTER_FAILED + (-r < ENTER_ERRNO_MAX ? -r : ENTER_ERRNO_MAX));
 }
 
-/* All that is below us; what is adopted while we look comes in the next turn. */
-static void end_children(void)
-{
-	char path[64], list[CHILDREN_MAX], *save;
-
-	(void)snprintf(path, sizeof path, "/proc/self/task/%d/children", getpid());
-	while (fd_read_file_at(AT_FDCWD, path, list, sizeof list) > 0) {
-		for (char *word = strtok_r(list, " ", &save); word; word = strtok_r(NULL, " ", &save)) {
-			uint64_t pid;
-
-			if (parse_u64(word, 2, INT32_MAX, &pid))
-				(void)kill((pid_t)pid, SIGKILL);
-		}
-		if (waitpid(-1, NULL, __WALL) < 0 && errno == ECHILD)
-			return;
-	}
-}
-
 _Noreturn static void keep(const struct keeper *k, pid_t master)
 {
 	sigset_t wanted;
@@ -113,11 +95,11 @@ _Noreturn static void keep(const struct keeper *k, pid_t master)
 		while ((ended = waitpid(-1, &how, WNOHANG | __WALL)) > 0)
 			if (ended == criu) {
 				status = WIFEXITED(how) ? WEXITSTATUS(how) : 128 + WTERMSIG(how);
-				end_children();
+				sys_end_children();
 				_exit(status);
 			}
 		if (sigwaitinfo(&wanted, &si) == SIGTERM) {
-			end_children();
+			sys_end_children();
 			_exit(128 + SIGTERM);
 		}
 	}

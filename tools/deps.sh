@@ -81,8 +81,9 @@ list() {
 			echo qemu-system-x86 busybox-static debian-archive-keyring zstd xz-utils kmod util-linux
 			;;
 		engines)
-			# what tests/system/oci_podman.sh and oci_containerd.sh drive fsbox-oci with; catatonit: podman's --init
-			echo podman conmon containerd buildah catatonit
+			# what tests/system/oci_podman.sh and oci_containerd.sh drive fsbox-oci with; catatonit: podman's --init · runc: what
+			# oci_differs.sh compares with
+			echo podman conmon containerd buildah catatonit runc
 			;;
 		fresh)
 			echo mmdebstrap

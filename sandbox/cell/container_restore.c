@@ -423,19 +423,7 @@ static void end_criu(struct restorer *x)
 /* A CRIU that was killed leaves what it made half, children of ours, which it may not have told of. We have no others. */
 static void end_restored(struct restorer *x)
 {
-	char path[64], list[256], *save = NULL;
-
-	(void)snprintf(path, sizeof path, "/proc/self/task/%d/children", getpid());
-	while (fd_read_file_at(AT_FDCWD, path, list, sizeof list) > 0) {
-		for (char *word = strtok_r(list, " ", &save); word; word = strtok_r(NULL, " ", &save)) {
-			uint64_t pid;
-
-			if (parse_u64(word, 2, INT32_MAX, &pid))
-				(void)kill((pid_t)pid, SIGKILL);
-		}
-		if (waitpid(-1, NULL, __WALL) < 0 && errno == ECHILD)
-			break;
-	}
+	sys_end_children();
 	fd_closep(&x->r->pidfd);
 	x->r->pid = 0;
 }

@@ -66,48 +66,36 @@ static int read_number(struct reader *r, const struct json *v, const struct json
 	return 0;
 }
 
-static int read_max_cells(struct reader *r, const struct json *v, const struct json_path *here, void *out)
+/* Nobody gets more than the daemon itself has, @bound. */
+static int read_capped(struct reader *r, const struct json *v, const struct json_path *here, uint32_t bound,
+		       uint32_t *ret)
 {
-	struct rights *rights = out;
 	int64_t n = 0;
 	int rc = read_number(r, v, here, UINT32_MAX, &n);
 
 	if (rc == 0)
-		rights->max_cells = n < r->b->max_cells ? (uint32_t)n : r->b->max_cells;
+		*ret = n < bound ? (uint32_t)n : bound;
 	return rc;
+}
+
+static int read_max_cells(struct reader *r, const struct json *v, const struct json_path *here, void *out)
+{
+	return read_capped(r, v, here, r->b->max_cells, &((struct rights *)out)->max_cells);
 }
 
 static int read_max_queued(struct reader *r, const struct json *v, const struct json_path *here, void *out)
 {
-	struct rights *rights = out;
-	int64_t n = 0;
-	int rc = read_number(r, v, here, UINT32_MAX, &n);
-
-	if (rc == 0)
-		rights->max_queued = n < r->b->max_queued ? (uint32_t)n : r->b->max_queued;
-	return rc;
+	return read_capped(r, v, here, r->b->max_queued, &((struct rights *)out)->max_queued);
 }
 
 static int read_max_functions(struct reader *r, const struct json *v, const struct json_path *here, void *out)
 {
-	struct rights *rights = out;
-	int64_t n = 0;
-	int rc = read_number(r, v, here, UINT32_MAX, &n);
-
-	if (rc == 0)
-		rights->max_functions = n < r->b->max_functions ? (uint32_t)n : r->b->max_functions;
-	return rc;
+	return read_capped(r, v, here, r->b->max_functions, &((struct rights *)out)->max_functions);
 }
 
 static int read_max_execs(struct reader *r, const struct json *v, const struct json_path *here, void *out)
 {
-	struct rights *rights = out;
-	int64_t n = 0;
-	int rc = read_number(r, v, here, UINT32_MAX, &n);
-
-	if (rc == 0)
-		rights->max_execs = n < r->b->max_execs ? (uint32_t)n : r->b->max_execs;
-	return rc;
+	return read_capped(r, v, here, r->b->max_execs, &((struct rights *)out)->max_execs);
 }
 
 static int read_memory(struct reader *r, const struct json *v, const struct json_path *here, void *out)

@@ -1,10 +1,16 @@
 #include "sys/sys.h"
 
+#include "base/fd.h"
+#include "base/str.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/keyctl.h>
 #include <linux/openat2.h>
 #include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
 #include <sys/mount.h>
 #include <sys/pidfd.h>
 #include <sys/syscall.h>
@@ -157,4 +163,21 @@ int sys_openat2(int dirfd, const char *path, uint64_t flags, unsigned mode, uint
 int sys_openat(int dirfd, const char *path, int flags, unsigned mode)
 {
 	return ret(openat(dirfd, path, flags | O_CLOEXEC, mode));
+}
+
+void sys_end_children(void)
+{
+	char path[64], list[4096], *save;
+
+	(void)snprintf(path, sizeof path, "/proc/self/task/%d/children", getpid());
+	while (fd_read_file_at(AT_FDCWD, path, list, sizeof list) > 0) {
+		for (char *word = strtok_r(list, " ", &save); word; word = strtok_r(NULL, " ", &save)) {
+			uint64_t pid;
+
+			if (parse_u64(word, 2, INT32_MAX, &pid))
+				(void)kill((pid_t)pid, SIGKILL);
+		}
+		if (waitpid(-1, NULL, __WALL) < 0 && errno == ECHILD)
+			return;
+	}
 }

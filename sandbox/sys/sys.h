@@ -21,6 +21,10 @@ NODISCARD int sys_pidfd_kill(int pidfd, int sig);
 /* waitid(P_PIDFD) for a process that ended. With @block false answers -EAGAIN while it runs. */
 NODISCARD int sys_wait_exit(int pidfd, bool block, siginfo_t *ret);
 
+/* Kills and reaps all children of ours, one generation after the other when they are adopted (PR_SET_CHILD_SUBREAPER). Only
+ * for processes all of whose children are to end. */
+void sys_end_children(void);
+
 /* The mount calls of mount_setattr(2), fsopen, fsconfig, fsmount, open_tree, move_mount. */
 NODISCARD int sys_open_tree(int dirfd, const char *path, unsigned flags);
 NODISCARD int sys_move_mount(int mount_fd, int to_dirfd, const char *to_path);
