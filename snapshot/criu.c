@@ -352,7 +352,7 @@ static int send_dump(const struct criu_job *j, int sock, int work, struct err *e
 /* The request is there before CRIU is: no part of this has to wait for another. Its exit status is the answer. */
 static int run(const struct snap_engine *en, struct entry *x, int out, int *ret_status, struct err *e)
 {
-	struct criu_command c;
+	struct criu_command c = {0};
 	struct keeper k = {.argv = c.argv, .envp = c.envp, .enter = enter, .arg = x, .out = out, .finish = true};
 	int r = criu_worker(en, SOCKET_FD, &c, e);
 
