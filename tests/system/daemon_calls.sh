@@ -558,8 +558,28 @@ for i in range(20):
     eq((got["status"], body(got)), ("success", "1"))
     eq(c.call("Kill", cell=got["cell"]), {"existed": True})
 until(lambda: c.cells() == [], "they are gone")
-# In the middle of a call.
+# Before its function is initialized: the one that waits for it, by a call or for a lease, has another cell instead.
 a = Client()
+c.deploy("init_slow", timeout=20, env={"FSBOX_TEST_MS": "300"})
+for begin in dict(function="init_slow"), None:
+    for i in range(3):
+        for cell in c.cells():
+            c.call("Remove", cell=cell["id"])
+        until(lambda: c.cells() == [], "there is none")
+        if begin:
+            a.send("Invoke", **begin)
+        else:
+            a.send("Acquire", function="init_slow", waitMs=20000)
+        young = until(lambda: [x for x in c.cells() if x["state"] == "init"], "one begins")[0]["id"]
+        eq(c.call("Kill", cell=young), {"existed": True})
+        got = a.result()
+        true(got["cell"] != young, got)
+        eq(got.get("status", "success"), "success")
+        if not begin:
+            c.call("Release", lease=got["lease"])
+c.call("Undeploy", name="init_slow")
+until(lambda: c.cells() == [], "they are gone")
+# In the middle of a call.
 for method, wanted in ("Kill", "failure"), ("Remove", "Cancelled"):
     a.send("Invoke", function="sleep_forever")
     busy = until(lambda: [x for x in c.cells() if x["state"] == "busy"], "it runs")[0]["id"]
