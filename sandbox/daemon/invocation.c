@@ -503,7 +503,7 @@ static void unit_could_not(struct unit *u, const struct err *why)
 		return;
 	}
 	if (u->restored && why->kind != ERR_CAPACITY) { /* a cold start serves what waits */
-		snapshot_give_up(f, why);
+		snapshot_give_up(f, u->hurried && why->kind == ERR_DEADLINE, why);
 		return;
 	}
 	f->init_failures++;

@@ -411,6 +411,18 @@ def until(condition, what, seconds=10):
 
 # ---- The machine ----
 
+def snapshot_errors(n):
+    """Of the events that are kept, what the first @n about snapshots that failed say."""
+    said = []
+    with Client() as b:
+        first = b.fails("Lost", "Subscribe", more=True, since=1)["firstAvailable"]
+        for e in b.more("Subscribe", since=first):
+            if (e["event"]["kind"], e["event"].get("status")) == ("snapshot", "error"):
+                said.append(e["event"]["detail"])
+            if len(said) == n:
+                return said
+
+
 def pid_of(name):
     """The daemon's process of this name; the tests are in a pid namespace of their own."""
     for pid in os.listdir("/proc"):
