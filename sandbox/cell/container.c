@@ -254,6 +254,7 @@ static int come_back(struct ct_prepared *p, struct err *e)
 
 static _Noreturn void become_child(struct ct *c, struct ct_prepared *p)
 {
+	fd_closep(&c->slow_close);
 	(void)close(c->barrier); /* our copy of the host's end would keep us from seeing the host die */
 	ct_child_main(&p->child);
 }
@@ -424,6 +425,7 @@ static int talk(struct ct *c, struct ct_shared *shared, bool enters, struct err 
 	}
 	if (r == 0)
 		r = release(c, enters, e);
+	fd_closep(&c->slow_close);
 	if (r == 0 && c->mounted) {
 		r = barrier_expect(c->barrier, BARRIER_MOUNTED, e);
 		if (r == 0)

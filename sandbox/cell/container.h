@@ -34,6 +34,9 @@ struct ct {
 	int listener;                 /* where "start" connects; FD_NONE: ct_go() gives the word */
 	int join;                     /* exec: pidfd of a process whose namespaces are entered; else FD_NONE */
 	unsigned preserve;            /* descriptors 3 … 3 + n - 1 are the container's */
+	/* A descriptor whose last close takes time, or FD_NONE: the child closes its copy first of all, and ours goes
+	 * while we wait for the child. */
+	int slow_close;
 	bool no_pivot, no_keyring;
 	bool unprivileged; /* sources of binds are opened by the child */
 	bool straight;     /* no listener, and nothing to do between "created" and ct_go(): the word is given ahead */

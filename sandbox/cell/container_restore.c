@@ -151,7 +151,8 @@ static int prepare(struct restorer *x, struct err *e)
 	struct ct_restore *r = x->r;
 	int sv[2], ret;
 
-	x->ct = (struct ct){.spec = r->spec, .group = r->group, .listener = FD_NONE, .join = FD_NONE};
+	x->ct = (struct ct){
+		.spec = r->spec, .group = r->group, .listener = FD_NONE, .join = FD_NONE, .slow_close = FD_NONE};
 	ret = ct_prepare(&x->ct, &x->p, e);
 	if (ret == 0)
 		ret = open_entries(x, e);

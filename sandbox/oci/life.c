@@ -21,6 +21,7 @@ void life_init(struct life *l)
 			   .claim = FD_NONE,
 			   .streams = {FD_NONE, FD_NONE}};
 	l->ct.pidfd = l->ct.barrier = FD_NONE;
+	l->ct.slow_close = oci_take_own_mount();
 }
 
 void life_done(struct life *l)
@@ -33,6 +34,7 @@ void life_done(struct life *l)
 	fd_closep(&l->streams[0]);
 	fd_closep(&l->streams[1]);
 	fd_closep(&l->ct.pidfd);
+	fd_closep(&l->ct.slow_close);
 	fd_closep(&l->ct.barrier);
 	filter_done(&l->filter);
 	if (l->has_group)
