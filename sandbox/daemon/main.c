@@ -338,7 +338,7 @@ static int begin_work(struct daemon *d, const struct spawn_hello *m, struct err 
 		r = open_busy(d, path, e);
 	(void)snprintf(path, sizeof path, "%s/functions.db", m->state_dir);
 	if (r == 0)
-		deploy_open_store(d, path);
+		r = deploy_open_store(d, path, e);
 	return r;
 }
 

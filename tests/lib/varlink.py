@@ -618,11 +618,11 @@ class Bystander:
 
 class Faults:
     """What tests/lib/shim/faults.c does to fsboxd, through the file that both have mapped."""
-    COUNT, FROM, TO, FAILED, WALL = range(5)
+    COUNT, FROM, TO, FAILED, WALL, READ_CODE, UNREAD = range(7)
 
     def __init__(self, path):
         with open(path, "r+b") as f:
-            self.map = mmap.mmap(f.fileno(), 40)
+            self.map = mmap.mmap(f.fileno(), 56)
 
     def get(self, field):
         return struct.unpack_from("q", self.map, 8 * field)[0]
