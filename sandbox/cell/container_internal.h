@@ -50,6 +50,7 @@ struct ct_prepared {
 	int own_pid, own_time; /* our own namespaces for children, to come back to; FD_NONE to begin with */
 	bool enters;           /* the child enters cgroup2 by itself */
 };
+/* container_prepare.c */
 NODISCARD int ct_prepare(struct ct *c, struct ct_prepared *p, struct err *e);
 void ct_prepared_done(struct ct_prepared *p);
 
