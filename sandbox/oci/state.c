@@ -116,7 +116,7 @@ int state_write(int dir, const struct oci_state *st, struct err *e)
 	put(&b, "rootfs", st->rootfs);
 	put(&b, "created", st->created);
 	put(&b, "cgroup", st->cgroup);
-	if (st->unit[0]) {
+	if (st->unit[0] && st->asked) {
 		put(&b, "unit", st->unit);
 		put(&b, "manager", st->user_unit ? "user" : "system");
 	}
@@ -168,6 +168,7 @@ static void read_members(struct oci_state *st, const struct json *root)
 	st->created = text_of(st, root, "created");
 	st->cgroup = text_of(st, root, "cgroup");
 	st->unit = text_of(st, root, "unit");
+	st->asked = st->unit[0] != '\0';
 	st->user_unit = strcmp(text_of(st, root, "manager"), "user") == 0;
 	st->found = text_of(st, root, "found");
 	st->pid = number_of(root, "pid");

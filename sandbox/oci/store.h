@@ -19,6 +19,7 @@ struct oci_state {
 	const char *id, *version, *bundle, *rootfs, *created, *cgroup; /* cgroup: "" when it has none of its own */
 	const char *unit; /* of systemd's, whose group that is; "" without one */
 	bool user_unit;   /* by the user's manager */
+	bool asked;       /* for it: until then a unit of that name is somebody else's */
 	int64_t pid;
 	int64_t owner;
 	uint64_t start_ticks; /* of the process, since the boot: tells it from a later one of that number */
