@@ -177,10 +177,11 @@ int life_pid_file(const char *path, pid_t pid, struct err *e)
 
 /* ---- Building ---- */
 
+/* The rest of the groups comes while the child makes its namespaces: on a hybrid host a dozen directories, on cgroup2 a
+ * program for device rules. It enters, or goes on, when this is done. */
 static int on_born(struct ct *c, void *arg, struct err *e)
 {
 	struct life *l = arg;
-	char root[CG_RESCTRL_ROOT];
 	int r;
 
 	l->state.pid = c->pid;
@@ -189,9 +190,7 @@ static int on_born(struct ct *c, void *arg, struct err *e)
 	if (r == 0 && !l->limited) /* a second child, see ct_create(), finds it done */
 		r = life_group(l, true, e);
 	l->limited = r == 0;
-	if (r == 0 && l->spec->rdt.given)
-		r = cg_resctrl_find(root, e);
-	return r == 0 && l->spec->rdt.given ? cg_resctrl_make(root, &l->spec->rdt, l->state.id, c->pid, e) : r;
+	return r == 0 ? life_class(l, c->pid, e) : r;
 }
 
 static int on_mounted(struct ct *c, void *arg, struct err *e)

@@ -47,6 +47,7 @@ NODISCARD int life_filter(struct life *l, struct err *e);
 const char *life_group_path(struct life *l); /* of config.json's cgroupsPath, for groups of our own making */
 NODISCARD int life_find_group(struct life *l, struct err *e);
 NODISCARD int life_cradle(struct life *l, struct err *e); /* what the child is born into; life_group() makes the rest */
+NODISCARD int life_class(const struct life *l, pid_t pid, struct err *e); /* intelRdt's, which @pid enters */
 int life_on_placed(struct ct *c, void *arg,
 		   struct err *e); /* with a unit: its scope and groups, for a child that waits */
 /* The same without limits for restore, whose process is born in its group: a process of ours holds the unit until it is

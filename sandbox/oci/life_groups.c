@@ -121,6 +121,14 @@ int life_group(struct life *l, bool limits, struct err *e)
 	return r;
 }
 
+int life_class(const struct life *l, pid_t pid, struct err *e)
+{
+	char root[CG_RESCTRL_ROOT];
+	int r = l->spec->rdt.given ? cg_resctrl_find(root, e) : 0;
+
+	return r == 0 && l->spec->rdt.given ? cg_resctrl_make(root, &l->spec->rdt, l->state.id, pid, e) : r;
+}
+
 int life_cradle(struct life *l, struct err *e)
 {
 	int r;
