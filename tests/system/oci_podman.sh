@@ -6,6 +6,8 @@
 . "$(dirname "$0")/../lib/tap.sh"
 # shellcheck source=tests/lib/oci.sh
 . "$(dirname "$0")/../lib/oci.sh"
+# shellcheck source=tests/lib/podman.sh
+. "$(dirname "$0")/../lib/podman.sh"
 
 pod() {
 	echo "$*" >>"$TAP_DIR/used"
@@ -33,18 +35,6 @@ need_podman() {
 		rm "$TAP_DIR/image"
 		skip_host "podman cannot import an image here"
 	}
-}
-
-ok() { # COMMAND...: podman succeeds
-	run pod "$@"
-	check_eq "$status" 0
-}
-
-says() { # TEXT COMMAND...: and prints this
-	said=$1
-	shift
-	ok "$@"
-	check_eq "$(tr -d '\r' <"$T/out")" "$said"
 }
 
 test_run() {
