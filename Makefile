@@ -227,7 +227,7 @@ lint:  ## quick checks: format, layers, banned words, sizes, shell scripts
 	$(Q)sh tests/lint/run.sh
 format:  ## run clang-format over the sources
 	$(Q)find sandbox cgroup netns snapshot tools tests contrib -name '*.[ch]' 2>/dev/null | xargs -r clang-format -i
-lint-all:  ## lint, clang-tidy and cppcheck
+lint-all:  ## lint, clang-tidy, cppcheck, aarch64
 	$(Q)sh tests/lint/run.sh --all
 deps:  ## install the Debian packages that are missing
 	$(Q)sh tools/deps.sh build runtimes test clients guest bench

@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "base/fd.h"
 #include "cgroup/group.h"
+#include "cgroup/nest.h"
 #include "cgroup/resctrl.h"
 #include "cgroup/unit.h"
 

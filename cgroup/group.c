@@ -18,7 +18,7 @@ int cg_tree_fail(const struct cg_group *g, const struct cg_tree *t, const char *
 	return err_sys(e, code, "%s %s%s%s%s", doing, t->root, g->path, file[0] ? "/" : "", file);
 }
 
-static bool word_in(const char *list, const char *word)
+bool cg_word_in(const char *list, const char *word)
 {
 	const size_t len = strlen(word);
 
@@ -40,7 +40,7 @@ const struct cg_tree *cg_group_tree(const struct cg_group *g, const char *contro
 	for (unsigned i = 0; i < g->n; i++) {
 		if (g->trees[i].v2)
 			v2 = &g->trees[i];
-		if (controller[0] && word_in(g->trees[i].controllers, controller))
+		if (controller[0] && cg_word_in(g->trees[i].controllers, controller))
 			return &g->trees[i];
 	}
 	if (controller[0])
@@ -143,7 +143,7 @@ static int make_below(const struct cg_tree *t, int *dir, const char *name)
 	fd = cg_open_child(*dir, name);
 	if (fd < 0)
 		return fd;
-	if (word_in(t->controllers, "cpuset") && !t->v2) {
+	if (cg_word_in(t->controllers, "cpuset") && !t->v2) {
 		inherit(*dir, fd, "cpuset.cpus");
 		inherit(*dir, fd, "cpuset.mems");
 	}
@@ -190,45 +190,6 @@ int cg_group_make(struct cg_group *g, bool v2_only, bool lenient, struct err *e)
 	return 0;
 }
 
-static int descend(const struct cg_group *g, struct cg_tree *t, const char *sub, struct err *e)
-{
-	int fd = sys_open_beneath(t->dir, sub + strspn(sub, "/"), O_PATH | O_DIRECTORY | O_CLOEXEC, 0);
-
-	if (fd < 0)
-		return err_sys(e, fd, "group '%s' below %s%s", sub, t->root, g->path);
-	fd_closep(&t->dir);
-	t->dir = fd;
-	return 0;
-}
-
-int cg_group_descend(struct cg_group *g, const char *controllers, const char *sub, struct err *e)
-{
-	bool any = false;
-	int r = 0;
-
-	if (sub[strspn(sub, "/")] == '\0')
-		return 0;
-	for (unsigned i = 0; r == 0 && i < g->n; i++) {
-		struct cg_tree *t = &g->trees[i];
-		bool meant = !controllers;
-
-		for (const char *p = controllers; p && *p && !t->v2;) {
-			char word[32];
-			const size_t n = strcspn(p, ",");
-
-			(void)snprintf(word, sizeof word, "%.*s", (int)n, p);
-			meant |= word_in(t->controllers, word);
-			p += n + (p[n] == ',');
-		}
-		if (!meant || !fd_valid(t->dir))
-			continue;
-		any = true;
-		r = descend(g, t, sub, e);
-	}
-	return r == 0 && !any ? err_set(e, ERR_SPEC, EINVAL, "cgroup v1 has no hierarchy of '%.60s' here", controllers)
-			      : r;
-}
-
 int cg_group_v2(const struct cg_group *g)
 {
 	const struct cg_tree *t = cg_group_tree(g, "");
@@ -266,9 +227,24 @@ static int give_file(int dir, const char *file, uid_t uid)
 	return fchownat(dir, file, uid, (gid_t)-1, AT_SYMLINK_NOFOLLOW) < 0 && errno != ENOENT ? -errno : 0;
 }
 
-int cg_group_give(const struct cg_group *g, uid_t uid, struct err *e)
+int cg_give_dir(int dir, uid_t uid)
 {
 	char files[1024] = "cgroup.procs\ncgroup.subtree_control\ncgroup.threads"; /* of kernels that do not say */
+	int r = fchown(dir, uid, (gid_t)-1) < 0 ? -errno : 0;
+
+	(void)!fd_read_file_at(AT_FDCWD, "/sys/kernel/cgroup/delegate", files, sizeof files);
+	for (char *p = files, *end; r == 0 && *p; p = end) {
+		end = p + strcspn(p, "\n");
+		if (*end)
+			*end++ = '\0';
+		if (*p && !strchr(p, '/'))
+			r = give_file(dir, p, uid);
+	}
+	return r;
+}
+
+int cg_group_give(const struct cg_group *g, uid_t uid, struct err *e)
+{
 	AUTO_FD int dir = FD_NONE;
 	int r;
 
@@ -277,16 +253,8 @@ int cg_group_give(const struct cg_group *g, uid_t uid, struct err *e)
 			return 0;
 	if (!fd_valid(cg_group_v2(g)))
 		return 0;
-	(void)!fd_read_file_at(AT_FDCWD, "/sys/kernel/cgroup/delegate", files, sizeof files);
 	dir = openat(cg_group_v2(g), ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC); /* O_PATH has no fchown(2) */
-	r = dir < 0 || fchown(dir, uid, (gid_t)-1) < 0 ? -errno : 0;
-	for (char *p = files, *end; r == 0 && *p; p = end) {
-		end = p + strcspn(p, "\n");
-		if (*end)
-			*end++ = '\0';
-		if (*p && !strchr(p, '/'))
-			r = give_file(dir, p, uid);
-	}
+	r = dir < 0 ? -errno : cg_give_dir(dir, uid);
 	return r < 0 ? err_sys(e, r, "giving cgroup %s to user %u", g->path, uid) : 0;
 }
 
@@ -324,7 +292,7 @@ static int visit_group(int dir, void *arg)
 	AUTO_FD int fd = openat(dir, "cgroup.procs", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	AUTO_FREE char *text = NULL;
 	size_t len;
-	int r = fd < 0 ? -errno : fd_read_all(fd, 16 << 20, &text, &len);
+	int r = fd < 0 ? -errno : fd_read_all(fd, CG_PROCS_MAX, &text, &len);
 
 	if (r < 0)
 		return r == -ENOENT || r == -ENODEV || r == -EOPNOTSUPP ? 0 : r;

@@ -41,6 +41,10 @@ NODISCARD int cg_group_claim(const struct cg_group *g, int *ret_lock, struct err
 /* From now on @g's descriptors are those of its group @sub, which exists: in every hierarchy, or in those of @controllers,
  * "cpu,memory", which only v1 has. */
 NODISCARD int cg_group_descend(struct cg_group *g, const char *controllers, const char *sub, struct err *e);
+/* From now on @g's descriptor of v2 is that of the group below it in which the process @pid is; false, and nothing changes,
+ * when that is not below. cgroup2 lets nobody into a group that hands controllers down (cgroups(7), "no internal
+ * processes"). */
+bool cg_group_follow(struct cg_group *g, pid_t pid);
 int cg_group_v2(const struct cg_group *g); /* FD_NONE where there is none */
 /* Gives the group to @uid as far as delegation goes: the directory, and the files that /sys/kernel/cgroup/delegate names
  * (cgroups(7), "Cgroups v2 delegation"; config-linux.md, "Cgroup ownership"). Nothing on hosts with v1. */

@@ -30,6 +30,11 @@ bool cg_h_shared(const struct cg_host *host, unsigned h);
 /* The hierarchies that @mountinfo shows, each once, into @g->trees. */
 void cg_trees_parse(const char *mountinfo, struct cg_group *g);
 NODISCARD int cg_read_proc(const char *path, char **ret, struct err *e);
+enum { CG_PROCS_MAX = 16 << 20 }; /* bytes of cgroup.procs */
+/* group.c: a list with commas or blanks. */
+bool cg_word_in(const char *list, const char *word);
+/* The directory, which is open for reading, and what is in it to be delegated; -errno. */
+NODISCARD int cg_give_dir(int dir, uid_t uid);
 
 /* group.c: "@doing ROOT/GROUP/FILE: reason" */
 int cg_tree_fail(const struct cg_group *g, const struct cg_tree *t, const char *file, int code, const char *doing,

@@ -57,7 +57,8 @@ list() {
 		test)
 			# binutils: nm, readelf · util-linux to iproute2, e2fsprogs, jq, python3: what the system tests look with · nodejs: what they run ·
 			# python3-numpy: generators of functions · llvm: names in the fuzzers' stack traces · uuid-dev: a library of test functions · valgrind: fsboxd in it · uidmap: newuidmap for the runs as an ordinary user · man-db, groff-base: the manual's own check
-			echo g++ clang llvm clang-format clang-tidy cppcheck shellcheck codespell
+			# gcc-aarch64-linux-gnu: what is written for that processor
+			echo g++ clang llvm clang-format clang-tidy cppcheck shellcheck codespell gcc-aarch64-linux-gnu libc6-dev-arm64-cross
 			echo binutils util-linux bsdutils procps iproute2 uidmap e2fsprogs jq nodejs python3-minimal python3-numpy man-db groff-base libcap2-bin keyutils redis-tools uuid-dev valgrind
 			v=$(clang_version)
 			echo "libclang-rt-${v:-14}-dev"

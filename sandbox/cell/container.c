@@ -181,6 +181,8 @@ static int hand_over(struct ct *c, struct err *e)
 	if (!fd_valid(c->join) && s->n_uids > 0)
 		r = geteuid() == 0 ? ids_write_maps(c->pid, s->uids, s->n_uids, s->gids, s->n_gids, false, e)
 				   : ids_write_helped(c->pid, s->uids, s->n_uids, s->gids, s->n_gids, e);
+	if (r == 0)
+		r = ct_raise_limits(c, e);
 	if (r < 0 || !s->process.oom_score_adj.set)
 		return r;
 	/* By us: inside of a user namespace it could not be lowered. */

@@ -41,6 +41,8 @@ struct ct_child {
 	int tty;
 	char exe[CT_PATH_ROOM];
 	char home[CT_PATH_ROOM];
+	const char **host_mounts; /* for --no-pivot: where the host has mounts, from its root */
+	size_t n_host_mounts;
 };
 
 /* Everything that the child inherits, and that is the host's to close again. */
@@ -62,6 +64,13 @@ NODISCARD int ct_set_memory_policy(const struct ct_memory_policy *m, struct err 
 
 /* container_guard.c: host side, before the clone. */
 int ct_become_undumpable(const struct ct *c, struct err *e);
+
+/* container_rlimits.c: host side, before the child is in another user namespace for good. */
+NODISCARD int ct_raise_limits(const struct ct *c, struct err *e);
+
+/* container_move.c: the root without pivot_root. Host side, before the clone; then the child, in place of it. */
+NODISCARD int ct_move_prepare(struct ct_prepared *p, struct err *e);
+NODISCARD int ct_move_root(const struct ct_child *ch, struct err *e);
 
 /* container_root.c */
 int ct_child_mounts(struct ct_child *ch, struct err *e);

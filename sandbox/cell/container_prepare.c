@@ -184,6 +184,8 @@ int ct_prepare(struct ct *c, struct ct_prepared *p, struct err *e)
 		r = fd_valid(c->join) ? compare_namespaces(p, c->pid, e) : open_namespaces(p, e);
 	if (r == 0 && !fd_valid(c->join))
 		r = open_sources(p, e);
+	if (r == 0)
+		r = ct_move_prepare(p, e);
 	ch->in_user = fd_valid(c->join) ? ch->setns_flags & CLONE_NEWUSER : c->spec->ns[CT_USER].wanted;
 	if (r == 0) {
 		ch->shared = mmap(NULL, sizeof *ch->shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);

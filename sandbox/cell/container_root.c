@@ -425,14 +425,6 @@ int ct_child_masks(struct ct_child *ch, struct err *e)
 	return r < 0 ? err_sys(e, r, "making the root read-only") : 0;
 }
 
-/* Without pivot_root, which a ramfs does not let: the root goes on top of all, and we into it. */
-static int move_root(int root)
-{
-	if (fchdir(root) < 0 || mount(".", "/", NULL, MS_MOVE, NULL) < 0 || chroot(".") < 0 || chdir("/") < 0)
-		return -errno;
-	return 0;
-}
-
 /* When the mounts of the old root are still peers of the host's, what is unmounted here would be unmounted there. They
  * become its slaves first, which is possible when the container's root has left them. */
 static int pivot_from_shared(int root)
@@ -457,9 +449,10 @@ int ct_child_pivot(struct ct_child *ch, struct err *e)
 
 	if (fd_valid(ch->ct->join))
 		return 0;
-	r = ch->ct->no_pivot             ? move_root(ch->root)
-	    : s->propagation & MS_SHARED ? pivot_from_shared(ch->root)
-					 : root_pivot(ch->root);
+	/* --no-pivot is for where it fails. Where it does not, nothing is safer. */
+	r = s->propagation & MS_SHARED ? pivot_from_shared(ch->root) : root_pivot(ch->root);
+	if (r < 0 && ch->ct->no_pivot)
+		r = ct_move_root(ch, e);
 	if (r < 0)
 		return err_sys(e, r, "pivot_root into '%s'", s->rootfs);
 	if (s->propagation && mount(NULL, "/", NULL, s->propagation, NULL) < 0)

@@ -92,8 +92,7 @@ int checkpoint_dirs_open(const struct oci_args *a, bool make, struct checkpoint_
 
 /* ---- Options ---- */
 
-/* Groups are made by this runtime and CRIU leaves them alone, whatever is asked for: all that is left of the option is that
- * its words are known. */
+/* Groups are made by this runtime (groups_wanted() has what the words mean), and CRIU leaves them alone. */
 static int check_cgroups_mode(const char *mode, struct err *e)
 {
 	static const char *const modes[] = {"soft", "full", "strict", "ignore", "none", "props"};

@@ -27,6 +27,13 @@ NODISCARD int descriptors_write(int images, const char *const names[CT_STDIO], s
 /* Texts are in @a; NULL where it says nothing. No file is no error: images of who has none. */
 NODISCARD int descriptors_read(int images, struct arena *a, const char *ret[CT_STDIO], struct err *e);
 
+/* fsbox-oci-groups.json: the groups that were made below the container's own, and which of its processes were in them. Read
+ * while they run: who is born until CRIU stops them is where his parent is. */
+bool groups_wanted(const struct oci_args *a);
+NODISCARD int groups_write(int images, const struct cg_group *g, pid_t init, struct err *e);
+/* @init and the others exist and are in @g; nothing has run. No file is no error. */
+NODISCARD int groups_restore(int images, const struct cg_group *g, pid_t init, struct err *e);
+
 /* fsbox-oci.json: the sizes of all images of a checkpoint that is complete. CRIU would wait for ever for memory that is cut
  * off. Images of other runtimes have none, and are not checked. */
 NODISCARD int sizes_forget(int images, struct err *e);

@@ -132,6 +132,13 @@ static int finish(struct dump *d, struct err *e)
 	return r;
 }
 
+static int write_groups(const struct oci_args *a, const struct dump *d, struct err *e)
+{
+	const struct cg_group none = {0};
+
+	return groups_write(d->dirs.fd, d->has_group && groups_wanted(a) ? &d->group : &none, (pid_t)d->st.pid, e);
+}
+
 static int dump(const struct oci_args *a, struct dump *d, struct err *e)
 {
 	struct snap_engine en;
@@ -148,6 +155,8 @@ static int dump(const struct oci_args *a, struct dump *d, struct err *e)
 		r = sizes_forget(d->dirs.fd, e);
 	if (r == 0 && !a->pre_dump)
 		r = descriptors_write(d->dirs.fd, d->look.stdio, e);
+	if (r == 0 && !a->pre_dump)
+		r = write_groups(a, d, e);
 	if (r == 0) {
 		criu_kdat(&en, d->store.dir, &d->kdat);
 		r = criu_dump(&en, &d->kdat, &d->look.job, e);
@@ -190,7 +199,8 @@ static const struct opt checkpoint_options[] = {
 	OCI_FLAG("lazy-pages", lazy_pages, 0, "keep the memory back and serve it to a restore over the network"),
 	OCI_TEXT("status-fd", status_fd, 0, "N", "descriptor that is written to when that is ready"),
 	OCI_TEXT("page-server", page_server, 0, "ADDRESS:PORT", "where memory goes instead, or is served"),
-	OCI_TEXT("manage-cgroups-mode", cgroups_mode, 0, "MODE", "accepted; cgroups are this runtime's"),
+	OCI_TEXT("manage-cgroups-mode", cgroups_mode, 0, "MODE",
+		 "soft, full, strict: with groups below the container's; ignore: without"),
 	OCI_LIST("empty-ns", empty_ns, 0, "network", "leave interfaces, addresses and rules out"),
 	OCI_FLAG("auto-dedup", auto_dedup, 0, "free pages of the parent that are in these images again"),
 };

@@ -187,6 +187,30 @@ static int descend(struct cg_group *g, const struct text_list *l, struct err *e)
 	return r < 0 ? err_ctx(e, r, "--cgroup") : 0;
 }
 
+enum { MOVES = 8 };
+
+/* A container that hands controllers down (an init system or a container engine does) has its processes in groups below
+ * its own, which nobody may enter then: EBUSY. As with runc, the new one goes to where the first one is. That one may be
+ * moved meanwhile. */
+static int create(struct life *l, struct err *e)
+{
+	struct ct *c = &l->ct;
+	struct err busy = {0}, ignored = {0};
+	int r = ct_create(c, e);
+
+	for (int i = 0; r == -EBUSY && c->group && l->args->cgroups.n == 0 && i < MOVES; i++) {
+		busy = *e;
+		cg_group_close(&l->group);
+		l->has_group = cg_group_find(l->state.cgroup, &l->group, &ignored) == 0;
+		if (!l->has_group || !cg_group_follow(&l->group, (pid_t)l->state.pid))
+			break;
+		*e = (struct err){0};
+		c->pid = (pid_t)l->state.pid;
+		r = ct_create(c, e);
+	}
+	return r < 0 && e->kind == ERR_NONE ? err_adopt(e, &busy) : r;
+}
+
 static int join(struct life *l, int pidfd, struct err *e)
 {
 	struct ct *c = &l->ct;
@@ -223,7 +247,7 @@ static int join(struct life *l, int pidfd, struct err *e)
 	c->unprivileged = life_unprivileged(l->args);
 	c->straight = !l->args->pid_file && !l->args->pidfd_socket && !l->spec->rdt.given;
 	c->asked = life_agent(&l->agent, l->spec, &l->state);
-	r = ct_create(c, e);
+	r = create(l, e);
 	if (r < 0)
 		return r;
 	if (l->spec->rdt.given) {

@@ -43,7 +43,7 @@ static int remove_stopped(const struct oci_args *a, struct err *e)
 
 static int on_born(struct ct_restore *cr, void *arg, struct err *e)
 {
-	struct life *l = arg;
+	struct life *l = &((struct restoring *)arg)->l;
 	int r;
 
 	l->state.pid = cr->pid;
@@ -56,13 +56,15 @@ static int on_born(struct ct_restore *cr, void *arg, struct err *e)
 	return r == 0 ? life_hooks(l->spec, CT_CREATE_RUNTIME, &l->state, &cr->pidfd, e) : r;
 }
 
-/* Before its first instruction: limits, device rules, and a state that says "running". */
+/* Before its first instruction: limits, device rules, groups below, and a state that says "running". */
 static int on_ready(struct ct_restore *cr, void *arg, struct err *e)
 {
-	struct life *l = arg;
+	struct restoring *x = arg;
+	struct life *l = &x->l;
 	int r = life_limit(l, e);
 
-	(void)cr;
+	if (r == 0 && l->has_group && groups_wanted(l->args))
+		r = groups_restore(x->dirs.fd, &l->group, cr->pid, e);
 	l->state.creating = false;
 	if (r == 0)
 		r = ct_fault("restored", e);
@@ -90,7 +92,7 @@ static int build(struct restoring *x, struct err *e)
 	x->r.console = l->console;
 	x->r.born = on_born;
 	x->r.ready = on_ready;
-	x->r.arg = l;
+	x->r.arg = x;
 	r = ct_restore(&x->r, e);
 	life_release_unit(&holder);
 	l->state.status = OCI_RUNNING;
@@ -194,7 +196,8 @@ static const struct opt restore_options[] = {
 	OCI_FLAG("link-remap", link_remap, 0, "accepted as by checkpoint"),
 	OCI_FLAG("lazy-pages", lazy_pages, 0, "take the memory from `criu lazy-pages` as it is used"),
 	OCI_FLAG("auto-dedup", auto_dedup, 0, "free the images' pages as they are restored"),
-	OCI_TEXT("manage-cgroups-mode", cgroups_mode, 0, "MODE", "accepted; cgroups are this runtime's"),
+	OCI_TEXT("manage-cgroups-mode", cgroups_mode, 0, "MODE",
+		 "soft, full, strict: with groups below the container's; ignore: without"),
 	OCI_LIST("empty-ns", empty_ns, 0, "network", "as at checkpoint"),
 	OCI_TEXT("lsm-profile", lsm_profile, 0, "TYPE:NAME", "another AppArmor or SELinux profile than in the images"),
 	OCI_TEXT("lsm-mount-context", lsm_context, 0, "CONTEXT", "another SELinux context of mounts"),

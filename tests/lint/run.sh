@@ -2,7 +2,7 @@
 # Static checks. Without arguments: all the quick ones.
 #
 #   sh tests/lint/run.sh               quick: under 20 s
-#   sh tests/lint/run.sh --all         and clang-tidy, cppcheck, sizes beyond the aims
+#   sh tests/lint/run.sh --all         and clang-tidy, cppcheck, a compiler for aarch64, sizes beyond the aims
 #   sh tests/lint/run.sh CHECK...      some: the names that --list prints
 #
 # A check prints its findings and fails; a tool that is not there is a skip (status 77 for a single check).
@@ -11,7 +11,7 @@ cd "$(dirname "$0")/../.." || exit 1
 LC_ALL=C.UTF-8
 export LC_ALL
 FSBOX_QUICK="layers banned names sizes headers marks scripts cases format makefile manual spelling"
-FSBOX_SLOW="tidy cppcheck aims"
+FSBOX_SLOW="tidy cppcheck cross aims"
 
 files() { # PATTERN DIR...: the files, in order, of those folders that exist
 	pattern=$1
@@ -166,6 +166,29 @@ check_cppcheck() {
 	cppcheck --quiet --std=c11 --language=c --enable=warning,performance,portability --inline-suppr --error-exitcode=1 \
 		--suppressions-list=tests/lint/cppcheck.txt -D_GNU_SOURCE -D__x86_64__ -D__linux__ '-DFSBOX_VERSION="0"' \
 		-Isandbox -I. $(ls -d sandbox cgroup netns snapshot tools 2>/dev/null)
+}
+
+# What is written for two processors is built for one: a compiler for the other one reads all of it. What runs before the C
+# library (tools/oci.mk) must need nothing of it on that one either.
+check_cross() {
+	need aarch64-linux-gnu-gcc "gcc-aarch64-linux-gnu, libc6-dev-arm64-cross"
+	cross="aarch64-linux-gnu-gcc -std=gnu17 -D_GNU_SOURCE -O2 -Wall -Wextra -Werror -Isandbox -Isandbox/runtime -I."
+	object=$(mktemp) || return 1
+	status=0
+	# shellcheck disable=SC2086 # words
+	$cross -fPIE -fstack-clash-protection -ftrivial-auto-var-init=zero -ffreestanding -fno-stack-protector \
+		-fno-tree-loop-distribute-patterns -c -o "$object" sandbox/oci/early.c || status=1
+	[ "$status" != 0 ] || [ "$(aarch64-linux-gnu-nm -u "$object")" = "                 U _start" ] || {
+		echo "sandbox/oci/early.c needs what is not there yet:"
+		aarch64-linux-gnu-nm -u "$object"
+		status=1
+	}
+	rm -f "$object"
+	# shellcheck disable=SC2086 # words
+	for f in $(all_c | grep "\.c$" | xargs grep -l __aarch64__); do
+		$cross -fsyntax-only "$f" || status=1
+	done
+	return "$status"
 }
 
 checks=

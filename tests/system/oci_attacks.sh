@@ -496,4 +496,61 @@ test_ids_that_cannot_be_mapped_are_no_ids_of_the_host() {
 	check_nothing_left
 }
 
+# --no-pivot where pivot_root(2) fails: the host's mounts stand below the container's root, in the same namespace.
+need_beneath() {
+	need_cc
+	for beneath_program in without_pivot beneath; do
+		"${CC:-cc}" -D_GNU_SOURCE -O2 -static -o "$T/$beneath_program" "$FSBOX_SRC/tests/lib/oci_attack/$beneath_program.c"
+	done
+	bundle b
+	cp "$T/beneath" "$T/rootfs/bin/beneath"
+	chmod 755 "$T" "$TAP_DIR"
+	unshare --user true || skip_host "no user namespaces"
+}
+no_pivot() { # BUNDLE
+	run "$T/without_pivot" "$OCI" --root "$T/state" run --no-pivot --bundle "$T/$1" "$(oci_id pivot)"
+	check_eq "$status" 0
+}
+
+test_no_pivot_leaves_no_proc_of_the_host() {
+	need_beneath
+	before=$(cat /proc/self/mountinfo)
+	bundle b '.process.args = ["beneath", "fresh"]'
+	oci_ok run --bundle "$T/b" "$(oci_id pivot)"
+	check_eq "$(cat "$T/out")" "fresh proc: refused"
+	oci_ok run --no-pivot --bundle "$T/b" "$(oci_id pivot)"
+	check_eq "$(cat "$T/out")" "fresh proc: refused"
+	no_pivot b
+	check_eq "$(cat "$T/out")" "fresh proc: refused"
+	bundle b "$USER_NS | .process.args = [\"beneath\", \"fresh\"] | .process.capabilities[] -= [\"CAP_SYS_ADMIN\"]"
+	no_pivot b
+	check_eq "$(cat "$T/out")" "fresh proc: refused"
+	check_eq "$(cat /proc/self/mountinfo)" "$before"
+	check_nothing_left
+}
+
+test_no_pivot_leaves_nothing_to_be_found_beneath() {
+	need_beneath
+	bundle b '.process.args = ["beneath", "under"] | .process.capabilities[] += ["CAP_SYS_ADMIN", "CAP_SYS_CHROOT"]'
+	no_pivot b
+	check_eq "$(tr '\n' ' ' <"$T/out")" "proc of the host: gone sys of the host: gone sysctls: gone "
+	# What is unmounted there stays on the host, whoever hears of whom.
+	cat >"$T/shared.sh" <<-'END'
+		mount --make-rshared /
+		dir=$1
+		shift
+		cat /proc/self/mountinfo >"$dir/before"
+		"$@" || exit 9
+		cat /proc/self/mountinfo >"$dir/after"
+		test -e /proc/version && test -e /sys/kernel
+	END
+	for how in private shared rshared; do
+		bundle s ".linux.rootfsPropagation = \"$how\" | .process.args = [\"cat\", \"/proc/self/mountinfo\"]"
+		run unshare -m sh "$T/shared.sh" "$T" "$T/without_pivot" "$OCI" --root "$T/state" run --no-pivot --bundle "$T/s" "$(oci_id pivot)"
+		check_eq "$how $status" "$how 0"
+		check_eq "$(cat "$T/after")" "$(cat "$T/before")"
+	done
+	check_nothing_left
+}
+
 run_tests "$@"

@@ -87,6 +87,69 @@ test_memory_is_what_it_was() {
 	check_nothing_left
 }
 
+groups_of() { find /sys/fs/cgroup -type d -path "*/fsbox-oci/$1"; }
+
+# As an init system or an engine in the container makes them.
+test_groups_below_the_containers() {
+	need_criu
+	id=$(oci_id g)
+	bundle b ".mounts += [$TMPFS] | $(script "sleep 1000 & $COUNT")"
+	start "$id" b
+	counts_on "$id" 1
+	asleep=$(pgrep -P "$(pid_of "$id")" -f 'sleep 1000')
+	groups_of "$id" >"$T/groups"
+	while read -r group; do
+		mkdir "$group/below" "$group/below/deep"
+		case $group in
+		*/cpuset/*) for below in below below/deep; do
+			cat "$group/cpuset.cpus" >"$group/$below/cpuset.cpus"
+			cat "$group/cpuset.mems" >"$group/$below/cpuset.mems"
+		done ;;
+		*/pids/*) echo 77 >"$group/below/pids.max" ;;
+		esac
+		pid_of "$id" >"$group/below/cgroup.procs"
+		echo "$asleep" >"$group/below/deep/cgroup.procs"
+		while read -r left; do echo "$left" >"$group/below/cgroup.procs" || :; done <"$group/cgroup.procs" 2>/dev/null
+		case $group in
+		*/unified/* | /sys/fs/cgroup/fsbox-oci/*) for domain in memory hugetlb pids; do
+			! grep -qw "$domain" "$group/cgroup.controllers" || echo "+$domain" >"$group/cgroup.subtree_control"
+		done ;;
+		esac
+		[ ! -e "$group/below/pids.max" ] || echo 77 >"$group/below/pids.max"
+	done <"$T/groups"
+	check_eq "$(grep -c /below "/proc/$(pid_of "$id")/cgroup")" "$(wc -l <"$T/groups")"
+	sort "/proc/$(pid_of "$id")/cgroup" "/proc/$asleep/cgroup" >"$T/before"
+	control() { while read -r group; do cat "$group/cgroup.subtree_control" "$group/below/pids.max" 2>/dev/null || :; done <"$T/groups"; }
+	control >"$T/control"
+	# In the images, or taken for nothing that is kept.
+	dump_ok --leave-running --manage-cgroups-mode ignore "$id"
+	[ ! -e "$T/img/fsbox-oci-groups.json" ] || fail "groups, though to be ignored"
+	dump_ok "$id"
+	oci_ok delete "$id"
+	check_eq "$(groups_of "$id")" ""
+	bring_back_ok --bundle "$T/b" --manage-cgroups-mode soft "$id"
+	asleep=$(pgrep -P "$(pid_of "$id")" -f 'sleep 1000')
+	sort "/proc/$(pid_of "$id")/cgroup" "/proc/$asleep/cgroup" >"$T/after"
+	check_eq "$(cat "$T/after")" "$(cat "$T/before")"
+	check_eq "$(control)" "$(cat "$T/control")"
+	counts_on "$id" "$(count_of "$id")"
+	# What has children of its own goes where they are.
+	oci_ok exec --detach --pid-file "$T/pid" "$id" sleep 60
+	oci_ok delete --force "$id"
+	check_eq "$(groups_of "$id")" ""
+	bring_back_ok --bundle "$T/b" --manage-cgroups-mode ignore "$id"
+	check_eq "$(grep -c /below "/proc/$(pid_of "$id")/cgroup" || :)" 0
+	oci_ok delete --force "$id"
+	for harm in '{}' '{"groups":[{}]}' '{"groups":[{"tree":"","path":"/../x","uid":0,"files":{},"processes":[]}]}' \
+		'{"groups":[{"tree":"","path":"no","uid":0,"files":{},"processes":[1]}]}'; do
+		echo "$harm" >"$T/img/fsbox-oci-groups.json"
+		bring_back --bundle "$T/b" "$id"
+		check_eq "$harm $status" "$harm 1"
+		check_eq "$(wc -l <"$T/err")" 1
+		check_nothing_left
+	done
+}
+
 test_a_user_namespace() {
 	need_criu
 	id=$(oci_id u)

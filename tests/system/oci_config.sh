@@ -61,6 +61,34 @@ test_resource_limits_and_oom_score() {
 	check_eq "$(tr '\n' ' ' <"$T/out")" "100 200 500 unlimited "
 }
 
+# Inside of a user namespace no hard limit is raised any more.
+test_a_hard_limit_above_the_callers_in_a_user_namespace() {
+	need_oci
+	chmod 755 "$TAP_DIR"
+	chmod 755 "$T"
+	bundle b '.process.args = ["sh", "-c", "ulimit -n; ulimit -Hn"] | .process.rlimits = [{"type": "RLIMIT_NOFILE", "soft": 600, "hard": 700}]
+		| .linux.namespaces += [{"type": "user"}] | .linux.uidMappings = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+		| .linux.gidMappings = .linux.uidMappings'
+	run prlimit --nofile=500:500 "$OCI" --root "$T/state" run --bundle "$T/b" "$(oci_id raise)"
+	if [ $((0x$(sed -n 's/^CapEff:[[:space:]]*//p' /proc/self/status) >> 24 & 1)) = 0 ]; then
+		check_eq "$status" 1 # the machine's root has no right to
+		check_contains "$T/err" "raising a hard limit takes CAP_SYS_RESOURCE"
+		check_eq "$(wc -l <"$T/err")" 1
+	else
+		check_eq "$status $(tr '\n' ' ' <"$T/out")" "0 600 700 "
+		# And for who enters.
+		jq '.process.args = ["sleep", "600"] | .process.rlimits = []' "$T/b/config.json" >"$T/b/new" && mv "$T/b/new" "$T/b/config.json"
+		run prlimit --nofile=500:500 "$OCI" --root "$T/state" run -d --bundle "$T/b" "$(oci_id raise)"
+		check_eq "$status" 0
+		jq '.process | .args = ["sh", "-c", "ulimit -Hn"] | .rlimits = [{"type": "RLIMIT_NOFILE", "soft": 600, "hard": 700}]' \
+			"$T/b/config.json" >"$T/process.json"
+		run prlimit --nofile=500:500 "$OCI" --root "$T/state" exec --process "$T/process.json" "$(oci_id raise)"
+		check_eq "$status $(cat "$T/out")" "0 700"
+		oci_ok delete --force "$(oci_id raise)"
+	fi
+	check_nothing_left
+}
+
 test_mounts_with_their_options() {
 	need_oci
 	mkdir -p "$T/src/sub" "$T/other"

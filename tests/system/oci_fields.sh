@@ -262,6 +262,40 @@ test_exec_goes_into_a_group_below() {
 	check_nothing_left
 }
 
+# As an init system or an engine in the container does it: its processes live in a group below, and cgroup2 lets nobody into
+# the container's own any more.
+test_exec_follows_who_hands_controllers_down() {
+	need_oci
+	sleeper d
+	group=$(find /sys/fs/cgroup/unified /sys/fs/cgroup -type d -path "*/fsbox-oci/$c" -exec test -e {}/cgroup.subtree_control \; -print 2>/dev/null | head -n 1)
+	[ -n "$group" ] || skip_host "no cgroup2"
+	for domain in memory hugetlb io misc ''; do # what threads cannot share
+		! grep -qw "$domain" "$group/cgroup.controllers" || break
+	done
+	[ -n "$domain" ] || skip_host "cgroup2 has no controller"
+	mkdir "$group/init.scope" "$group/other"
+	oci_pid "$c" >"$group/init.scope/cgroup.procs"
+	echo "+$domain" >"$group/cgroup.subtree_control"
+	! sh -c "echo 0 >$group/cgroup.procs" 2>/dev/null || fail "everybody may enter"
+	oci_ok exec --detach --pid-file "$T/pid" "$c" sleep 50
+	check_matches "/proc/$(cat "$T/pid")/cgroup" "^0::.*/$c/init.scope\$"
+	if oci_v2; then # elsewhere the name is meant in all hierarchies
+		oci_ok exec --cgroup other --detach --pid-file "$T/pid" "$c" sleep 50
+		check_matches "/proc/$(cat "$T/pid")/cgroup" "^0::.*/$c/other\$"
+	fi
+	# Who is asked for the group itself cannot have it, and whose first process is elsewhere has no other.
+	oci exec --cgroup / "$c" true
+	check_eq "$status" 255
+	check_contains "$T/err" "busy"
+	oci_pid "$c" >"${group%/fsbox-oci/*}/cgroup.procs"
+	oci exec "$c" true
+	check_eq "$status" 255
+	check_contains "$T/err" "busy"
+	check_eq "$(wc -l <"$T/err")" 1
+	oci_ok delete -f "$c"
+	check_nothing_left
+}
+
 test_kill_and_delete_by_regular_expression() {
 	need_oci
 	for name in x1 x2 y1; do
