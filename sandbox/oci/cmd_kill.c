@@ -45,7 +45,9 @@ static int with_group(const struct subject *s, int (*fn)(const struct cg_group *
 	r = cg_group_find(s->st.cgroup, &g, e);
 	if (r < 0)
 		return r;
-	r = fn(&g, arg, e);
+	r = found_lost(&g, &s->st)
+		    ? err_set(e, ERR_LOST, ESRCH, "container not running: its cgroup is another container's")
+		    : fn(&g, arg, e);
 	cg_group_close(&g);
 	return r;
 }
