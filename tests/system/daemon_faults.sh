@@ -220,7 +220,7 @@ END
 }
 
 test_readers_that_do_not_read_hold_nobody_up() {
-	daemon_start
+	daemon_start --memory 20000 # on a small machine, too, no idle cell makes room for others
 	steps <<'END'
 other = Bystander()
 fsboxd = pid_of("fsboxd")
@@ -314,7 +314,7 @@ END
 }
 
 test_clients_that_die_in_every_state_leave_nothing() {
-	daemon_start
+	daemon_start --memory 20000 # on a small machine, too, no idle cell makes room for others
 	steps <<'END'
 import socket
 other = Bystander()
