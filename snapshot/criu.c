@@ -337,8 +337,9 @@ static int enter(void *arg)
 	return place_kdat(x->kdat_dir);
 }
 
-/* A lazy dump waits for who takes the memory, as long as it takes; killed, it would take the processes with it. A page server
- * that is told what it does not understand ends, and CRIU lets the processes go on. One that serves already listens no more. */
+/* A lazy dump waits for who takes the memory, as long as it takes; killing it might leave its code in the processes. A page
+ * server that is told what it does not understand ends, and CRIU lets the processes go on. One that serves already listens
+ * no more. */
 static void refuse_pages(void *arg)
 {
 	const struct criu_job *j = ((const struct entry *)arg)->job;

@@ -40,8 +40,8 @@ static int read_page_server(const struct oci_args *a, struct dump *d, struct err
 
 enum { SERVER_PIPE = 8 * 4096 / 40 * 4096 };
 
-/* CRIU's page server hands memory on through a pipe of SERVER_PIPE bytes (819 pages, what fits into a kernel's list of eight
- * pages). Where it may not make one it goes on, fails at the first page (4.2), and the restore with it. */
+/* CRIU's page server hands memory on through a pipe of SERVER_PIPE bytes (819 pages, what fits into a kernel's list of
+ * eight pages). Where it may not make one it goes on, fails at the first page (4.2), and the restore with it. */
 static int check_lazy(const struct oci_args *a, const struct criu_job *j, struct err *e)
 {
 	AUTO_FD int read_end = FD_NONE, write_end = FD_NONE;
