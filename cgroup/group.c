@@ -11,10 +11,9 @@
 #include <sys/stat.h>
 
 #define FREEZE_PATIENCE_NS (10 * NS_PER_S)
-#define REMOVE_PATIENCE_NS (2 * NS_PER_S)
 
-static int tree_fail(const struct cg_group *g, const struct cg_tree *t, const char *file, int code, const char *doing,
-		     struct err *e)
+int cg_tree_fail(const struct cg_group *g, const struct cg_tree *t, const char *file, int code, const char *doing,
+		 struct err *e)
 {
 	return err_sys(e, code, "%s %s%s%s%s", doing, t->root, g->path, file[0] ? "/" : "", file);
 }
@@ -186,7 +185,7 @@ int cg_group_make(struct cg_group *g, bool v2_only, bool lenient, struct err *e)
 		int r = fd_valid(t->dir) || (v2_only && !t->v2) ? 0 : make_tree(g, t);
 
 		if (r < 0 && !(lenient && (r == -EACCES || r == -EPERM || r == -EROFS)))
-			return tree_fail(g, t, "", r, "creating cgroup", e);
+			return cg_tree_fail(g, t, "", r, "creating cgroup", e);
 	}
 	return 0;
 }
@@ -210,7 +209,7 @@ int cg_group_entries(const struct cg_group *g, bool v2_too, int fds[CG_MAX_TREES
 			continue;
 		fds[n] = openat(t->dir, file, O_WRONLY | O_CLOEXEC | O_NOFOLLOW);
 		if (fds[n] < 0) {
-			int r = tree_fail(g, t, file, errno, "opening", e);
+			int r = cg_tree_fail(g, t, file, errno, "opening", e);
 
 			while (n > 0)
 				fd_closep(&fds[--n]);
@@ -287,8 +286,9 @@ struct visit {
 	int result;
 };
 
-static int visit_group(int dir, struct visit *v)
+static int visit_group(int dir, void *arg)
 {
+	struct visit *v = arg;
 	AUTO_FD int fd = openat(dir, "cgroup.procs", O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
 	AUTO_FREE char *text = NULL;
 	size_t len;
@@ -308,25 +308,15 @@ static int visit_group(int dir, struct visit *v)
 	return v->result ? -ECANCELED : 0;
 }
 
-static int visit_child(int parent, const char *name, int dirfd, void *arg)
-{
-	(void)parent;
-	(void)name;
-	return visit_group(dirfd, arg);
-}
-
 int cg_group_processes(const struct cg_group *g, int (*fn)(pid_t pid, void *arg), void *arg)
 {
 	const int dir = home(g);
 	struct visit v = {.fn = fn, .arg = arg};
-	struct cg_walk w = {.visit = visit_child, .arg = &v};
 	int r;
 
 	if (!fd_valid(dir))
 		return 0;
-	r = visit_group(dir, &v);
-	if (r == 0)
-		r = cg_walk(dir, 0, &w);
+	r = cg_visit(dir, visit_group, &v);
 	return v.result ? v.result : r;
 }
 
@@ -346,13 +336,10 @@ int cg_group_claim(const struct cg_group *g, int *ret_lock, struct err *e)
 		r = 1;
 	for (unsigned i = 0; r == 0 && i < g->n; i++) {
 		struct visit v = {.fn = seen};
-		struct cg_walk w = {.visit = visit_child, .arg = &v};
 
 		if (!fd_valid(g->trees[i].dir))
 			continue;
-		r = visit_group(g->trees[i].dir, &v);
-		if (r == 0)
-			r = cg_walk(g->trees[i].dir, 0, &w);
+		r = cg_visit(g->trees[i].dir, visit_group, &v);
 		r = v.result ? 1 : r;
 	}
 	if (r != 0)
@@ -366,6 +353,26 @@ static int signal_one(pid_t pid, void *arg)
 {
 	(void)kill(pid, *(int *)arg); /* gone already, or about to be */
 	return 0;
+}
+
+static int thaw_one(int dir, void *arg)
+{
+	(void)arg;
+	cg_try_write_at(dir, "freezer.state", "THAWED", 6);
+	return 0;
+}
+
+/* A container whose groups are its own may have frozen some below. v2's freezer lets SIGKILL through, v1's does not. */
+static int thaw_below(const struct cg_group *g, struct err *e)
+{
+	const struct cg_tree *t = cg_group_tree(g, "freezer");
+	struct stat st;
+	int r = 0;
+
+	/* A directory is named twice, and once by each directory in it. */
+	if (t && !t->v2 && fd_valid(t->dir) && fstat(t->dir, &st) == 0 && st.st_nlink > 2)
+		r = cg_visit(t->dir, thaw_one, NULL);
+	return r < 0 ? err_sys(e, r, "thawing what is below cgroup %s", g->path) : 0;
 }
 
 int cg_group_kill(const struct cg_group *g, int sig, struct err *e)
@@ -384,8 +391,12 @@ int cg_group_kill(const struct cg_group *g, int sig, struct err *e)
 		r = cg_kill_each(dir);
 	if (r < 0 && r != -ENODEV && r != -ENOENT)
 		return err_sys(e, r, "killing cgroup %s", g->path);
-	/* Somebody may be in v1's group alone; and the frozen die only when they are thawed. */
-	return cg_group_is_frozen(g) ? cg_group_freeze(g, false, e) : 0;
+	/* The frozen die only when they are thawed. */
+	if (cg_group_is_frozen(g))
+		r = cg_group_freeze(g, false, e);
+	else
+		r = 0;
+	return r == 0 ? thaw_below(g, e) : r;
 }
 
 /* ---- Freezing ---- */
@@ -446,51 +457,4 @@ bool cg_group_is_frozen(const struct cg_group *g)
 	if (cg_group_read(g, "freezer", "freezer.state", text, sizeof text) > 0)
 		return strcmp(text, "THAWED") != 0;
 	return cg_group_read(g, "", "cgroup.freeze", text, sizeof text) > 0 && text[0] == '1';
-}
-
-/* ---- Removing ---- */
-
-static int remove_child(int parent, const char *name, int dirfd, void *arg)
-{
-	(void)dirfd;
-	(void)arg;
-	return unlinkat(parent, name, AT_REMOVEDIR) < 0 && errno != ENOENT && errno != EBUSY ? -errno : 0;
-}
-
-static int remove_tree(const struct cg_group *g, const struct cg_tree *t, uint64_t deadline)
-{
-	char full[CG_FULL_PATH_MAX + 64];
-
-	(void)snprintf(full, sizeof full, "%s%s", t->root, g->path);
-	for (uint64_t pause = NS_PER_MS / 20;; pause = pause < 5 * NS_PER_MS ? pause * 2 : pause) {
-		struct cg_walk w = {.visit = remove_child};
-
-		if (rmdir(full) == 0 || errno == ENOENT)
-			return 0;
-		if (errno != EBUSY || clock_mono_ns() > deadline)
-			return -errno;
-		(void)!cg_walk(t->dir, 0, &w);
-		if (rmdir(full) == 0)
-			return 0;
-		cg_pause_until(clock_mono_ns() + pause);
-	}
-}
-
-int cg_group_remove(struct cg_group *g, struct err *e)
-{
-	const uint64_t deadline = clock_mono_ns() + REMOVE_PATIENCE_NS;
-	int first = 0;
-
-	if (strcmp(g->path, "/") == 0)
-		return 0;
-	for (unsigned i = 0; i < g->n; i++) {
-		struct cg_tree *t = &g->trees[i];
-		int r = fd_valid(t->dir) ? remove_tree(g, t, deadline) : 0;
-
-		if (r == 0)
-			fd_closep(&t->dir);
-		else if (first == 0)
-			first = tree_fail(g, t, "", r, "removing cgroup", e);
-	}
-	return first;
 }

@@ -36,6 +36,10 @@ bool cg_word_in(const char *list, const char *word);
 /* The directory, which is open for reading, and what is in it to be delegated; -errno. */
 NODISCARD int cg_give_dir(int dir, uid_t uid);
 
+/* group.c: "@doing ROOT/GROUP/FILE: reason" */
+int cg_tree_fail(const struct cg_group *g, const struct cg_tree *t, const char *file, int code, const char *doing,
+		 struct err *e);
+
 /* group_limits.c: says through @put what to write for @r. Pure; @v2 tells for a controller whether it is one of cgroup2:
  * -1 when the host has none of it. */
 struct cg_writer {
@@ -74,6 +78,9 @@ NODISCARD int cg_write_at(int dirfd, const char *file, const char *text, size_t 
 void cg_try_write_at(int dirfd, const char *file, const char *text, size_t len);
 /* As fd_read_file_at(), without following a link. */
 NODISCARD ssize_t cg_read_at(int dirfd, const char *file, char *buf, size_t size);
+/* below.c: calls @fn for the group and for all below it, each before what is below it; a nonzero answer ends that and is
+ * returned. Without the bounds of the next one. */
+NODISCARD int cg_visit(int top, int (*fn)(int dir, void *arg), void *arg);
 /* Visits the groups below @dirfd, the deepest first. -ELOOP and -E2BIG beyond the bounds above. */
 struct cg_walk {
 	int (*visit)(int parent, const char *name, int dirfd, void *arg); /* negative ends the walk */

@@ -147,20 +147,15 @@ static int kill_rounds(int dirfd)
 	return 0; /* all have their signal; who is still listed is on its way out */
 }
 
-static int kill_child(int parent, const char *name, int dirfd, void *arg)
+static int kill_group(int dir, void *arg)
 {
-	(void)parent;
-	(void)name;
 	(void)arg;
-	return kill_rounds(dirfd);
+	return kill_rounds(dir);
 }
 
 int cg_kill_each(int dirfd)
 {
-	struct cg_walk w = {.visit = kill_child};
-	int r = kill_rounds(dirfd);
-
-	return r < 0 ? r : cg_walk(dirfd, 0, &w);
+	return cg_visit(dirfd, kill_group, NULL);
 }
 
 /* Without cgroup.kill a fork bomb can outrun the list: no forks any more, then SIGKILL to each, then the limit again,

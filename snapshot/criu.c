@@ -9,9 +9,11 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 
 enum {
 	SOCKET_FD = 100, /* in CRIU's process */
@@ -42,19 +44,33 @@ static bool read_flow(const char *line, struct flow *f)
 	return sscanf(line, "%*[^:]: %39s %39s %7s", f->local, f->remote, state) == 3 && strcmp(state, "01") == 0;
 }
 
-static bool has_other_end(const char *table, const struct flow *f)
+static int compare_flows(const void *a, const void *b)
 {
-	for (const char *line = table; line && *line; line = strchr(line, '\n'), line += line != NULL) {
-		struct flow g;
+	const struct flow *f = a, *g = b;
+	const int local = strcmp(f->local, g->local);
 
-		if (read_flow(line, &g) && strcmp(g.local, f->remote) == 0 && strcmp(g.remote, f->local) == 0)
-			return true;
+	return local ? local : strcmp(f->remote, g->remote);
+}
+
+/* Has each of the @n its other end among them? Sorted, because it is the container that decides how many there are. */
+static bool are_pairs(struct flow *flows, size_t n)
+{
+	struct flow back;
+
+	if (n > 0)
+		qsort(flows, n, sizeof *flows, compare_flows);
+	for (size_t i = 0; i < n; i++) {
+		memcpy(back.local, flows[i].remote, sizeof back.local);
+		memcpy(back.remote, flows[i].local, sizeof back.remote);
+		if (!bsearch(&back, flows, n, sizeof *flows, compare_flows))
+			return false;
 	}
-	return false;
+	return true;
 }
 
 static bool is_closed_table(pid_t pid, const char *name)
 {
+	AUTO(buf_done) struct buf flows = {0};
 	AUTO_FREE char *table = NULL;
 	AUTO_FD int fd = FD_NONE;
 	char path[48];
@@ -69,10 +85,10 @@ static bool is_closed_table(pid_t pid, const char *name)
 	for (const char *line = table; line && *line; line = strchr(line, '\n'), line += line != NULL) {
 		struct flow f;
 
-		if (read_flow(line, &f) && !has_other_end(table, &f))
-			return false;
+		if (read_flow(line, &f))
+			buf_add(&flows, &f, sizeof f);
 	}
-	return true;
+	return !flows.failed && are_pairs((struct flow *)(void *)flows.data, flows.len / sizeof(struct flow));
 }
 
 /* Between dump and restore nothing may reach a connection, or its peer is told that there is none. Rules of the network are
@@ -157,6 +173,14 @@ static int find_out(const struct snap_engine *en, struct buf *ret, struct err *e
 	return r;
 }
 
+/* --root may lie where others may make files, too. */
+static bool is_ours_alone(int fd)
+{
+	struct stat st;
+
+	return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) && st.st_uid == geteuid() && !(st.st_mode & 022);
+}
+
 void criu_kdat(const struct snap_engine *en, int dir, struct buf *ret)
 {
 	char name[128], aside[160], boot[40];
@@ -168,8 +192,8 @@ void criu_kdat(const struct snap_engine *en, int dir, struct buf *ret)
 	if (fd_read_file_at(AT_FDCWD, "/proc/sys/kernel/random/boot_id", boot, sizeof boot) < 0)
 		return;
 	(void)snprintf(name, sizeof name, ".criu-%s-%s.kdat", en->version, boot);
-	fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-	if (fd_valid(fd) && fd_read_all(fd, KDAT_MAX, &data, &len) == 0) {
+	fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	if (fd_valid(fd) && is_ours_alone(fd) && fd_read_all(fd, KDAT_MAX, &data, &len) == 0) {
 		buf_add(ret, data, len);
 		return;
 	}
@@ -177,7 +201,8 @@ void criu_kdat(const struct snap_engine *en, int dir, struct buf *ret)
 		return;
 	(void)snprintf(aside, sizeof aside, "%s.%d", name, getpid());
 	fd_closep(&fd);
-	fd = openat(dir, aside, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+	(void)unlinkat(dir, aside, 0);
+	fd = openat(dir, aside, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd_valid(fd) && (fd_write_all(fd, ret->data, ret->len) < 0 || renameat(dir, aside, dir, name) < 0))
 		(void)unlinkat(dir, aside, 0);
 }

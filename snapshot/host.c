@@ -1,5 +1,4 @@
-/* What a snapshot knows of this host: its clocks, and the parts of every key. */
-#include "base/clock.h"
+/* What a snapshot knows of this host: the parts of every key. */
 #include "snapshot/internal.h"
 
 #include <link.h>
@@ -9,21 +8,6 @@
 #include <sys/utsname.h>
 
 #define SNAP_STORE_FORMAT "1"
-
-int snap_clock_now(struct snap_clock *ret, struct err *e)
-{
-	struct snap_clock c = {
-		.monotonic_ns = clock_mono_ns(),
-		.boottime_ns = clock_ns(CLOCK_BOOTTIME),
-		.wall_ns = clock_wall_ns(),
-	};
-	ssize_t n = fd_read_file_at(AT_FDCWD, "/proc/sys/kernel/random/boot_id", c.boot_id, sizeof c.boot_id);
-
-	if (n < 0)
-		return err_sys(e, (int)n, "reading /proc/sys/kernel/random/boot_id");
-	*ret = c;
-	return 0;
-}
 
 /* ---- CPU ---- */
 

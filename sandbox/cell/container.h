@@ -16,6 +16,7 @@
 struct ct_state_text {
 	const char *head, *tail;
 	const int *streams; /* two descriptors, or FD_NONE: ours; NULL: both ours */
+	const int *pidfd;   /* of a process without which the hook has no purpose; NULL: there is none */
 };
 
 /* Where the questions of a filter with SCMP_ACT_NOTIFY go: called once, before the program is executed; the descriptor
@@ -34,6 +35,9 @@ struct ct {
 	int listener;                 /* where "start" connects; FD_NONE: ct_go() gives the word */
 	int join;                     /* exec: pidfd of a process whose namespaces are entered; else FD_NONE */
 	unsigned preserve;            /* descriptors 3 … 3 + n - 1 are the container's */
+	/* A descriptor whose last close takes time, or FD_NONE: the child closes its copy first of all, and ours goes
+	 * while we wait for the child. */
+	int slow_close;
 	bool no_pivot, no_keyring;
 	bool unprivileged; /* sources of binds are opened by the child */
 	bool straight;     /* no listener, and nothing to do between "created" and ct_go(): the word is given ahead */
@@ -63,8 +67,9 @@ NODISCARD int ct_start(int sock, pid_t pid, const struct ct_listener *asked, str
 /* Ends and reaps the process. Idempotent. */
 void ct_abandon(struct ct *c);
 
-/* Runs one hook and waits for it, at most its timeout; @pid goes into the state's text. ERR_FUNCTION when it fails. No
- * allocation: for both sides of the clone. */
+/* Runs one hook and waits for it, at most its timeout; @pid goes into the state's text. ERR_FUNCTION when it fails,
+ * ERR_LOST when it was ended because the process of the state's pidfd is gone. No allocation: for both sides of the
+ * clone. */
 NODISCARD int ct_hook_run(const struct ct_hook *h, const struct ct_state_text *state, pid_t pid, struct err *e);
 
 /* An armed fault of the test build at a stage of the caller's own (FSBOX_FAULT, see stages.c), else 0. */

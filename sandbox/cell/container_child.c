@@ -276,7 +276,7 @@ static int set_scheduler(const struct ct_scheduler *s, struct err *e)
 	return s->set && syscall(SYS_sched_setattr, 0, &attr, 0) < 0 ? err_sys(e, errno, "setting the scheduler") : 0;
 }
 
-static int set_memory_policy(const struct ct_memory_policy *m, struct err *e)
+int ct_set_memory_policy(const struct ct_memory_policy *m, struct err *e)
 {
 	const uint64_t *nodes = m->nodes.set ? m->nodes.bits : NULL;
 	const unsigned long n = m->nodes.set ? CT_MAX_CPUS + 1
@@ -285,6 +285,13 @@ static int set_memory_policy(const struct ct_memory_policy *m, struct err *e)
 	if (!m->set || syscall(SYS_set_mempolicy, (unsigned)m->mode | m->flags, nodes, n) == 0)
 		return 0;
 	return err_sys(e, errno, "setting the memory policy");
+}
+
+int ct_set_io_priority(const struct ct_process *p, struct err *e)
+{
+	if (!p->io_priority.set || syscall(SYS_ioprio_set, 1 /* IOPRIO_WHO_PROCESS */, 0, (int)p->io_priority.v) == 0)
+		return 0;
+	return err_sys(e, errno, "setting the I/O priority");
 }
 
 static int child_limits(struct ct_child *ch, struct err *e)
@@ -296,11 +303,12 @@ static int child_limits(struct ct_child *ch, struct err *e)
 		if (!ct_child_is_late(&p->rlimits[i]) &&
 		    setrlimit((__rlimit_resource_t)p->rlimits[i].resource, &p->rlimits[i].value) < 0)
 			return err_sys(e, errno, "setting resource limit %d", p->rlimits[i].resource);
-	if (p->io_priority.set && syscall(SYS_ioprio_set, 1 /* IOPRIO_WHO_PROCESS */, 0, (int)p->io_priority.v) < 0)
-		return err_sys(e, errno, "setting the I/O priority");
+	r = ct_set_io_priority(p, e);
+	if (r < 0)
+		return r;
 	if (ch->spec->personality.set && personality((unsigned long)ch->spec->personality.v) < 0)
 		return err_sys(e, errno, "setting the personality");
-	r = set_memory_policy(&ch->spec->memory_policy, e);
+	r = ct_set_memory_policy(&ch->spec->memory_policy, e);
 	return r < 0 ? r : set_scheduler(&p->scheduler, e);
 }
 

@@ -52,10 +52,15 @@ struct ct_prepared {
 	int own_pid, own_time; /* our own namespaces for children, to come back to; FD_NONE to begin with */
 	bool enters;           /* the child enters cgroup2 by itself */
 };
+/* container_prepare.c */
 NODISCARD int ct_prepare(struct ct *c, struct ct_prepared *p, struct err *e);
 void ct_prepared_done(struct ct_prepared *p);
 
 _Noreturn void ct_child_main(struct ct_child *ch);
+
+/* container_child.c: for a restore too, whose processes have them from CRIU's. */
+NODISCARD int ct_set_io_priority(const struct ct_process *p, struct err *e);
+NODISCARD int ct_set_memory_policy(const struct ct_memory_policy *m, struct err *e);
 
 /* container_guard.c: host side, before the clone. */
 int ct_become_undumpable(const struct ct *c, struct err *e);

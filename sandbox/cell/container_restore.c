@@ -152,7 +152,8 @@ static int prepare(struct restorer *x, struct err *e)
 	struct ct_restore *r = x->r;
 	int sv[2], ret;
 
-	x->ct = (struct ct){.spec = r->spec, .group = r->group, .listener = FD_NONE, .join = FD_NONE};
+	x->ct = (struct ct){
+		.spec = r->spec, .group = r->group, .listener = FD_NONE, .join = FD_NONE, .slow_close = FD_NONE};
 	ret = ct_prepare(&x->ct, &x->p, e);
 	if (ret == 0)
 		ret = open_entries(x, e);
@@ -224,6 +225,18 @@ static void tell(int sock, const struct err *e)
 	(void)!send(sock, e, sizeof *e, MSG_NOSIGNAL);
 }
 
+/* What processes have from who made them, and no image: CRIU has it first. A session keyring of its own, for who restores
+ * may be a person with keys. */
+static int become_like(const struct ct_spec *s, struct err *e)
+{
+	int r = sys_new_session_keyring();
+
+	if (r < 0 && r != -ENOSYS)
+		return err_sys(e, r, "joining a new session keyring");
+	r = ct_set_io_priority(&s->process, e);
+	return r < 0 ? r : ct_set_memory_policy(&s->memory_policy, e);
+}
+
 static _Noreturn void be_criu(struct restorer *x)
 {
 	char *const *argv, *const *envp;
@@ -239,6 +252,8 @@ static _Noreturn void be_criu(struct restorer *x)
 	r = ct_fault("criu", &e);
 	if (r == 0)
 		r = fd_move_above(&x->theirs, CRIU_NETNS + 1);
+	if (r == 0)
+		r = become_like(x->r->spec, &e);
 	if (r == 0)
 		r = enter_given(x, &e);
 	if (r == 0)
@@ -334,7 +349,7 @@ static const char *const ns_files[CT_NS_COUNT] = {
 	[CT_UTS] = "uts",   [CT_CGROUP] = "cgroup", [CT_TIME] = "time", [CT_MOUNT] = "mnt",
 };
 
-/* Images of a container with other namespaces would leave it in ours. */
+/* Images of a container with other namespaces would leave it in ours; of mounts in CRIU's, where the root is the host's. */
 static int check_namespaces(const struct restorer *x, struct err *e)
 {
 	const struct ct_spec *s = x->r->spec;
@@ -346,7 +361,7 @@ static int check_namespaces(const struct restorer *x, struct err *e)
 		if (!s->ns[i].wanted)
 			continue;
 		(void)snprintf(theirs, sizeof theirs, "/proc/%d/ns/%s", x->r->pid, ns_files[i]);
-		(void)snprintf(mine, sizeof mine, "/proc/self/ns/%s", ns_files[i]);
+		(void)snprintf(mine, sizeof mine, "/proc/%d/ns/%s", i == CT_MOUNT ? x->criu : getpid(), ns_files[i]);
 		if (stat(theirs, &a) < 0 || stat(s->ns[i].path ? s->ns[i].path : mine, &b) < 0)
 			return err_sys(e, errno, "looking at '%s'", theirs);
 		if ((a.st_ino == b.st_ino) != (s->ns[i].path != NULL))

@@ -63,23 +63,25 @@ static _Noreturn void execute(const struct ct_hook *h, const int *streams, int i
 	_exit(errno == ENOENT ? 127 : 126);
 }
 
-/* 0: it ended; -ETIMEDOUT. */
-static int wait_for(int pidfd, const struct ct_hook *h, siginfo_t *ret)
+/* 0: it ended; -ETIMEDOUT; -ESRCH: who it was for did. @other: his pidfd, or FD_NONE. */
+static int wait_for(int pidfd, int other, const struct ct_hook *h, siginfo_t *ret)
 {
 	const uint64_t end = h->timeout_s.set ? clock_mono_ns() + (uint64_t)h->timeout_s.v * NS_PER_S : UINT64_MAX;
-	struct pollfd p = {.fd = pidfd, .events = POLLIN};
+	struct pollfd p[] = {{.fd = pidfd, .events = POLLIN}, {.fd = other, .events = POLLIN}};
 
 	for (;;) {
 		const uint64_t now = clock_mono_ns();
 		uint64_t left_ms = end > now ? (end - now) / NS_PER_MS + 1 : 0;
 
-		if (poll(&p, 1, end == UINT64_MAX || left_ms > INT32_MAX ? -1 : (int)left_ms) == 1)
+		p[0].revents = p[1].revents = 0;
+		(void)poll(p, ARRAY_LEN(p), end == UINT64_MAX || left_ms > INT32_MAX ? -1 : (int)left_ms);
+		if (p[0].revents)
 			return sys_wait_exit(pidfd, true, ret);
-		if (clock_mono_ns() < end)
+		if (!p[1].revents && clock_mono_ns() < end)
 			continue;
 		(void)!sys_pidfd_kill(pidfd, SIGKILL);
 		(void)!sys_wait_exit(pidfd, true, ret);
-		return -ETIMEDOUT;
+		return p[1].revents ? -ESRCH : -ETIMEDOUT;
 	}
 }
 
@@ -105,8 +107,10 @@ int ct_hook_run(const struct ct_hook *h, const struct ct_state_text *state, pid_
 	fd_closep(&in[0]);
 	if (r < 0)
 		return err_sys(e, r, "starting hook '%s'", h->path);
-	r = wait_for(pidfd, h, &end);
+	r = wait_for(pidfd, state->pidfd ? *state->pidfd : FD_NONE, h, &end);
 	fd_closep(&pidfd);
+	if (r == -ESRCH)
+		return err_set(e, ERR_LOST, ESRCH, "hook '%s' was ended, for the container's process is gone", h->path);
 	if (r == -ETIMEDOUT)
 		return err_set(e, ERR_DEADLINE, ETIMEDOUT, "hook '%s' took longer than %lld s", h->path,
 			       (long long)h->timeout_s.v);

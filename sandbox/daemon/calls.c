@@ -10,7 +10,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
-enum { WAIT_MS = 60000, LEASE_MS = 60000 };
+enum { WAIT_MS = 60000, LEASE_MS = 60000, SHRINKING_PER_USER = 4 };
 
 const struct rights *call_rights(const struct daemon *d, const struct call *c)
 {
@@ -297,6 +297,7 @@ static void inspect(struct call *c, struct unit *u)
 struct update {
 	struct update *next;
 	struct call *call;
+	struct account *shrinks_for; /* who asked for less memory, which may take long; NULL: for something else */
 	uint64_t cell, memory_bytes, was;
 };
 static struct update *updates;
@@ -325,25 +326,58 @@ static int may_update(const struct unit *u, uint64_t memory_bytes, struct err *e
 	return short_of == SHORT_OF_NOTHING ? 0 : err_set(e, ERR_CAPACITY, 0, "%s", shortage_name(SHORT_OF_MEMORY));
 }
 
-static void update(struct daemon *d, struct call *c, struct unit *u)
+/* The kernel may take its time, and fsbox-spawn has so many places: none of the users may have them all. */
+static int may_shrink(struct account *a, struct err *e)
 {
-	const uint64_t memory = (uint64_t)wire_get_int(c->params, "memoryMb", 0) << 20;
-	struct update *p = calloc(1, sizeof *p), **at = &updates;
+	if (!a)
+		return err_oom(e);
+	if (a->shrinking >= SHRINKING_PER_USER)
+		return err_set(e, ERR_BUSY, EBUSY, "the limits of %d other cells are being lowered for this user",
+			       SHRINKING_PER_USER);
+	return 0;
+}
+
+static int send_update(struct daemon *d, const struct unit *u, const struct update *p, uint32_t pids, struct err *e)
+{
 	struct spawn_limits m;
-	struct err e = {0};
 
 	spawn_begin(&m, SPAWN_LIMITS, sizeof m);
 	m.cell = u->number;
-	m.memory_bytes = memory;
-	m.pids = (uint32_t)wire_get_int(c->params, "pids", 0);
-	if (may_update(u, memory, &e) == 0 && (!p || !link_send(d->link, &m, NULL, 0)))
-		(void)err_oom(&e);
-	if (!p || e.kind != ERR_NONE) {
+	m.memory_bytes = p->memory_bytes;
+	m.pids = pids;
+	return link_send(d->link, &m, NULL, 0) ? 0 : err_oom(e);
+}
+
+static int begin_update(struct daemon *d, struct call *c, struct unit *u, struct update *p, struct err *e)
+{
+	int r = may_update(u, p->memory_bytes, e);
+
+	if (r == 0 && p->memory_bytes != 0 && p->memory_bytes < u->memory_bytes) {
+		p->shrinks_for = account_of(d, call_peer(c)->uid);
+		r = may_shrink(p->shrinks_for, e);
+	}
+	if (r == 0)
+		r = send_update(d, u, p, (uint32_t)wire_get_int(c->params, "pids", 0), e);
+	return r;
+}
+
+static void update(struct daemon *d, struct call *c, struct unit *u)
+{
+	const uint64_t memory = (uint64_t)wire_get_int(c->params, "memoryMb", 0) << 20;
+	struct update *p = malloc(sizeof *p), **at = &updates;
+	struct err e = {0};
+	int r;
+
+	if (p)
+		*p = (struct update){.call = c, .cell = u->number, .memory_bytes = memory, .was = u->memory_bytes};
+	r = p ? begin_update(d, c, u, p, &e) : err_oom(&e);
+	if (r < 0) {
 		free(p);
 		answer_err(c, &e);
 		return;
 	}
-	*p = (struct update){.call = c, .cell = u->number, .memory_bytes = memory, .was = u->memory_bytes};
+	if (p->shrinks_for)
+		p->shrinks_for->shrinking++;
 	if (memory > u->memory_bytes) /* counted when it is asked for: another one may be before this is done */
 		unit_resize(u, memory);
 	while (*at)
@@ -364,6 +398,8 @@ void cell_done(struct daemon *d, const struct spawn_done *m)
 	if (!p)
 		return;
 	*at = p->next;
+	if (p->shrinks_for)
+		p->shrinks_for->shrinking--;
 	if (m->err.kind != ERR_NONE)
 		(void)err_adopt(&e, &m->err);
 	if (u && p->memory_bytes > 0)
@@ -414,11 +450,12 @@ void method_about_cell(struct daemon *d, struct call *c)
 			answer_done(c);
 		return;
 	case M_KILL:
-		/* No call may come to it between this and the news that it is dead. */
-		if (u->state == UNIT_IDLE || u->state == UNIT_LEAVING)
-			unit_end(u, "killed");
-		else
+		/* A call that runs has its outcome of the cell's death. Otherwise no call may come to it between this and
+		 * the news of that, and one that waits for its initialization goes to another cell. */
+		if (u->state == UNIT_BUSY)
 			(void)!link_number(d->link, SPAWN_KILL, u->number);
+		else
+			unit_end(u, "killed");
 		break;
 	case M_REMOVE:
 		if (u->invocation)

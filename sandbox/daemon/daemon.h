@@ -64,6 +64,7 @@ struct invocation;
 struct account {
 	uid_t uid;
 	uint32_t cells, queued, n_ending, n_kept, execs; /* execs: commands that it has asked for */
+	uint32_t shrinking;                              /* Updates to less memory that it has asked for */
 	uint64_t memory_bytes;
 	uint64_t published_ns;                 /* when it last had its turn */
 	uint64_t claimed_cells, claimed_bytes; /* while what is reserved is added up */

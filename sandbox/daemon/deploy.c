@@ -38,18 +38,6 @@ void deployment_free(struct deployment *p)
 		deploy_next_stored(d);
 }
 
-/* Back as it was it will never come, so its row is no one's use: all else may be better the next time. */
-static void lose(const struct deployment *p, const struct err *why)
-{
-	struct err e = {0};
-
-	/* Of a client's that left nothing has gone, nor where another one of the name is. */
-	if (p->reload && !function_find(p->d, p->f->owner, p->f->name))
-		daemon_event(p->d, EV_UNDEPLOYED, p->f, NULL, NULL, err_kind_name(why->kind), why->msg);
-	if (p->reload && why->code == ESTALE && store_drop(&p->d->store, p->row, &e) < 0)
-		daemon_complain(&e);
-}
-
 void deployment_fail(struct deployment *p, const struct err *e)
 {
 	if (p->call) {
@@ -58,8 +46,8 @@ void deployment_fail(struct deployment *p, const struct err *e)
 			answer_denied(p->call, e->msg, call_rights(p->d, p->call)->rule);
 		else
 			answer_err(p->call, e);
-	} else {
-		lose(p, e);
+	} else if (p->reload) { /* of a client's that left nothing has gone */
+		deploy_lost(p, e);
 	}
 	deployment_free(p);
 }
@@ -233,14 +221,39 @@ static int check_room(const struct deployment *p, struct err *e)
 	return rows >= most ? err_set(e, ERR_CAPACITY, 0, "functions of this user") : 0;
 }
 
+static struct deploy_note note_of(const struct function *f)
+{
+	struct deploy_note note = {.magic = DEPLOY_NOTE_MAGIC, .owner = f->owner, .kept = f->note_kept};
+
+	(void)snprintf(note.name, sizeof note.name, "%s", f->name);
+	(void)snprintf(note.digest, sizeof note.digest, "%s", f->digest);
+	return note;
+}
+
+void deploy_note_kept(struct function *f)
+{
+	struct spawn_function_note m;
+	struct deploy_note note;
+
+	if (f->note_kept)
+		return;
+	f->note_kept = true;
+	note = note_of(f);
+	spawn_begin(&m, SPAWN_FUNCTION_NOTE, sizeof m);
+	m.function = f->number;
+	m.note_len = sizeof note;
+	memcpy(m.note, &note, sizeof note);
+	f->note_kept = link_send(f->d->link, &m, NULL, 0);
+}
+
 static int define(struct deployment *p, struct err *e)
 {
 	struct function *f = p->f;
 	struct spawn_function *m = &p->datagram->function;
-	struct deploy_note note = {.magic = DEPLOY_NOTE_MAGIC, .owner = f->owner, .kept = p->d->store.db != NULL};
+	struct deploy_note note;
 
-	(void)snprintf(note.name, sizeof note.name, "%s", f->name);
-	(void)snprintf(note.digest, sizeof note.digest, "%s", f->digest);
+	f->note_kept = p->d->store.db != NULL;
+	note = note_of(f);
 	f->bytes = m->head.size;
 	f->n_fds = (uint32_t)p->datagram->n_fds;
 	if (check_room(p, e) < 0)
@@ -252,31 +265,6 @@ static int define(struct deployment *p, struct err *e)
 	if (!link_send(p->d->link, m, p->datagram->fds, p->datagram->n_fds))
 		return err_oom(e);
 	return 0; /* deploy_done() */
-}
-
-void deploy_keep(const struct function *f)
-{
-	const struct stored row = {
-		.owner = f->owner,
-		.gid = f->gid,
-		.groups = f->groups,
-		.n_groups = f->n_groups,
-		.name = f->name,
-		.digest = f->digest,
-		.spec = f->spec_text,
-		.path = f->spec.target && f->spec.target[0] == '/' ? f->spec.target : "",
-		.provisioned = f->provisioned,
-		.reserved = f->reserved,
-		.max_cells = f->max_cells,
-		.snapshot = f->snapshot.wish,
-		.created_ms = f->created_ms,
-	};
-	struct err e = {0};
-	uint32_t number;
-
-	/* A store that fails costs the function's life beyond this daemon's, not the function. */
-	if (store_put(&f->d->store, &row, &number, &e) < 0)
-		daemon_complain(&e);
 }
 
 static bool same_numbers(const struct function *a, const struct function *b)
@@ -394,7 +382,7 @@ void deploy_done(struct daemon *d, const struct spawn_done *m)
 		replace_old(old, f);
 	deploy_drop_broken(d, f->owner, f->name);
 	daemon_event(d, EV_DEPLOYED, f, NULL, NULL, NULL, f->digest);
-	if (!p->reload)
+	if (!p->reload || p->row == 0)
 		deploy_keep(f);
 	if (p->call) {
 		p->call->user = NULL;
@@ -454,15 +442,25 @@ void method_undeploy(struct daemon *d, struct call *c)
 	const char *name = wire_get_string(c->params, "name");
 	struct function *f = function_find(d, owner, name);
 	struct err e = {0};
-	bool existed = false;
+	bool existed = false, ended = f != NULL;
+	int r = deploy_remove(d, owner, name, &existed, &e);
 
-	if (store_remove(&d->store, owner, name, &existed, &e) < 0)
-		daemon_complain(&e);
 	if (f)
 		deploy_forget(f, "undeployed");
-	deploy_drop_broken(d, owner, name);
-	existed = undeploy_coming(owner, name) || existed;
-	answer_existed(c, f || existed);
+	ended = deploy_drop_broken(d, owner, name) || ended;
+	ended = undeploy_coming(owner, name) || ended;
+	if (r == 0) {
+		answer_existed(c, ended || existed);
+		return;
+	}
+	/* It ends, as was asked for, but nobody is told yes before it is sure that it does not come back. */
+	if (ended) {
+		deploy_remove_later(d, owner, name);
+		(void)snprintf(
+			e.hint, sizeof e.hint,
+			"the function has ended, but may come back when the daemon is started again: undeploy it again");
+	}
+	deploy_answer_store(c, &e);
 }
 
 void method_scale(struct daemon *d, struct call *c)

@@ -22,15 +22,15 @@ void deploy_done(struct daemon *d, const struct spawn_done *m);
 
 /* At the start, when it is known what fsbox-spawn has: takes over the functions that it knows from before, and deploys
  * those of the store that it does not know, as far as everybody may open their files. Negative when the store cannot be
- * read, and with it the function would be lost: a later start may find it better. */
+ * read, or memory or descriptors are lacking, and so the function would be lost: a later start may find it better. */
 NODISCARD int deploy_known(struct daemon *d, const struct spawn_function *m, const int *fds, size_t n_fds,
 			   struct err *e);
 void deploy_stored(struct daemon *d);
-/* Before these: opens the store. Without it deployments last as long as this process; it is tried again from time to time
- * when it may become better. */
-void deploy_open_store(struct daemon *d, const char *path);
+/* Before these: opens the store. Without it, which is no failure here, deployments last as long as this process; it is
+ * tried again from time to time when it may become better. */
+NODISCARD int deploy_open_store(struct daemon *d, const char *path, struct err *e);
 /* To a call that names a function of the caller's that is not there: NotFound; Busy while it is on its way back from the
- * store; SystemFailure when what stands in the store for it cannot be read. */
+ * store, or is to be tried again; SystemFailure when what stands in the store for it cannot be read. */
 void deploy_answer_unknown(struct daemon *d, struct call *c, const char *name);
 /* Ends a function; its idle cells leave, what waits is refused. */
 void deploy_forget(struct function *f, const char *why);

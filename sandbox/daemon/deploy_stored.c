@@ -3,50 +3,38 @@
 
 #include "base/fd.h"
 
-#include <fcntl.h>
 #include <stdio.h>
-#include <sys/stat.h>
 
-enum { AT_ONCE = 2, ROWS_PER_TURN = 64, PAUSE_MIN_S = 1, PAUSE_MAX_S = 60 };
+enum { AT_ONCE = 2, ROWS_PER_TURN = 64 };
 
-/* A function that fsbox-spawn has, with descriptors that nobody may be able to open again, and whose row is damaged. It
- * stays there, and is tried again: by this fsboxd and by the next one. */
-struct broken {
-	struct broken *next;
-	struct deploy_note note;
-	struct spawn_function m; /* without its texts */
-	int filter;              /* the one for after init, or FD_NONE */
-};
-static struct broken *broken;
-
-/* The store's file, when there is something to be hoped for from another try. */
+/* Rows to be read again, by number, the one to be read next first: damaged ones, and those for which memory, descriptors or
+ * the like were lacking. More than fsbox-spawn has room for could not come back together; those stay in the file. */
 static struct {
-	char path[560];
-	bool failed;    /* it could not be opened, or not be read to its end */
-	ino_t inode;    /* that was opened */
-	struct err why; /* of failed */
-	struct timer again;
-	uint64_t pause_s;
-} file;
-
-static void try_again_later(struct daemon *d);
+	uint32_t numbers[SPAWN_MAX_FUNCTIONS];
+	size_t n;
+	size_t due; /* so many of them now */
+	bool more;  /* there are others, which only another file can bring back */
+} rows;
 
 /* While the store is being read nothing else may be done with it: what is found is gone on with afterwards. */
 struct search {
 	struct daemon *d;
 	const char *digest; /* that of the note, or NULL */
+	uint32_t only;      /* the row with this number, again; 0: whichever comes */
 	struct function *found;
 	uint32_t row;
 	struct err why; /* it was found and cannot be used */
 };
 
-/* NULL when memory is out. *e when its spec cannot be read. */
+/* *e when its spec cannot be read, or, with NULL, when memory is out. */
 static struct function *from_row(struct daemon *d, const struct stored *row, struct err *e)
 {
 	struct function *f = function_new(d, row->owner, row->name);
 
-	if (!f)
+	if (!f) {
+		(void)err_oom(e);
 		return NULL;
+	}
 	f->gid = row->gid;
 	f->n_groups = row->n_groups;
 	f->groups = row->n_groups > 0 ? malloc(row->n_groups * sizeof f->groups[0]) : NULL;
@@ -61,6 +49,7 @@ static struct function *from_row(struct daemon *d, const struct stored *row, str
 	f->created_ms = row->created_ms;
 	if ((row->n_groups > 0 && !f->groups) || !f->spec_text) {
 		function_free(f);
+		(void)err_oom(e);
 		return NULL;
 	}
 	if (deploy_read_spec(f, e) == 0)
@@ -83,16 +72,25 @@ static int find_kept(struct daemon *d, const struct deploy_note *note, struct fu
 	struct search s = {.d = d, .digest = note->digest};
 	int r = store_find(&d->store, note->owner, note->name, match, &s, e);
 
-	if (r < 0 && note->kept == 0) { /* it never stood in the store */
+	if (r < 0 && note->kept == 0 && !d->store.db) { /* it never stood in the store */
 		*e = (struct err){0};
 		return 0;
 	}
-	if (s.found && s.why.kind != ERR_NONE) {
+	if (r >= 0 && s.why.kind != ERR_NONE) {
 		function_free(s.found);
-		s.found = NULL;
+		return err_adopt(e, &s.why);
 	}
 	*ret = s.found;
 	return r < 0 ? r : 0;
+}
+
+void deploy_tell_lost(struct daemon *d, uid_t owner, const char *name, const struct err *why)
+{
+	struct function *f = function_find(d, owner, name) ? NULL : function_new(d, owner, name);
+
+	if (f)
+		daemon_event(d, EV_UNDEPLOYED, f, NULL, NULL, err_kind_name(why->kind), why->msg);
+	function_free(f);
 }
 
 /* What stands in a file was compiled when it was deployed, and came along: the file may be anything by now. */
@@ -112,17 +110,14 @@ static int take_filter(struct function *f, const struct spawn_function *m, int f
 				: err_set(e, ERR_SYSTEM, EMFILE, "no descriptor was left for its filter");
 }
 
-/* Into the list, as it was; NULL, and nothing in *e, when there is no such one. */
-static struct function *take_known(struct daemon *d, const struct deploy_note *note, const struct spawn_function *m,
+struct function *deploy_take_known(struct daemon *d, const struct deploy_note *note, const struct spawn_function *m,
 				   int filter, struct err *e)
 {
 	struct function *f = NULL;
-	struct err why = {0};
 
 	if (find_kept(d, note, &f, e) < 0 || !f)
 		return NULL;
-	if (take_filter(f, m, filter, &why) < 0) {
-		daemon_complain(&why);
+	if (take_filter(f, m, filter, e) < 0) {
 		function_free(f);
 		return NULL;
 	}
@@ -131,169 +126,9 @@ static struct function *take_known(struct daemon *d, const struct deploy_note *n
 	f->bytes = m->head.size;
 	f->n_fds = (uint32_t)spawn_function_fds(m);
 	f->defined = true;
+	f->note_kept = note->kept != 0;
 	function_add(f);
 	return f;
-}
-
-/* ---- What cannot be read ---- */
-
-/* As one that could not be brought back. */
-static void tell_lost(struct daemon *d, uid_t owner, const char *name, const struct err *why)
-{
-	struct function *f = function_find(d, owner, name) ? NULL : function_new(d, owner, name);
-
-	if (f)
-		daemon_event(d, EV_UNDEPLOYED, f, NULL, NULL, err_kind_name(why->kind), why->msg);
-	function_free(f);
-}
-
-static void free_broken(struct broken **at)
-{
-	struct broken *b = *at;
-
-	*at = b->next;
-	fd_closep(&b->filter);
-	free(b);
-}
-
-static void keep_broken(struct daemon *d, const struct deploy_note *note, const struct spawn_function *m, int filter,
-			const struct err *why)
-{
-	struct broken *b = malloc(sizeof *b);
-
-	daemon_complain(why);
-	tell_lost(d, note->owner, note->name, why);
-	if (!b)
-		return; /* for the next fsboxd, then */
-	*b = (struct broken){.next = broken, .note = *note, .filter = FD_NONE};
-	memcpy(&b->m, m, sizeof b->m);
-	if (fd_valid(filter))
-		b->filter = fcntl(filter, F_DUPFD_CLOEXEC, 3);
-	broken = b;
-	try_again_later(d);
-}
-
-void deploy_drop_broken(struct daemon *d, uid_t owner, const char *name)
-{
-	for (struct broken **at = &broken; *at;) {
-		if ((*at)->note.owner != owner || strcmp((*at)->note.name, name) != 0) {
-			at = &(*at)->next;
-			continue;
-		}
-		(void)!link_number(d->link, SPAWN_FORGET, (*at)->m.function);
-		free_broken(at);
-	}
-}
-
-/* Its row can be read again, or is gone: whoever took it away wanted the function to be gone. */
-static void mend_broken(struct daemon *d)
-{
-	for (struct broken **at = &broken; *at;) {
-		struct broken *b = *at;
-		struct err e = {0};
-		struct function *f = take_known(d, &b->note, &b->m, b->filter, &e);
-
-		if (e.kind != ERR_NONE) {
-			at = &b->next;
-			continue;
-		}
-		if (f) {
-			daemon_event(d, EV_DEPLOYED, f, NULL, NULL, NULL, f->digest);
-			if (f->snapshot.wish != WISH_NO)
-				snapshot_want(f);
-			d->on_room(d, f);
-		} else {
-			(void)!link_number(d->link, SPAWN_FORGET, b->m.function);
-		}
-		free_broken(at);
-	}
-}
-
-static void row_damaged(void *arg, uint32_t number, uid_t owner, const char *name, const struct err *why)
-{
-	(void)number;
-	daemon_complain(why);
-	if (name)
-		tell_lost(arg, owner, name, why);
-}
-
-static void note_inode(void)
-{
-	struct stat st;
-
-	file.inode = stat(file.path, &st) == 0 ? st.st_ino : 0;
-}
-
-/* Somebody has put another file there; as long as ours is open nobody else changes that one. */
-static bool is_replaced(void)
-{
-	struct stat st;
-
-	return stat(file.path, &st) == 0 && st.st_ino != file.inode;
-}
-
-static void fail_store(struct daemon *d, const struct err *why)
-{
-	daemon_complain(why);
-	file.failed = true;
-	file.why = *why;
-	try_again_later(d);
-}
-
-/* What is deployed now counts, whatever the file has. */
-static void reopen(struct daemon *d)
-{
-	struct err e = {0};
-
-	store_close(&d->store);
-	if (store_open(&d->store, file.path, &e) < 0) {
-		fail_store(d, &e);
-		return;
-	}
-	file.failed = false;
-	note_inode();
-	for (const struct function *f = d->functions; f; f = f->next)
-		if (!f->forgotten)
-			deploy_keep(f);
-	d->reloaded = 0; /* it may be another file; what is there already is passed over */
-	d->reloading = true;
-	deploy_next_stored(d);
-}
-
-static void try_again(void *arg)
-{
-	struct daemon *d = arg;
-
-	if (file.failed || is_replaced())
-		reopen(d);
-	mend_broken(d);
-	if (broken || file.failed)
-		try_again_later(d);
-	else
-		file.pause_s = 0;
-}
-
-static void try_again_later(struct daemon *d)
-{
-	if (timer_armed(&file.again))
-		return;
-	file.pause_s = file.pause_s == 0 ? PAUSE_MIN_S : least(file.pause_s * 2, PAUSE_MAX_S);
-	file.again.due = try_again;
-	file.again.arg = d;
-	(void)!loop_arm(&d->loop, &file.again, clock_mono_ns() + file.pause_s * NS_PER_S);
-}
-
-void deploy_open_store(struct daemon *d, const char *path)
-{
-	struct err e = {0};
-
-	(void)snprintf(file.path, sizeof file.path, "%s", path);
-	if (store_open(&d->store, path, &e) == 0)
-		note_inode();
-	else if (e.kind == ERR_SYSTEM)
-		fail_store(d, &e);
-	else /* another program's, a newer one's, one that cannot be written */
-		daemon_complain(&e);
 }
 
 /* ---- Functions that fsbox-spawn has ---- */
@@ -310,25 +145,102 @@ int deploy_known(struct daemon *d, const struct spawn_function *m, const int *fd
 	note.name[sizeof note.name - 1] = note.digest[sizeof note.digest - 1] = '\0';
 	if (m->function > d->last_function)
 		d->last_function = m->function;
-	if (!(m->flags & SPAWN_FORGOTTEN) && note.magic == DEPLOY_NOTE_MAGIC && take_known(d, &note, m, filter, &why))
+	if (!(m->flags & SPAWN_FORGOTTEN) && note.magic == DEPLOY_NOTE_MAGIC &&
+	    deploy_take_known(d, &note, m, filter, &why))
 		return 0;
-	if (why.kind == ERR_NONE)
+	if (why.kind == ERR_NONE) {
 		(void)!link_number(d->link, SPAWN_FORGET, m->function);
-	else if (why.code == EBADMSG && d->store.db)
-		keep_broken(d, &note, m, filter, &why);
-	else
-		return err_adopt(e, &why);
-	return 0;
+		return 0;
+	}
+	/* What passes is for the next fsboxd, to whom all is handed over once more, descriptors that found no room too. */
+	return d->store.db && !deploy_is_passing(&why) ? deploy_keep_broken(d, &note, m, filter, &why, e)
+						       : err_adopt(e, &why);
 }
 
 /* ---- Functions that only the store has ---- */
+
+/* At the end of those that wait. */
+static void read_later(struct daemon *d, uint32_t number)
+{
+	for (size_t i = 0; i < rows.n; i++)
+		if (rows.numbers[i] == number)
+			return;
+	if (number != 0 && rows.n < ARRAY_LEN(rows.numbers))
+		rows.numbers[rows.n++] = number;
+	else
+		rows.more = true;
+	deploy_try_later(d);
+}
+
+static uint32_t first_row(void)
+{
+	const uint32_t number = rows.numbers[0];
+
+	rows.due--;
+	memmove(rows.numbers, rows.numbers + 1, --rows.n * sizeof rows.numbers[0]);
+	return number;
+}
+
+static bool waits(uint32_t number)
+{
+	for (size_t i = 0; i < rows.n; i++)
+		if (rows.numbers[i] == number)
+			return true;
+	return false;
+}
+
+bool deploy_rows_wait(void)
+{
+	return rows.n > 0 || rows.more;
+}
+
+void deploy_forget_rows(void)
+{
+	rows.n = rows.due = 0;
+	rows.more = false;
+}
+
+void deploy_read_rows_again(void)
+{
+	rows.due = rows.n;
+}
+
+void deploy_lost(const struct deployment *p, const struct err *why)
+{
+	struct daemon *d = p->d;
+	struct err e = {0};
+
+	if (p->row != 0 && why->code == ESTALE) {
+		/* Back as it was it will never come, so its row is no one's use. */
+		if (store_drop(&d->store, p->row, &e) < 0)
+			daemon_complain(&e);
+	} else if (p->row != 0 && deploy_is_passing(why)) {
+		read_later(d, p->row);
+	}
+	if (!p->again)
+		deploy_tell_lost(d, p->f->owner, p->f->name, why);
+}
+
+static void row_damaged(void *arg, uint32_t number, uid_t owner, const char *name, const struct err *why)
+{
+	const struct search *s = arg;
+
+	read_later(s->d, number);
+	if (s->only != 0)
+		return; /* it has been told */
+	s->d->reloaded = number > s->d->reloaded ? number : s->d->reloaded;
+	daemon_complain(why);
+	if (name)
+		deploy_tell_lost(s->d, owner, name, why);
+}
 
 static int next_stored(const struct stored *row, void *arg)
 {
 	struct search *s = arg;
 
-	s->d->reloaded = row->number;
-	if (function_find(s->d, row->owner, row->name))
+	if (s->only == 0)
+		s->d->reloaded = row->number;
+	if (function_find(s->d, row->owner, row->name) || deploy_is_removed(row->owner, row->name))
 		return 0;
 	s->row = row->number;
 	s->found = from_row(s->d, row, &s->why);
@@ -341,10 +253,13 @@ static void reload(struct daemon *d, const struct search *s)
 	struct deployment *p = f ? deployment_new(d, f) : NULL;
 	struct err e = s->why;
 
-	if (!p)
+	if (!p) {
+		read_later(d, s->row);
 		return;
+	}
 	p->reload = true;
 	p->row = s->row;
+	p->again = s->only != 0;
 	p->job.spec_text = f->spec_text;
 	p->job.expected_digest = f->digest;
 	if (e.kind != ERR_NONE || deploy_check_spec(d, f, function_rights(f), &e) < 0 ||
@@ -363,33 +278,46 @@ static size_t under_way(void)
 	return n;
 }
 
+/* The next row, or the next of those that are read again. False when there is to be a pause. */
+static bool read_one(struct daemon *d)
+{
+	struct search s = {.d = d, .only = d->reloading ? 0 : first_row()};
+	struct err e = {0};
+	int r;
+
+	d->store.damaged = row_damaged;
+	d->store.damaged_arg = &s;
+	r = s.only ? store_at(&d->store, s.only, next_stored, &s, &e)
+		   : store_from(&d->store, d->reloaded, next_stored, &s, &e);
+	d->store.damaged = NULL;
+	if (s.row != 0)
+		reload(d, &s);
+	if (r < 0 && s.only != 0)
+		read_later(d, s.only);
+	else if (s.only == 0) /* what stands behind a fault is not known, and not forgotten */
+		d->reloading = r > 0 || (r < 0 && d->store.db);
+	if (r < 0 && d->store.db)
+		deploy_reading_failed(d, &e);
+	return r >= 0;
+}
+
 /* Some at a time: there may be thousands, of which each may fail at once. */
 static void read_on(void *arg)
 {
 	struct daemon *d = arg;
+	bool go_on = true;
 
-	for (int i = 0; i < ROWS_PER_TURN && d->reloading && under_way() < AT_ONCE; i++) {
-		struct search s = {.d = d};
-		struct err e = {0};
-		int r;
-
-		d->store.damaged = row_damaged;
-		d->store.damaged_arg = d;
-		r = store_from(&d->store, d->reloaded, next_stored, &s, &e);
-		d->store.damaged = NULL;
-		d->reloading = r > 0;
-		if (r < 0 && d->store.db)
-			fail_store(d, &e); /* what stands behind it is not known, and not forgotten */
-		reload(d, &s);
-	}
-	if (under_way() < AT_ONCE)
+	for (int i = 0; go_on && i < ROWS_PER_TURN && under_way() < AT_ONCE && (d->reloading || rows.due > 0); i++)
+		go_on = read_one(d);
+	if (go_on && (d->reloading || rows.due > 0) && under_way() < AT_ONCE)
 		deploy_next_stored(d);
+	else if (go_on && !d->reloading && rows.due == 0 && under_way() == 0)
+		deploy_all_read(d);
 }
 
 void deploy_next_stored(struct daemon *d)
 {
-	if (d->reloading)
-		loop_later(&d->loop, &d->read_on, read_on, d);
+	loop_later(&d->loop, &d->read_on, read_on, d);
 }
 
 void deploy_stored(struct daemon *d)
@@ -423,14 +351,23 @@ static int comes_back(struct daemon *d, uid_t owner, const char *name, struct er
 	uint32_t number = 0;
 	int r;
 
+	if (deploy_is_removed(owner, name))
+		return 0;
 	if (is_under_way(owner, name))
 		return 1;
-	if (file.failed)
-		return err_adopt(e, &file.why);
-	if (!d->store.db)
-		return 0;
-	r = store_find(&d->store, owner, name, take_number, &number, e);
-	return r < 0 ? r : d->reloading && number > d->reloaded;
+	r = deploy_check_broken(owner, name, e);
+	if (r == 0)
+		r = deploy_check_store(e);
+	if (r == 0 && d->store.db)
+		r = store_find(&d->store, owner, name, take_number, &number, e);
+	return r < 0 ? r : number != 0 && ((d->reloading && number > d->reloaded) || waits(number));
+}
+
+void deploy_answer_store(struct call *c, struct err *e)
+{
+	e->kind = ERR_SYSTEM; /* whatever it is to the file: to the client it is something of the daemon's */
+	(void)snprintf(e->stage, sizeof e->stage, "store");
+	answer_err(c, e);
 }
 
 void deploy_answer_unknown(struct daemon *d, struct call *c, const char *name)
@@ -440,11 +377,10 @@ void deploy_answer_unknown(struct daemon *d, struct call *c, const char *name)
 
 	if (r == 0) {
 		answer_not_found(c, "function", name);
-		return;
-	}
-	if (r < 0)
-		(void)snprintf(e.stage, sizeof e.stage, "store");
-	else
+	} else if (r < 0) {
+		deploy_answer_store(c, &e);
+	} else {
 		(void)err_set(&e, ERR_BUSY, EBUSY, "the function is being brought back");
-	answer_err(c, &e);
+		answer_err(c, &e);
+	}
 }

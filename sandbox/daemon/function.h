@@ -31,6 +31,8 @@ struct function {
 	int64_t created_ms;
 	uint32_t bytes, n_fds; /* that fsbox-spawn keeps for it */
 	bool defined;          /* fsbox-spawn knows it */
+	bool unkept;           /* the store does not have it as it is, and is to have it */
+	bool note_kept;        /* fsbox-spawn's note of it says that it stands in the store */
 	bool forgotten;        /* undeployed or replaced: goes with its last cell */
 
 	struct {

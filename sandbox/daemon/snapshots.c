@@ -264,17 +264,24 @@ void snapshot_forget(struct function *f, const struct err *why)
 		answer_all(f, false, why);
 }
 
-void snapshot_give_up(struct function *f, const struct err *why)
+void snapshot_give_up(struct function *f, bool hurried, const struct err *why)
 {
-	const uint64_t pause = f->snapshot.pause_ns == 0 ? PAUSE_MIN_S * NS_PER_S : f->snapshot.pause_ns * 2;
+	const uint64_t last = f->snapshot.pause_ns;
+	uint64_t pause = last < PAUSE_MIN_S * NS_PER_S ? PAUSE_MIN_S * NS_PER_S : hurried ? last : last * 2;
+	char said[sizeof why->msg + 64];
 
 	if (f->snapshot.state != SNAPSHOT_READY)
 		return;
+	if (pause > PAUSE_MAX_S * NS_PER_S)
+		pause = PAUSE_MAX_S * NS_PER_S;
 	/* It may have been of the moment. The same one is found again then, if it is whole. */
 	f->snapshot.state = SNAPSHOT_WANTED;
-	f->snapshot.pause_ns = pause < PAUSE_MAX_S * NS_PER_S ? pause : PAUSE_MAX_S * NS_PER_S;
-	f->snapshot.not_before_ns = clock_mono_ns() + f->snapshot.pause_ns;
-	daemon_event(f->d, EV_SNAPSHOT, f, NULL, NULL, "error", why->msg);
+	if (!hurried)
+		f->snapshot.pause_ns = pause;
+	f->snapshot.not_before_ns = clock_mono_ns() + pause;
+	(void)snprintf(said, sizeof said, "%s; cold starts for %llu s", why->msg,
+		       (unsigned long long)(pause / NS_PER_S));
+	daemon_event(f->d, EV_SNAPSHOT, f, NULL, NULL, "error", said);
 	try_later(f->d);
 }
 

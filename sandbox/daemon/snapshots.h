@@ -18,8 +18,9 @@ void snapshot_forget(struct function *f, const struct err *why);
 /* Room has become free, or a snapshot is ready: the next one. */
 void snapshot_next(struct daemon *d);
 /* A restore failed, or hangs, for a reason that is not the function's: cold starts from now on, and a new try after ten
- * seconds, twenty, …, an hour. */
-void snapshot_give_up(struct function *f, const struct err *why);
+ * seconds, twenty, …, an hour. @hurried: it had less time than others, which says little of the next one, so that the pause
+ * does not grow. */
+void snapshot_give_up(struct function *f, bool hurried, const struct err *why);
 /* One has gone well. */
 void snapshot_proved(struct function *f);
 /* From the link. */

@@ -1,14 +1,16 @@
-#include "daemon/store.h"
+#include "daemon/store_parts.h"
 
 #include "base/fd.h"
 #include "base/mem.h"
 #include "base/str.h"
-#include "json/json.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <sqlite3.h>
 #include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #define APPLICATION 0x66736278 /* "fsbx"; stands in the first migration as well */
 
@@ -32,7 +34,7 @@ _Static_assert(ARRAY_LEN(migrations) == STORE_VERSION, "a version without its mi
 
 /* ---- Errors ---- */
 
-static int damaged(const struct store *s, struct err *e, const char *doing, const char *how)
+int store_damaged(const struct store *s, struct err *e, const char *doing, const char *how)
 {
 	int r = err_set(e, ERR_SYSTEM, EBADMSG, "kept functions: %s: the file is damaged: %s", doing, how);
 
@@ -60,19 +62,33 @@ static int system_code(const struct store *s)
 	}
 }
 
+/* A page that the disk does not give is to SQLite one that is damaged (3.40: SQLITE_IOERR_CORRUPTFS becomes
+ * SQLITE_CORRUPT), which nobody should be told to move away. */
+static bool disk_failed(const struct store *s)
+{
+	int code = 0;
+
+	return s->db && sqlite3_file_control(s->db, "main", SQLITE_FCNTL_LAST_ERRNO, &code) == SQLITE_OK && code == EIO;
+}
+
 /* The kinds that SQLite's codes have here. What its text says beyond that is kept. */
-static int fail(const struct store *s, int code, struct err *e, const char *doing)
+int store_fail(const struct store *s, int code, struct err *e, const char *doing)
 {
 	const char *text = s->db ? sqlite3_errmsg(s->db) : sqlite3_errstr(code);
 	int sys = system_code(s);
 	int r;
 
+	if (code == SQLITE_IOERR_NOMEM)
+		return err_oom(e);
 	switch (code & 0xff) {
 	case SQLITE_NOMEM:
 		return err_oom(e);
 	case SQLITE_CORRUPT:
 	case SQLITE_NOTADB:
-		return damaged(s, e, doing, text);
+		if (!disk_failed(s))
+			return store_damaged(s, e, doing, text);
+		r = err_sys(e, EIO, "kept functions: %s", doing);
+		break;
 	case SQLITE_FULL:
 		r = err_set(e, ERR_LIMIT, ENOSPC, "kept functions: %s: the disk is full", doing);
 		break;
@@ -104,9 +120,9 @@ static int fail(const struct store *s, int code, struct err *e, const char *doin
 	return err_where(e, r, "%s", s->file);
 }
 
-static int not_open(struct err *e)
+int store_not_open(struct err *e)
 {
-	return err_set(e, ERR_SYSTEM, EBADF, "kept functions: the file could not be opened when the daemon started");
+	return err_set(e, ERR_SYSTEM, EBADF, "kept functions: the file could not be opened");
 }
 
 /* ---- Opening ---- */
@@ -148,23 +164,23 @@ static int make_file(const struct store *s, const char *file, struct err *e)
 	return 0;
 }
 
-static int connect_file(struct store *s, const char *file, struct err *e)
+static int connect_file(struct store *s, const char *file, int busy_ms, struct err *e)
 {
 	int code = sqlite3_open_v2(file, &s->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
 
 	if (code != SQLITE_OK)
-		return fail(s, code, e, "opening");
+		return store_fail(s, code, e, "opening");
 	(void)sqlite3_extended_result_codes(s->db, 1);
-	(void)sqlite3_busy_timeout(s->db, STORE_BUSY_MS);
+	(void)sqlite3_busy_timeout(s->db, busy_ms);
 	(void)sqlite3_limit(s->db, SQLITE_LIMIT_LENGTH, STORE_MAX_TEXT);
 	/* The file is only data: no view or trigger in it may call a function that does more than compute, and nobody may
 	 * write its tables of tables. */
 	(void)sqlite3_db_config(s->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
 	(void)sqlite3_db_config(s->db, SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0, NULL);
 	if (sqlite3_db_readonly(s->db, "main") == 1)
-		return fail(s, SQLITE_READONLY, e, "opening");
+		return store_fail(s, SQLITE_READONLY, e, "opening");
 	code = sqlite3_exec(s->db, "PRAGMA locking_mode = EXCLUSIVE", NULL, NULL, NULL);
-	return code == SQLITE_OK ? 0 : fail(s, code, e, "locking");
+	return code == SQLITE_OK ? 0 : store_fail(s, code, e, "locking");
 }
 
 /* Whose file is it? 0 when it is ours or empty; nothing is written. */
@@ -179,7 +195,7 @@ static int identify(struct store *s, int64_t *ret_version, struct err *e)
 	if (code == SQLITE_OK)
 		code = ask(s, "SELECT count(*) FROM sqlite_master", &tables, NULL, NULL);
 	if (code != SQLITE_OK)
-		return fail(s, code, e, "reading");
+		return store_fail(s, code, e, "reading");
 	if (app == 0 && *ret_version == 0 && tables == 0)
 		return 0;
 	if (app != APPLICATION) {
@@ -194,7 +210,7 @@ static int identify(struct store *s, int64_t *ret_version, struct err *e)
 		(void)err_hint(e, r, "a newer fsbox has written it: use that one, or another file");
 		return err_where(e, r, "%s", s->file);
 	}
-	return *ret_version >= 1 ? 0 : damaged(s, e, "reading", "it has no version");
+	return *ret_version >= 1 ? 0 : store_damaged(s, e, "reading", "it has no version");
 }
 
 static int check_whole(struct store *s, struct err *e)
@@ -203,10 +219,10 @@ static int check_whole(struct store *s, struct err *e)
 	int code = ask(s, "PRAGMA quick_check(1)", NULL, "ok", &said);
 
 	if (code != SQLITE_OK)
-		return fail(s, code, e, "checking");
+		return store_fail(s, code, e, "checking");
 	if (said.failed)
 		return err_oom(e);
-	return said.len ? damaged(s, e, "checking", said.data) : 0;
+	return said.len ? store_damaged(s, e, "checking", said.data) : 0;
 }
 
 static int use_log(struct store *s, struct err *e)
@@ -219,7 +235,7 @@ static int use_log(struct store *s, struct err *e)
 	if (code == SQLITE_OK)
 		code = sqlite3_exec(s->db, "PRAGMA synchronous = NORMAL; PRAGMA journal_size_limit = 1048576", NULL,
 				    NULL, NULL);
-	return code == SQLITE_OK ? 0 : fail(s, code, e, "starting its log");
+	return code == SQLITE_OK ? 0 : store_fail(s, code, e, "starting its log");
 }
 
 static int migrate(struct store *s, int64_t version, struct err *e)
@@ -232,7 +248,7 @@ static int migrate(struct store *s, int64_t version, struct err *e)
 		if (code == SQLITE_OK)
 			code = sqlite3_exec(s->db, "COMMIT", NULL, NULL, NULL);
 		if (code != SQLITE_OK) {
-			int r = fail(s, code, e, "bringing its tables up to date");
+			int r = store_fail(s, code, e, "bringing its tables up to date");
 
 			(void)sqlite3_exec(s->db, "ROLLBACK", NULL, NULL, NULL);
 			return r;
@@ -247,8 +263,8 @@ static int prepare(struct store *s, const char *sql, struct sqlite3_stmt **ret, 
 
 	/* Right identity and version, and yet not these tables. */
 	return code == SQLITE_OK      ? 0
-	       : code == SQLITE_ERROR ? damaged(s, e, "reading its tables", sqlite3_errmsg(s->db))
-				      : fail(s, code, e, "reading its tables");
+	       : code == SQLITE_ERROR ? store_damaged(s, e, "reading its tables", sqlite3_errmsg(s->db))
+				      : store_fail(s, code, e, "reading its tables");
 }
 
 #define COLUMNS "owner, gid, groups, name, digest, spec, path, provisioned, reserved, max_cells, created_ms, snapshot"
@@ -268,17 +284,40 @@ static int prepare_all(struct store *s, struct err *e)
 		r = prepare(s, "SELECT number, " COLUMNS " FROM function WHERE number > ? ORDER BY number", &s->from,
 			    e);
 	if (r == 0)
+		r = prepare(s, "SELECT number, " COLUMNS " FROM function WHERE number = ?", &s->at, e);
+	if (r == 0)
 		r = prepare(s, "SELECT number, " COLUMNS " FROM function WHERE owner = ? AND name = ?", &s->find, e);
 	return r;
 }
 
-static int open_all(struct store *s, const char *file, struct err *e)
+static bool name_of_log(const struct store *s, char *to, size_t size)
+{
+	const int n = snprintf(to, size, "%s-wal", sqlite3_db_filename(s->db, "main"));
+
+	return n > 0 && (size_t)n < size;
+}
+
+/* Which file it is, and which is its log: names may stand for others later. */
+static void note_files(struct store *s)
+{
+	char log[PATH_MAX];
+	struct stat st;
+
+	if (stat(sqlite3_db_filename(s->db, "main"), &st) == 0) {
+		s->device = st.st_dev;
+		s->inode = st.st_ino;
+	}
+	if (name_of_log(s, log, sizeof log) && stat(log, &st) == 0)
+		s->log = st.st_ino;
+}
+
+static int open_all(struct store *s, const char *file, int busy_ms, struct err *e)
 {
 	int64_t version = 0;
 	int r = make_file(s, file, e);
 
 	if (r == 0)
-		r = connect_file(s, file, e);
+		r = connect_file(s, file, busy_ms, e);
 	if (r == 0)
 		r = identify(s, &version, e);
 	if (r == 0)
@@ -287,20 +326,58 @@ static int open_all(struct store *s, const char *file, struct err *e)
 		r = use_log(s, e);
 	if (r == 0)
 		r = migrate(s, version, e);
-	return r == 0 ? prepare_all(s, e) : r;
+	if (r == 0)
+		r = prepare_all(s, e);
+	if (r == 0)
+		note_files(s);
+	return r;
 }
 
-int store_open(struct store *s, const char *file, struct err *e)
+static int open_store(struct store *s, const char *file, int busy_ms, struct err *e)
 {
 	size_t n = strlen(file);
 	int r;
 
 	*s = (struct store){0};
 	(void)snprintf(s->file, sizeof s->file, "%s", n < sizeof s->file ? file : file + n - (sizeof s->file - 1));
-	r = open_all(s, file, e);
+	r = open_all(s, file, busy_ms, e);
 	if (r < 0)
 		store_close(s);
 	return r;
+}
+
+int store_open(struct store *s, const char *file, struct err *e)
+{
+	return open_store(s, file, STORE_BUSY_MS, e);
+}
+
+int store_open_now(struct store *s, const char *file, struct err *e)
+{
+	return open_store(s, file, 0, e);
+}
+
+bool store_is_moved(const struct store *s)
+{
+	struct stat st;
+
+	if (!s->db || s->inode == 0)
+		return false;
+	if (stat(sqlite3_db_filename(s->db, "main"), &st) < 0)
+		return errno == ENOENT;
+	return st.st_ino != s->inode || st.st_dev != s->device;
+}
+
+/* Of a file that was moved SQLite leaves the log where it is (3.40, wal.c): beside the file that has taken the place, whose
+ * log it would be for the next one who opens that. So what stands in it goes into the file to which it belongs, and the log
+ * goes, unless that was replaced as well. */
+static void close_moved(struct store *s)
+{
+	char log[PATH_MAX];
+	struct stat st;
+
+	(void)sqlite3_wal_checkpoint_v2(s->db, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
+	if (name_of_log(s, log, sizeof log) && stat(log, &st) == 0 && st.st_ino == s->log && st.st_dev == s->device)
+		(void)unlink(log);
 }
 
 void store_close(struct store *s)
@@ -310,7 +387,10 @@ void store_close(struct store *s)
 	finalize(&s->drop);
 	finalize(&s->count);
 	finalize(&s->from);
+	finalize(&s->at);
 	finalize(&s->find);
+	if (store_is_moved(s))
+		close_moved(s);
 	(void)sqlite3_close(s->db); /* cannot be busy: its statements are gone */
 	s->db = NULL;
 }
@@ -321,7 +401,7 @@ void store_close(struct store *s)
 static int run(struct store *s, struct sqlite3_stmt *st, int bound, struct err *e, const char *doing)
 {
 	int code = bound == SQLITE_OK ? sqlite3_step(st) : bound;
-	int r = code == SQLITE_DONE ? 0 : fail(s, code, e, doing);
+	int r = code == SQLITE_DONE ? 0 : store_fail(s, code, e, doing);
 
 	(void)sqlite3_reset(st); /* gives the same code again */
 	(void)sqlite3_clear_bindings(st);
@@ -353,7 +433,7 @@ int store_put(struct store *s, const struct stored *f, uint32_t *ret_number, str
 	int r;
 
 	if (!s->db)
-		return not_open(e);
+		return store_not_open(e);
 	if (f->n_groups > STORE_MAX_GROUPS)
 		return err_set(e, ERR_LIMIT, E2BIG, "kept functions: more than %d groups", STORE_MAX_GROUPS);
 	r = run(s, s->put, bind_all(s->put, f), e, "keeping a function");
@@ -363,7 +443,7 @@ int store_put(struct store *s, const struct stored *f, uint32_t *ret_number, str
 	return 0;
 }
 
-static int bind_key(struct sqlite3_stmt *st, uid_t owner, const char *name)
+int store_bind_key(struct sqlite3_stmt *st, uid_t owner, const char *name)
 {
 	int code = sqlite3_bind_int64(st, 1, owner);
 
@@ -375,8 +455,8 @@ int store_remove(struct store *s, uid_t owner, const char *name, bool *ret_exist
 	int r;
 
 	if (!s->db)
-		return not_open(e);
-	r = run(s, s->remove, bind_key(s->remove, owner, name), e, "removing a function");
+		return store_not_open(e);
+	r = run(s, s->remove, store_bind_key(s->remove, owner, name), e, "removing a function");
 	if (r == 0)
 		*ret_existed = sqlite3_changes(s->db) > 0;
 	return r;
@@ -384,152 +464,6 @@ int store_remove(struct store *s, uid_t owner, const char *name, bool *ret_exist
 
 int store_drop(struct store *s, uint32_t number, struct err *e)
 {
-	return s->db ? run(s, s->drop, sqlite3_bind_int64(s->drop, 1, number), e, "removing a function") : not_open(e);
-}
-
-/* ---- Reading ---- */
-
-static bool column_number(struct sqlite3_stmt *st, int at, int64_t min, int64_t max, int64_t *ret)
-{
-	*ret = sqlite3_column_int64(st, at);
-	return sqlite3_column_type(st, at) == SQLITE_INTEGER && *ret >= min && *ret <= max;
-}
-
-static bool column_text(struct sqlite3_stmt *st, int at, const char **ret)
-{
-	if (sqlite3_column_type(st, at) != SQLITE_TEXT)
-		return false;
-	*ret = (const char *)sqlite3_column_text(st, at);
-	return *ret && strlen(*ret) == (size_t)sqlite3_column_bytes(st, at);
-}
-
-/* A blob lies where it lies in SQLite's page; numbers want to be aligned. The caller frees *ret. */
-static bool column_groups(struct sqlite3_stmt *st, int at, gid_t **ret, size_t *ret_n)
-{
-	const void *blob = sqlite3_column_blob(st, at);
-	size_t bytes = (size_t)sqlite3_column_bytes(st, at);
-
-	if (sqlite3_column_type(st, at) != SQLITE_BLOB || bytes % sizeof **ret ||
-	    bytes / sizeof **ret > STORE_MAX_GROUPS)
-		return false;
-	*ret = malloc(bytes ? bytes : 1);
-	if (!*ret)
-		return false;
-	if (bytes)
-		memcpy(*ret, blob, bytes);
-	*ret_n = bytes / sizeof **ret;
-	return true;
-}
-
-/* NULL, or what is wrong with the row. */
-static const char *read_row(struct sqlite3_stmt *st, struct stored *f, gid_t **groups)
-{
-	const int64_t max_id = (int64_t)UINT32_MAX - 1;
-	int64_t number, owner, gid;
-
-	if (!column_number(st, 0, 1, UINT32_MAX, &number))
-		return "a number";
-	if (!column_number(st, 1, 0, max_id, &owner) || !column_number(st, 2, 0, max_id, &gid))
-		return "an owner";
-	if (!column_groups(st, 3, groups, &f->n_groups))
-		return "the groups";
-	if (!column_text(st, 4, &f->name) || f->name[0] == '\0' || !column_text(st, 5, &f->digest))
-		return "a name";
-	if (!column_text(st, 6, &f->spec) || !json_is_value(f->spec, strlen(f->spec)))
-		return "a spec";
-	if (!column_text(st, 7, &f->path) || (f->path[0] != '/' && f->path[0] != '\0'))
-		return "a path";
-	if (!column_number(st, 8, INT64_MIN, INT64_MAX, &f->provisioned) ||
-	    !column_number(st, 9, INT64_MIN, INT64_MAX, &f->reserved) ||
-	    !column_number(st, 10, INT64_MIN, INT64_MAX, &f->max_cells) ||
-	    !column_number(st, 11, INT64_MIN, INT64_MAX, &f->created_ms) || !column_number(st, 12, 0, 2, &f->snapshot))
-		return "a setting";
-	f->number = (uint32_t)number;
-	f->owner = (uid_t)owner;
-	f->gid = (gid_t)gid;
-	f->groups = *groups;
-	return NULL;
-}
-
-static void tell_damaged(const struct store *s, struct sqlite3_stmt *st, const struct err *why)
-{
-	int64_t number, owner;
-	const char *name;
-
-	if (!column_number(st, 0, 1, UINT32_MAX, &number))
-		number = 0;
-	if (!column_number(st, 1, 0, (int64_t)UINT32_MAX - 1, &owner) || !column_text(st, 4, &name))
-		name = NULL;
-	s->damaged(s->damaged_arg, (uint32_t)number, name ? (uid_t)owner : 0, name, why);
-}
-
-static int give_row(const struct store *s, struct sqlite3_stmt *st, int (*fn)(const struct stored *f, void *arg),
-		    void *arg, struct err *bad)
-{
-	AUTO_FREE gid_t *groups = NULL;
-	struct stored f = {0};
-	const char *wrong = read_row(st, &f, &groups);
-	struct err why = {0};
-	char how[80];
-
-	if (!wrong)
-		return fn(&f, arg);
-	(void)snprintf(how, sizeof how, "row %lld: %s cannot be right", (long long)sqlite3_column_int64(st, 0), wrong);
-	(void)damaged(s, &why, "reading", how);
-	if (s->damaged)
-		tell_damaged(s, st, &why);
-	else
-		(void)err_adopt(bad, &why);
-	return 0;
-}
-
-static int give_rows(const struct store *s, struct sqlite3_stmt *st, int bound,
-		     int (*fn)(const struct stored *f, void *arg), void *arg, struct err *e)
-{
-	struct err bad = {0};
-	int code = bound, r = 0;
-
-	if (code == SQLITE_OK)
-		while (r == 0 && (code = sqlite3_step(st)) == SQLITE_ROW)
-			r = give_row(s, st, fn, arg, &bad);
-	if (r == 0 && code != SQLITE_DONE)
-		r = fail(s, code, e, "reading");
-	(void)sqlite3_reset(st);
-	(void)sqlite3_clear_bindings(st);
-	if (r == 0 && bad.kind != ERR_NONE)
-		r = err_adopt(e, &bad);
-	return r;
-}
-
-int store_count(struct store *s, uid_t owner, const char *but, uint32_t *ret, struct err *e)
-{
-	int code = s->db ? bind_key(s->count, owner, but) : SQLITE_OK, r = 0;
-
-	if (!s->db)
-		return not_open(e);
-	if (code == SQLITE_OK)
-		code = sqlite3_step(s->count);
-	if (code == SQLITE_ROW)
-		*ret = (uint32_t)sqlite3_column_int64(s->count, 0);
-	else
-		r = fail(s, code, e, "counting");
-	(void)sqlite3_reset(s->count);
-	(void)sqlite3_clear_bindings(s->count);
-	return r;
-}
-
-int store_from(struct store *s, uint32_t after, int (*fn)(const struct stored *f, void *arg), void *arg, struct err *e)
-{
-	return s->db ? give_rows(s, s->from, sqlite3_bind_int64(s->from, 1, after), fn, arg, e) : not_open(e);
-}
-
-int store_each(struct store *s, int (*fn)(const struct stored *f, void *arg), void *arg, struct err *e)
-{
-	return s->db ? give_rows(s, s->from, sqlite3_bind_int64(s->from, 1, INT64_MIN), fn, arg, e) : not_open(e);
-}
-
-int store_find(struct store *s, uid_t owner, const char *name, int (*fn)(const struct stored *f, void *arg), void *arg,
-	       struct err *e)
-{
-	return s->db ? give_rows(s, s->find, bind_key(s->find, owner, name), fn, arg, e) : not_open(e);
+	return s->db ? run(s, s->drop, sqlite3_bind_int64(s->drop, 1, number), e, "removing a function")
+		     : store_not_open(e);
 }

@@ -222,17 +222,19 @@ void unit_free(struct unit *u)
 	function_release(f);
 }
 
-/* When a restore is given up that begins now. It takes some hundredths of a second, and 0.6 ms for each MiB; where the
- * machine is too busy much more, and CRIU may hang. A half of what its call has left: the other one is for a cold start. A
- * call that has less time than a restore may take ends first, and the cell is for the next one. */
-static uint64_t restore_until(const struct function *f, uint64_t deadline_ns)
+/* When a restore is given up that begins now, and whether that is earlier than it would be without its call's deadline. It
+ * takes some hundredths of a second, and 0.6 ms for each MiB; where the machine is too busy much more, and CRIU may hang. A
+ * half of what its call has left: the other one is for a cold start. A call that has less time than a restore may take ends
+ * first, and the cell is for the next one. */
+static uint64_t restore_until(const struct function *f, uint64_t deadline_ns, bool *ret_hurried)
 {
 	const uint64_t now = clock_mono_ns(), mib = f->snapshot.page_bytes >> 20;
 	const uint64_t shortest = (RESTORE_LEAST_MS + mib * RESTORE_LEAST_MS_PER_MIB) * NS_PER_MS;
 	const uint64_t longest = (RESTORE_MOST_MS + mib * RESTORE_MOST_MS_PER_MIB) * NS_PER_MS;
 	const uint64_t half = deadline_ns > now ? (deadline_ns - now) / 2 : 0;
 
-	return now + (deadline_ns == 0 ? longest : half < shortest ? shortest : least(half, longest));
+	*ret_hurried = deadline_ns != 0 && half < longest;
+	return now + (!*ret_hurried ? longest : half < shortest ? shortest : half);
 }
 
 int unit_start(struct function *f, uint64_t deadline_ns, struct unit **ret, struct err *e)
@@ -248,7 +250,7 @@ int unit_start(struct function *f, uint64_t deadline_ns, struct unit **ret, stru
 	u->restored = f->snapshot.state == SNAPSHOT_READY;
 	u->timer = (struct timer){.due = unit_on_time, .arg = u};
 	if (u->restored)
-		until = restore_until(f, deadline_ns);
+		until = restore_until(f, deadline_ns, &u->hurried);
 	if (u->restored && loop_arm(&d->loop, &u->timer, until + RESTORE_END_MS * NS_PER_MS) < 0) {
 		u->restored = false;
 		until = 0;

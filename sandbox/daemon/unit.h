@@ -41,6 +41,7 @@ struct unit {
 	bool frozen, paused, leased, adopted, used;
 	uint64_t patience_ns, frozen_since_ns; /* so long it is idle before it is frozen */
 	bool restored;                         /* out of its function's snapshot */
+	bool hurried;                          /* which has less time than it may take, for its call's sake */
 	struct fork *fork;                     /* that it is for, until it is ready */
 	uint32_t n_execs, execs;               /* commands that run in it; that were ever begun */
 	char lease[LEASE_BYTES];

@@ -98,7 +98,7 @@ static int open_container(const struct oci_args *a, struct dump *d, struct err *
 		return r;
 	if (d->st.status == OCI_STOPPED || d->st.status == OCI_CREATING)
 		return err_set(e, ERR_LOST, ESRCH, "container not running");
-	if (d->st.status == OCI_CREATED)
+	if (d->st.status == OCI_CREATED || state_waits_for_start(d->dir))
 		return err_set(e, ERR_BUSY, EBUSY, "cannot checkpoint a container in the created state");
 	if (life_unprivileged(a))
 		return err_set(e, ERR_UNSUPPORTED, EPERM, "checkpoint takes root");

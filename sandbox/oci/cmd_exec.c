@@ -245,10 +245,12 @@ static int join(struct life *l, int pidfd, struct err *e)
 	c->pid = (pid_t)l->state.pid;
 	c->preserve = (unsigned)l->preserve;
 	c->unprivileged = life_unprivileged(l->args);
-	c->straight = !l->args->pid_file && !l->args->pidfd_socket;
+	c->straight = !l->args->pid_file && !l->args->pidfd_socket && !l->spec->rdt.given;
 	c->asked = life_agent(&l->agent, l->spec, &l->state);
 	r = create(l, e);
-	if (r == 0 && l->spec->rdt.given) {
+	if (r < 0)
+		return r;
+	if (l->spec->rdt.given) {
 		char root[CG_RESCTRL_ROOT];
 
 		r = cg_resctrl_find(root, e);
@@ -259,6 +261,8 @@ static int join(struct life *l, int pidfd, struct err *e)
 		r = life_send_pidfd(l->args->pidfd_socket, c->pidfd, e);
 	if (r == 0 && l->args->pid_file)
 		r = life_pid_file(l->args->pid_file, c->pid, e);
+	if (r < 0)
+		ct_abandon(c);
 	return r == 0 ? ct_go(c, e) : r;
 }
 

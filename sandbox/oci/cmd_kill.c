@@ -175,8 +175,8 @@ static void end_forcibly(const struct oci_args *a)
 	struct err ignored = {0};
 
 	if (subject_open(&s, a, false, &ignored) == 0) {
-		(void)!state_signal(&s.st, SIGKILL);
-		if (s.st.status == OCI_PAUSED)
+		/* It may be frozen, by pause or, where it may, by itself. Of one that is gone others may have the group. */
+		if (state_signal(&s.st, SIGKILL) == 0)
 			(void)with_group(&s, kill_group, SIGKILL, &ignored);
 	}
 	subject_close(&s);

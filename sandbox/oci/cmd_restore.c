@@ -50,8 +50,10 @@ static int on_born(struct ct_restore *cr, void *arg, struct err *e)
 	l->state.start_ticks = process_start(cr->pid);
 	r = state_write(l->dir, &l->state, e);
 	if (r == 0)
-		r = life_hooks(l->spec, CT_PRESTART, &l->state, e);
-	return r == 0 ? life_hooks(l->spec, CT_CREATE_RUNTIME, &l->state, e) : r;
+		r = life_class(l, cr->pid, e);
+	if (r == 0)
+		r = life_hooks(l->spec, CT_PRESTART, &l->state, &cr->pidfd, e);
+	return r == 0 ? life_hooks(l->spec, CT_CREATE_RUNTIME, &l->state, &cr->pidfd, e) : r;
 }
 
 /* Before its first instruction: limits, device rules, groups below, and a state that says "running". */
@@ -98,9 +100,11 @@ static int build(struct restoring *x, struct err *e)
 	l->ct.pidfd = x->r.pidfd;
 	if (r == 0)
 		r = life_send_pidfd(l->args->pidfd_socket, l->ct.pidfd, e);
+	if (r == 0)
+		r = life_send_pidfd(l->spec->pidfd_receiver, l->ct.pidfd, e);
 	if (r == 0 && l->args->pid_file)
 		r = life_pid_file(l->args->pid_file, l->ct.pid, e);
-	return r == 0 ? life_hooks(l->spec, CT_POSTSTART, &l->state, e) : r;
+	return r == 0 ? life_hooks(l->spec, CT_POSTSTART, &l->state, NULL, e) : r;
 }
 
 static int restore(struct restoring *x, const struct oci_args *a, struct err *e)

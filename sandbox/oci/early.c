@@ -118,10 +118,10 @@ void oci_early(uintptr_t *stack)
 
 	if (!makes_processes(argv) || is_read_only(self))
 		return;
-	tree = call(SYS_open_tree, (uintptr_t)AT_FDCWD, (uintptr_t)self, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC, 0, 0);
+	tree = call(SYS_open_tree, (uintptr_t)AT_FDCWD, (uintptr_t)self, OPEN_TREE_CLONE, 0, 0);
 	if (tree < 0)
 		return;
-	/* The mount has no name: oci_own_dir() has it from here. */
+	/* It stays open: protect.c knows when to close it. The mount has no name: oci_own_dir() has it from here. */
 	n = call(SYS_readlinkat, (uintptr_t)AT_FDCWD, (uintptr_t)self, (uintptr_t)name, sizeof name - 1, 0);
 	if (n > 0) {
 		name[n] = '\0';

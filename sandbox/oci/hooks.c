@@ -36,12 +36,13 @@ int life_hook_streams(const struct ct_spec *spec, int to[2], struct err *e)
 	return 0;
 }
 
-static int run(const struct ct_spec *spec, const struct ct_hook *h, const struct oci_state *st, struct err *e)
+static int run(const struct ct_spec *spec, const struct ct_hook *h, const struct oci_state *st, const int *pidfd,
+	       struct err *e)
 {
 	AUTO(buf_done) struct buf head = {0}, tail = {0};
 	int streams[2] = {FD_NONE, FD_NONE};
 	int r = life_state_text(st, &head, &tail, e);
-	const struct ct_state_text text = {head.data, tail.data, streams};
+	const struct ct_state_text text = {head.data, tail.data, streams, pidfd};
 
 	if (r == 0)
 		r = life_hook_streams(spec, streams, e);
@@ -52,12 +53,13 @@ static int run(const struct ct_spec *spec, const struct ct_hook *h, const struct
 	return r;
 }
 
-int life_hooks(const struct ct_spec *spec, enum ct_hook_kind kind, const struct oci_state *st, struct err *e)
+int life_hooks(const struct ct_spec *spec, enum ct_hook_kind kind, const struct oci_state *st, const int *pidfd,
+	       struct err *e)
 {
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < spec->hooks[kind].n; i++)
-		r = run(spec, &spec->hooks[kind].at[i], st, e);
+		r = run(spec, &spec->hooks[kind].at[i], st, pidfd, e);
 	return r;
 }
 
@@ -66,7 +68,7 @@ void life_poststop(const struct oci_args *args, const struct ct_spec *spec, cons
 	for (size_t i = 0; i < spec->hooks[CT_POSTSTOP].n; i++) {
 		struct err e = {0};
 
-		if (run(spec, &spec->hooks[CT_POSTSTOP].at[i], st, &e) < 0)
+		if (run(spec, &spec->hooks[CT_POSTSTOP].at[i], st, NULL, &e) < 0)
 			oci_warn(args, "poststop: %s", e.msg);
 	}
 }

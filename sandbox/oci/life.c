@@ -21,6 +21,7 @@ void life_init(struct life *l)
 			   .claim = FD_NONE,
 			   .streams = {FD_NONE, FD_NONE}};
 	l->ct.pidfd = l->ct.barrier = FD_NONE;
+	l->ct.slow_close = oci_take_own_mount();
 }
 
 void life_done(struct life *l)
@@ -33,6 +34,7 @@ void life_done(struct life *l)
 	fd_closep(&l->streams[0]);
 	fd_closep(&l->streams[1]);
 	fd_closep(&l->ct.pidfd);
+	fd_closep(&l->ct.slow_close);
 	fd_closep(&l->ct.barrier);
 	filter_done(&l->filter);
 	if (l->has_group)
@@ -177,10 +179,11 @@ int life_pid_file(const char *path, pid_t pid, struct err *e)
 
 /* ---- Building ---- */
 
+/* The rest of the groups comes while the child makes its namespaces: on a hybrid host a dozen directories, on cgroup2 a
+ * program for device rules. It enters, or goes on, when this is done. */
 static int on_born(struct ct *c, void *arg, struct err *e)
 {
 	struct life *l = arg;
-	char root[CG_RESCTRL_ROOT];
 	int r;
 
 	l->state.pid = c->pid;
@@ -189,18 +192,15 @@ static int on_born(struct ct *c, void *arg, struct err *e)
 	if (r == 0 && !l->limited) /* a second child, see ct_create(), finds it done */
 		r = life_group(l, true, e);
 	l->limited = r == 0;
-	if (r == 0 && l->spec->rdt.given)
-		r = cg_resctrl_find(root, e);
-	return r == 0 && l->spec->rdt.given ? cg_resctrl_make(root, &l->spec->rdt, l->state.id, c->pid, e) : r;
+	return r == 0 ? life_class(l, c->pid, e) : r;
 }
 
 static int on_mounted(struct ct *c, void *arg, struct err *e)
 {
 	struct life *l = arg;
-	int r = life_hooks(l->spec, CT_PRESTART, &l->state, e);
+	int r = life_hooks(l->spec, CT_PRESTART, &l->state, &c->pidfd, e);
 
-	(void)c;
-	return r == 0 ? life_hooks(l->spec, CT_CREATE_RUNTIME, &l->state, e) : r;
+	return r == 0 ? life_hooks(l->spec, CT_CREATE_RUNTIME, &l->state, &c->pidfd, e) : r;
 }
 
 static int open_console(struct life *l, struct err *e)
@@ -280,13 +280,13 @@ static int build(struct life *l, bool wait_here, struct err *e)
 	c->no_pivot = l->args->no_pivot;
 	c->no_keyring = l->args->no_new_keyring;
 	c->unprivileged = life_unprivileged(l->args);
-	c->state = (struct ct_state_text){l->head.data, l->tail.data, l->streams};
-	c->created = (struct ct_state_text){l->created.data, l->tail.data, l->streams};
+	c->state = (struct ct_state_text){l->head.data, l->tail.data, l->streams, NULL};
+	c->created = (struct ct_state_text){l->created.data, l->tail.data, l->streams, NULL};
 	c->place = l->state.unit[0] ? life_on_placed : NULL;
 	c->born = on_born;
 	c->mounted = s->hooks[CT_PRESTART].n + s->hooks[CT_CREATE_RUNTIME].n > 0 ? on_mounted : NULL;
 	c->arg = l;
-	c->straight = wait_here && !l->args->pid_file && !l->args->pidfd_socket;
+	c->straight = wait_here && !l->args->pid_file && !l->args->pidfd_socket && !s->pidfd_receiver;
 	c->asked = life_agent(&l->agent, s, &l->state);
 	r = ct_create(c, e);
 	fd_closep(&l->listener); /* the child's now */
@@ -384,5 +384,5 @@ int life_start(int dir, struct oci_state *st, const struct ct_spec *spec, struct
 		return r;
 	(void)unlinkat(dir, "start.sock", 0);
 	st->status = OCI_RUNNING;
-	return life_hooks(spec, CT_POSTSTART, st, e);
+	return life_hooks(spec, CT_POSTSTART, st, NULL, e);
 }

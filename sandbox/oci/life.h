@@ -47,6 +47,7 @@ NODISCARD int life_filter(struct life *l, struct err *e);
 const char *life_group_path(struct life *l); /* of config.json's cgroupsPath, for groups of our own making */
 NODISCARD int life_find_group(struct life *l, struct err *e);
 NODISCARD int life_cradle(struct life *l, struct err *e); /* what the child is born into; life_group() makes the rest */
+NODISCARD int life_class(const struct life *l, pid_t pid, struct err *e); /* intelRdt's, which @pid enters */
 int life_on_placed(struct ct *c, void *arg,
 		   struct err *e); /* with a unit: its scope and groups, for a child that waits */
 /* The same without limits for restore, whose process is born in its group: a process of ours holds the unit until it is
@@ -58,8 +59,10 @@ int life_remove(const struct oci_store *store, int dir, struct oci_state *st, co
 		struct err *e);
 /* The same with the groups that are open already. */
 int life_remove_own(struct life *l, struct err *e);
-/* Hooks of the host's side. @st as the hooks shall see it. */
-NODISCARD int life_hooks(const struct ct_spec *spec, enum ct_hook_kind kind, const struct oci_state *st, struct err *e);
+/* Hooks of the host's side. @st as the hooks shall see it. @pidfd: they end with that process, so that "delete --force"
+ * need not wait for one that does not end; NULL for those that may outlast it. */
+NODISCARD int life_hooks(const struct ct_spec *spec, enum ct_hook_kind kind, const struct oci_state *st,
+			 const int *pidfd, struct err *e);
 /* Those of poststop: "MUST log a warning, but the remaining hooks and lifecycle continue" (runtime.md, "Lifecycle"). */
 void life_poststop(const struct oci_args *a, const struct ct_spec *spec, const struct oci_state *st);
 /* Where hooks write, for ct_state_text. The caller closes both; FD_NONE where nothing is said. */

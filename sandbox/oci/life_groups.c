@@ -121,6 +121,14 @@ int life_group(struct life *l, bool limits, struct err *e)
 	return r;
 }
 
+int life_class(const struct life *l, pid_t pid, struct err *e)
+{
+	char root[CG_RESCTRL_ROOT];
+	int r = l->spec->rdt.given ? cg_resctrl_find(root, e) : 0;
+
+	return r == 0 && l->spec->rdt.given ? cg_resctrl_make(root, &l->spec->rdt, l->state.id, pid, e) : r;
+}
+
 int life_cradle(struct life *l, struct err *e)
 {
 	int r;
@@ -135,11 +143,23 @@ int life_cradle(struct life *l, struct err *e)
 	return r;
 }
 
-/* systemd makes groups for living processes, and what it leaves out of v1 is made and entered as ever. */
+/* systemd makes groups for living processes, and what it leaves out of v1 is made and entered as ever. The state names the
+ * unit from here on, and not before: whoever deletes what a killed create has left stops the unit that is named there, and
+ * one that was never asked for is somebody else's. */
 static int place(struct life *l, pid_t pid, struct err *e)
 {
-	int r = unit_start(&l->state, l->spec, pid, e);
+	struct err second = {0};
+	int r;
 
+	l->state.asked = true;
+	r = state_write(l->dir, &l->state, e);
+	if (r < 0) {
+		l->state.asked = false;
+		return r;
+	}
+	r = unit_start(&l->state, l->spec, pid, e);
+	if (r < 0 && !l->state.unit[0])
+		(void)!state_write(l->dir, &l->state, &second);
 	if (r < 0)
 		return r;
 	if (l->has_group)
@@ -160,9 +180,10 @@ int life_on_placed(struct ct *c, void *arg, struct err *e)
 	return r;
 }
 
-static _Noreturn void hold(void)
+static _Noreturn void hold(pid_t master)
 {
-	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (prctl(PR_SET_PDEATHSIG, SIGKILL) < 0 || getppid() != master)
+		_exit(1); /* it was killed before we could ask to be told */
 	(void)close_range(0, ~0U, 0);
 	for (;;)
 		(void)pause();
@@ -172,10 +193,11 @@ int life_hold_unit(struct life *l, int *ret_holder, struct err *e)
 {
 	int holder = FD_NONE;
 	const struct clone_args args = {.flags = CLONE_PIDFD, .pidfd = (uintptr_t)&holder, .exit_signal = SIGCHLD};
+	const pid_t master = getpid();
 	pid_t pid = sys_clone3(&args);
 
 	if (pid == 0)
-		hold();
+		hold(master);
 	*ret_holder = holder;
 	if (pid < 0)
 		return err_sys(e, pid, "making a process for systemd's unit");

@@ -98,6 +98,8 @@ void oci_time(char *to, size_t size);
 
 /* protect.c: this process goes on as one whose program nobody in a container can write to. Returns when it is that. */
 NODISCARD int oci_protect(char **argv, struct err *e);
+/* The caller's now: a descriptor that is slow to close, or FD_NONE. */
+int oci_take_own_mount(void);
 /* Where our program lies, protected or not. */
 NODISCARD int oci_own_dir(char *buf, size_t size, struct err *e);
 

@@ -8,7 +8,9 @@
 #include "sys/sys.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
@@ -16,6 +18,7 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
+enum { OUT_OF_THE_WAY = 100 };
 enum { SEALS = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE };
 
 static bool is_protected(int exe)
@@ -54,6 +57,35 @@ static int sealed_copy(int exe)
 	return fcntl(fd, F_ADD_SEALS, SEALS) < 0 ? -errno : take_fd(&fd);
 }
 
+/* The descriptor that early.c has executed us by. Its last close takes the mount off, for which the kernel waits for an RCU
+ * grace period (50 to 130 us): whoever has it closes it when there is nothing else to do. */
+static int own_mount = FD_NONE;
+
+/* Its number is in the name that the kernel gives to a program without one: /dev/fd/N (execveat(2), AT_EMPTY_PATH). It goes
+ * out of the way of those that are passed on by number. */
+static void take_own_mount(int exe)
+{
+	static const char prefix[] = "/dev/fd/";
+	const char *name = (const char *)getauxval(AT_EXECFN);
+	struct stat program, named;
+	uint64_t fd;
+
+	if (!name || strncmp(name, prefix, sizeof prefix - 1) != 0 ||
+	    !parse_u64(name + sizeof prefix - 1, STDERR_FILENO + 1, INT_MAX, &fd) || fstat((int)fd, &named) < 0 ||
+	    fstat(exe, &program) < 0 || named.st_dev != program.st_dev || named.st_ino != program.st_ino ||
+	    !(fcntl((int)fd, F_GETFL) & O_PATH))
+		return;
+	own_mount = fcntl((int)fd, F_DUPFD_CLOEXEC, OUT_OF_THE_WAY);
+	if (own_mount < 0)
+		own_mount = FD_NONE;
+	(void)close((int)fd);
+}
+
+int oci_take_own_mount(void)
+{
+	return take_fd(&own_mount);
+}
+
 /* What has been protected has no name but the one that was handed on as its first argument. */
 static char *own_name;
 
@@ -87,6 +119,7 @@ int oci_protect(char **argv, struct err *e)
 	if (is_protected(exe)) {
 		/* Executed by descriptor it would be called by that one's number (execveat(2), before Linux 6.14). */
 		(void)prctl(PR_SET_NAME, "fsbox-oci");
+		take_own_mount(exe);
 		return 0;
 	}
 	if (readlink("/proc/self/exe", path, sizeof path - 1) > 0)

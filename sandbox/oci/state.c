@@ -116,7 +116,7 @@ int state_write(int dir, const struct oci_state *st, struct err *e)
 	put(&b, "rootfs", st->rootfs);
 	put(&b, "created", st->created);
 	put(&b, "cgroup", st->cgroup);
-	if (st->unit[0]) {
+	if (st->unit[0] && st->asked) {
 		put(&b, "unit", st->unit);
 		put(&b, "manager", st->user_unit ? "user" : "system");
 	}
@@ -168,6 +168,7 @@ static void read_members(struct oci_state *st, const struct json *root)
 	st->created = text_of(st, root, "created");
 	st->cgroup = text_of(st, root, "cgroup");
 	st->unit = text_of(st, root, "unit");
+	st->asked = st->unit[0] != '\0';
 	st->user_unit = strcmp(text_of(st, root, "manager"), "user") == 0;
 	st->found = text_of(st, root, "found");
 	st->pid = number_of(root, "pid");
@@ -196,7 +197,7 @@ static bool is_paused(const struct oci_state *st)
 
 /* The socket may have outlived the wait: a "start" that was killed could not remove it. A connection without a word is
  * nothing to who waits. */
-static bool waits_for_start(int dir)
+bool state_waits_for_start(int dir)
 {
 	struct sockaddr_un to = {.sun_family = AF_UNIX};
 	AUTO_FD int sock = FD_NONE;
@@ -216,9 +217,9 @@ static enum oci_status compute(int dir, const struct oci_state *st)
 		return OCI_STOPPED;
 	if (st->creating || st->pid <= 0)
 		return OCI_CREATING;
-	if (waits_for_start(dir))
-		return OCI_CREATED;
-	return is_paused(st) ? OCI_PAUSED : OCI_RUNNING;
+	if (is_paused(st))
+		return OCI_PAUSED;
+	return state_waits_for_start(dir) ? OCI_CREATED : OCI_RUNNING;
 }
 
 int state_read(int dir, const char *id, struct oci_state *ret, struct err *e)

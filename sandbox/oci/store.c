@@ -11,16 +11,24 @@
 #include <sys/stat.h>
 
 /* Rootless engines call us as root of a user namespace of theirs: user_namespaces(7), "/proc/PID/uid_map". */
-bool oci_is_root(void)
+static bool has_all_ids(void)
 {
 	char text[256];
 	unsigned inside, outside, count;
 
-	if (geteuid() != 0)
-		return false;
 	return fd_read_file_at(AT_FDCWD, "/proc/self/uid_map", text, sizeof text) < 0 ||
 	       sscanf(text, "%u %u %u", &inside, &outside, &count) != 3 || /* NOLINT(cert-err34-c) */
 	       (inside == 0 && outside == 0 && count == UINT32_MAX);
+}
+
+/* Which we are does not change as long as we live. */
+bool oci_is_root(void)
+{
+	static enum { NOT_KNOWN, NO, YES } known;
+
+	if (known == NOT_KNOWN)
+		known = geteuid() == 0 && has_all_ids() ? YES : NO;
+	return known == YES;
 }
 
 static int make_path(const char *path)

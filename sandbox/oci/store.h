@@ -19,6 +19,7 @@ struct oci_state {
 	const char *id, *version, *bundle, *rootfs, *created, *cgroup; /* cgroup: "" when it has none of its own */
 	const char *unit; /* of systemd's, whose group that is; "" without one */
 	bool user_unit;   /* by the user's manager */
+	bool asked;       /* for it: until then a unit of that name is somebody else's */
 	int64_t pid;
 	int64_t owner;
 	uint64_t start_ticks; /* of the process, since the boot: tells it from a later one of that number */
@@ -36,10 +37,10 @@ struct oci_store {
 	char path[512];
 };
 
-/* ERR_DENIED when it belongs to neither us nor root, or everybody may write to it. */
 /* Root of the machine, and not of a user namespace alone. */
 bool oci_is_root(void);
 
+/* ERR_DENIED when it belongs to neither us nor root, or everybody may write to it. */
 NODISCARD int store_open(const struct oci_args *a, bool make, struct oci_store *ret, struct err *e);
 NODISCARD int store_check_id(const char *id, struct err *e);
 /* The directory of a new container, locked. ERR_EXISTS. */
@@ -63,6 +64,8 @@ NODISCARD int state_read(int dir, const char *id, struct oci_state *ret, struct 
 void state_done(struct oci_state *st);
 /* The JSON of runtime-spec's state; members beyond it, as runc prints them, with @more. */
 void state_print(struct buf *b, const struct oci_state *st, bool more);
+/* Somebody waits at start.sock, frozen or not. */
+bool state_waits_for_start(int dir);
 const char *status_name(enum oci_status s);
 /* Field 22 of /proc/PID/stat; 0 when there is none, or only a zombie of it. */
 uint64_t process_start(int64_t pid);

@@ -202,13 +202,15 @@ int unit_start(struct oci_state *st, const struct ct_spec *spec, pid_t pid, stru
 {
 	AUTO(buf_done) struct buf words = {0};
 	char answer[SCOPE_MAX_ANSWER] = "";
-	bool refused = true;
+	bool refused = true; /* also what was never sent */
 	int r = plan_words(st, spec, pid, &words, e);
 
 	if (r == 0)
 		r = ask("start", st, &words, answer, &refused, e);
-	if (r < 0 && refused)
+	if (r < 0 && refused) {
 		st->unit = st->cgroup = "";
+		st->asked = false;
+	}
 	if (r < 0)
 		return r;
 	st->cgroup = arena_strdup(&st->arena, answer);
@@ -241,12 +243,13 @@ static size_t managers_part(const char *path)
 bool unit_is_apart(const struct oci_state *st)
 {
 	const size_t n = managers_part(st->cgroup);
-	char mine[1024];
+	char mine[16 << 10]; /* hybrid hosts have a dozen lines, each with a path */
 	const char *at;
 
 	if (!st->user_unit || n == 0 || fd_read_file_at(AT_FDCWD, "/proc/self/cgroup", mine, sizeof mine) < 0)
 		return false;
-	at = strstr(mine, "0::");
+	at = strncmp(mine, "0::", 3) == 0 ? mine : strstr(mine, "\n0::");
+	at += at && *at == '\n';
 	return !at || strncmp(at + strlen("0::"), st->cgroup, n) != 0;
 }
 
@@ -263,5 +266,5 @@ int unit_stop(const struct oci_state *st, struct err *e)
 {
 	const struct buf none = {0};
 
-	return st->unit[0] ? ask_simply("stop", st, &none, e) : 0;
+	return st->unit[0] && st->asked ? ask_simply("stop", st, &none, e) : 0;
 }

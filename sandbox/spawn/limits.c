@@ -18,12 +18,13 @@ struct limiting {
 	struct spawn *s;
 	struct limiting *next;
 	uint64_t cell;
-	int socket, pidfd; /* of the child; FD_NONE: it waits until one may begin */
+	int socket,
+		pidfd; /* of the child; FD_NONE: it waits until one may begin, and is told Busy when it has waited long */
 	uint64_t memory_bytes;
 	uint32_t pids;
 	bool answered; /* or nobody is there who asked: what the child does is undone */
 	struct watch exit;
-	struct timer timer;
+	struct timer timer; /* from when it was asked for */
 };
 
 static void start_next(struct spawn *s);
@@ -132,6 +133,12 @@ static void too_late(void *arg)
 	struct limiting *l = arg;
 	struct err why = {0};
 
+	if (!fd_valid(l->pidfd)) {
+		(void)err_set(&why, ERR_BUSY, EBUSY, "the limits of %d other cells are being changed", LIMITS_AT_ONCE);
+		answer(l, &why);
+		gone(l);
+		return;
+	}
 	/* One that hangs in the kernel all the same keeps its place until it is gone. */
 	(void)!sys_pidfd_kill(l->pidfd, SIGKILL);
 	(void)err_set(&why, ERR_BUSY, ETIMEDOUT, "the kernel has not reclaimed so much memory within %d s",
@@ -158,9 +165,6 @@ static int start_child(struct limiting *l, const struct cgroup *cg, struct err *
 		return err_sys(e, pid, "clone3");
 	l->pidfd = pidfd;
 	r = loop_add(&l->s->loop, &l->exit, pidfd, EPOLLIN, child_gone, l, e);
-	l->timer = (struct timer){.due = too_late, .arg = l};
-	if (r == 0 && loop_arm(&l->s->loop, &l->timer, clock_mono_ns() + LIMITS_MS * NS_PER_MS) < 0)
-		r = err_oom(e);
 	return r;
 }
 
@@ -212,6 +216,11 @@ static int put_off(struct spawn *s, const struct spawn_limits *m, struct err *e)
 			       .pids = m->pids,
 			       .socket = FD_NONE,
 			       .pidfd = FD_NONE};
+	l->timer = (struct timer){.due = too_late, .arg = l};
+	if (loop_arm(&s->loop, &l->timer, clock_mono_ns() + LIMITS_MS * NS_PER_MS) < 0) {
+		free(l);
+		return err_oom(e);
+	}
 	while (*at)
 		at = &(*at)->next;
 	*at = l;

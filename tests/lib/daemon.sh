@@ -65,6 +65,22 @@ daemon_start() {
 	daemon_begin "$@"
 }
 
+# The same with tests/lib/shim/faults.c in fsboxd, told by $T/faults what is to fail: Faults(T + "/faults") in the steps.
+faults_start() { # OPTION of fsbox serve...
+	faults_prepare
+	daemon_start "$@"
+}
+
+faults_prepare() {
+	need_daemon
+	shim=$FSBOX_BUILD/tests/shim/faults.so
+	[ -f "$shim" ] || skip "no $shim: make $shim"
+	chmod 755 "$TAP_DIR" "$T"
+	head -c 56 /dev/zero >"$T/faults"
+	chmod 666 "$T/faults"
+	DAEMON_WITH="env LD_PRELOAD=$shim FSBOX_TEST_FAULTS=$T/faults"
+}
+
 daemon_log() {
 	[ ! -s "$T/daemon" ] || tail -n 40 "$T/daemon" | cut -c 1-300 | sed 's/^/#   daemon: /'
 }

@@ -411,6 +411,18 @@ def until(condition, what, seconds=10):
 
 # ---- The machine ----
 
+def snapshot_errors(n):
+    """Of the events that are kept, what the first @n about snapshots that failed say."""
+    said = []
+    with Client() as b:
+        first = b.fails("Lost", "Subscribe", more=True, since=1)["firstAvailable"]
+        for e in b.more("Subscribe", since=first):
+            if (e["event"]["kind"], e["event"].get("status")) == ("snapshot", "error"):
+                said.append(e["event"]["detail"])
+            if len(said) == n:
+                return said
+
+
 def pid_of(name):
     """The daemon's process of this name; the tests are in a pid namespace of their own."""
     for pid in os.listdir("/proc"):
@@ -606,11 +618,11 @@ class Bystander:
 
 class Faults:
     """What tests/lib/shim/faults.c does to fsboxd, through the file that both have mapped."""
-    COUNT, FROM, TO, FAILED, WALL = range(5)
+    COUNT, FROM, TO, FAILED, WALL, READ_CODE, UNREAD = range(7)
 
     def __init__(self, path):
         with open(path, "r+b") as f:
-            self.map = mmap.mmap(f.fileno(), 40)
+            self.map = mmap.mmap(f.fileno(), 56)
 
     def get(self, field):
         return struct.unpack_from("q", self.map, 8 * field)[0]

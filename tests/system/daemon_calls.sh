@@ -558,8 +558,24 @@ for i in range(20):
     eq((got["status"], body(got)), ("success", "1"))
     eq(c.call("Kill", cell=got["cell"]), {"existed": True})
 until(lambda: c.cells() == [], "they are gone")
-# In the middle of a call.
+# Before its function is initialized: the one that waits for it, by a call or for a lease, has another cell instead.
 a = Client()
+c.deploy("init_slow", timeout=20, env={"FSBOX_TEST_MS": "300"})
+for begin in "Invoke", "Acquire":
+    a.send(begin, function="init_slow", **({"waitMs": 20000} if begin == "Acquire" else {}))
+    ended = set()
+    while len(ended) < 3: # more often than an init that fails is tried again
+        young = until(lambda: [x for x in c.cells() if x["state"] == "init" and x["id"] not in ended], "one begins")[0]["id"]
+        eq(c.call("Kill", cell=young), {"existed": True})
+        ended.add(young)
+    got = a.result()
+    true(got["cell"] not in ended, got)
+    eq(got.get("status", "success"), "success")
+    c.call("Remove", cell=got["cell"])
+    until(lambda: c.cells() == [], "they are gone")
+c.call("Undeploy", name="init_slow")
+until(lambda: c.cells() == [], "they are gone")
+# In the middle of a call.
 for method, wanted in ("Kill", "failure"), ("Remove", "Cancelled"):
     a.send("Invoke", function="sleep_forever")
     busy = until(lambda: [x for x in c.cells() if x["state"] == "busy"], "it runs")[0]["id"]

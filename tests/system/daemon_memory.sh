@@ -8,17 +8,6 @@
 # shellcheck source=tests/lib/daemon.sh
 . "$(dirname "$0")/../lib/daemon.sh"
 
-faults_start() { # OPTION of fsbox serve...
-	need_daemon
-	shim=$FSBOX_BUILD/tests/shim/faults.so
-	[ -f "$shim" ] || skip "no $shim: make $shim"
-	chmod 755 "$TAP_DIR" "$T"
-	head -c 40 /dev/zero >"$T/faults"
-	chmod 666 "$T/faults"
-	DAEMON_WITH="env LD_PRELOAD=$shim FSBOX_TEST_FAULTS=$T/faults"
-	daemon_start "$@"
-}
-
 # What a client does, each by itself; a word that is among the answers says that it was done.
 ACTIONS='
 import socket

@@ -1,7 +1,7 @@
 #!/bin/sh
 # The tests of fsboxd's calls, users, faults and cells once more with a fsboxd under AddressSanitizer, UndefinedBehaviorSanitizer and
 # LeakSanitizer (build/asan/fsboxd), and some under valgrind, which sees what is read uninitialised: what they say is on the
-# daemon's standard error, where each test looks for complaints. Left out is what measures memory. time-limit: 900
+# daemon's standard error, where each test looks for complaints. Left out is what measures memory. time-limit: 900 beside-guest
 # shellcheck source=tests/lib/tap.sh
 . "$(dirname "$0")/../lib/tap.sh"
 # shellcheck source=tests/lib/cell.sh

@@ -245,10 +245,25 @@ test_a_damaged_row_is_told_at_the_start_and_stays() {
 			    is_told_of(c, name)
 			    is_broken(c, name)
 			c.fails("NotFound", "Invoke", function="bad3")
+			# A copy is repaired and put into the place of the file that fsboxd has.
+			import shutil, sqlite3
+			for end in "", "-wal":
+			    if os.path.exists(T + "/state/functions.db" + end):
+			        shutil.copy(T + "/state/functions.db" + end, T + "/state/new.db" + end)
+			db = sqlite3.connect(T + "/state/new.db")
+			db.execute("UPDATE function SET spec = substr(spec, 2) WHERE name LIKE 'bad%'")
+			db.commit()
+			db.close()
+			as_before = os.stat(T + "/state/functions.db")
+			os.chown(T + "/state/new.db", as_before.st_uid, as_before.st_gid)
+			os.rename(T + "/state/new.db", T + "/state/functions.db")
+			until(lambda: {f["name"] for f in c.functions()} == {"echo", "good1", "good2", "bad1", "bad2"}, "what was repaired", 90)
+			eq(body(c.invoke("bad2", "hi")), "hi")
 		END
 	} | steps
 	daemon_stop 'kept functions'
 	check_eq "$(rows "name LIKE 'bad%'")" 2
+	check_eq "$(rows 1)" 5
 }
 
 test_a_file_that_is_damaged_is_tried_again() {
@@ -275,6 +290,84 @@ test_a_file_that_is_damaged_is_tried_again() {
 	} | steps
 	daemon_stop 'kept functions'
 	check_eq "$(rows 1)" 2 # what was deployed meanwhile, too
+}
+
+test_what_is_undeployed_while_the_file_cannot_be_opened_stays_away() {
+	daemon_start
+	steps <<-'END'
+		for name in "echo", "counter", "env":
+		    c.deploy(name)
+	END
+	daemon_end
+	mv "$T/state/functions.db" "$T/state/whole.db"
+	head -c 8192 /dev/urandom >"$T/state/functions.db"
+	chown "$DAEMON_USER" "$T/state/functions.db"
+	daemon_begin
+	steps <<-'END'
+		def refused(name):
+		    e = c.fails("SystemFailure", "Undeploy", name=name)
+		    true(e["stage"] == "store" and "damaged" in e["reason"], e)
+		    return e
+		c.deploy("echo")
+		c.deploy("env")
+		c.invoke("echo", "x")
+		# It ends all the same, and whoever asks again is not told yes either.
+		true("undeploy it again" in refused("echo")["hint"], "what may happen is told")
+		c.fails("NotFound", "Invoke", function="echo")
+		until(lambda: c.cells("echo") == [], "the end of its cells")
+		refused("echo")
+		refused("env")
+		c.deploy("env", "counter") # again, as something else
+		# Of what this fsboxd does not know nobody can say.
+		refused("counter")
+		refused("nobody")
+		os.rename(T + "/state/whole.db", T + "/state/functions.db")
+		until(lambda: {f["name"] for f in c.functions()} == {"counter", "env"}, "what stood in it", 60)
+		c.fails("NotFound", "Invoke", function="echo")
+		eq(body(c.invoke("env", "x")), "1")
+		eq(c.call("Undeploy", name="echo")["existed"], False)
+		eq(c.call("Undeploy", name="counter")["existed"], True)
+	END
+	daemon_stop 'kept functions'
+	check_eq "$(rows 1)" 1
+	check_eq "$(rows "name = 'env' AND spec LIKE '%counter.so%'")" 1
+}
+
+test_a_disk_that_fails_in_the_middle_of_reading_is_read_on_later() {
+	daemon_start
+	steps <<-'END'
+		c.deploy("echo")
+	END
+	daemon_end
+	copies 1 600 f spec digest
+	# Larger than what SQLite keeps of it in memory.
+	python3 -c '
+import sqlite3, sys
+db = sqlite3.connect(sys.argv[1])
+db.execute("UPDATE function SET groups = zeroblob(8000) WHERE name LIKE ?", ("f%",))
+db.commit()' "$T/state/functions.db"
+	faults_prepare
+	daemon_begin
+	steps <<-'END'
+		faults = Faults(T + "/faults")
+		until(lambda: len(c.functions()) > 10, "the first ones")
+		faults.set(faults.READ_CODE, 5) # EIO
+		until(lambda: faults.get(faults.UNREAD) > 0, "reading")
+		e = c.fails("SystemFailure", "Invoke", function="f600")
+		true(e["stage"] == "store" and "error" in e["reason"], e)
+		n = len(c.functions())
+		true(10 < n < 590, n)
+		eq(body(c.invoke("echo", "hi")), "hi")
+		time.sleep(3) # it is tried again meanwhile
+		c.deploy("new", "counter")
+		eq(body(c.invoke("new", "x")), "1")
+		c.fails("SystemFailure", "Invoke", function="f600")
+		faults.set(faults.READ_CODE, 0)
+		until(lambda: len(c.functions()) == 602, "all of them", 90)
+		eq(body(c.invoke("f600", "hi")), "hi")
+	END
+	daemon_stop 'kept functions'
+	check_eq "$(rows 1)" 602
 }
 
 test_what_waits_is_for_the_new_one_when_there_is_no_room_yet() {

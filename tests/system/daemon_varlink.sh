@@ -1,6 +1,6 @@
 #!/bin/sh
 # Clients of fsboxd that were not written here: varlinkctl of a Debian 13, and what varlink-go's generator and library of
-# Debian 12 make of the interface's text.
+# Debian 12 make of the interface's text. beside-guest
 # shellcheck source=tests/lib/tap.sh
 . "$(dirname "$0")/../lib/tap.sh"
 # shellcheck source=tests/lib/cell.sh

@@ -406,6 +406,19 @@ print(open("/proc/self/fdinfo/%d" % fd).read())' "$T/pidfd.sock" >"$T/fdinfo" &
 	check_nothing_left
 }
 
+test_a_program_does_not_run_when_its_pidfd_finds_nobody() {
+	need_oci
+	c=$(oci_id c)
+	for try in 1 2 3 4 5 6 7 8 9 10; do
+		bundle b ".process.args = [\"touch\", \"/ran\"] | .root.readonly = false | .annotations[\"run.oci.pidfd_receiver\"] = \"$T/nobody\""
+		oci run --bundle "$T/b" "$c"
+		check_eq "$status" 1
+		check_contains "$T/err" "$T/nobody"
+		[ ! -e "$T/rootfs/ran" ] || fail "the program ran"
+	done
+	check_nothing_left
+}
+
 # ---- Warnings ----
 
 test_what_is_left_out_is_a_warning() {

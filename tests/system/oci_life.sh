@@ -69,6 +69,51 @@ test_what_is_not_allowed_in_a_state_changes_nothing() {
 	check_nothing_left
 }
 
+# What was paused before its start waits for two words, and is not forgotten in between.
+test_a_created_container_is_paused_and_resumed() {
+	need_oci
+	bundle b '.process.args = ["sleep", "60"]'
+	c=$(oci_id c)
+	oci_ok create --bundle "$T/b" "$c"
+	oci_ok pause "$c"
+	check_eq "$(oci_status "$c")" paused
+	oci start "$c"
+	check_eq "$status" 1
+	check_contains "$T/err" paused
+	oci_ok resume "$c"
+	check_eq "$(oci_status "$c")" created
+	oci_ok start "$c"
+	check_eq "$(oci_status "$c")" running
+	oci_ok delete --force "$c"
+	oci_ok create --bundle "$T/b" "$c"
+	oci_ok pause "$c"
+	oci_ok delete --force "$c"
+	check_nothing_left
+}
+
+test_delete_force_does_not_wait_for_a_hook_that_hangs() {
+	need_oci
+	printf '#!/bin/sh\necho $$ >%s/hook\nexec sleep 600\n' "$T" >"$T/hang"
+	chmod +x "$T/hang"
+	for kind in prestart createRuntime; do
+		rm -f "$T/hook"
+		bundle b ".process.args = [\"sleep\", \"60\"] | .hooks.$kind = [{\"path\": \"$T/hang\"}]"
+		c=$(oci_id c)
+		"$OCI" --root "$T/state" create --bundle "$T/b" "$c" </dev/null >/dev/null 2>"$T/log" &
+		maker=$!
+		for try in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+			[ ! -s "$T/hook" ] || break
+			command sleep 0.1
+		done
+		check_eq "$(oci_status "$c")" creating
+		run timeout 60 "$OCI" --root "$T/state" delete --force "$c"
+		kill "$(cat "$T/hook")" 2>/dev/null && fail "the hook of $kind was left"
+		wait "$maker" && fail "create succeeded"
+		check_eq "$status" 0
+		check_nothing_left
+	done
+}
+
 test_run_gives_the_programs_status_and_streams() {
 	need_oci
 	in_container 'echo out; echo err >&2; exit 7'

@@ -1,6 +1,6 @@
 #!/bin/sh
 # Zip packages and zip layers: unpacked once, kept, and what a bad or hostile archive can do (nothing). Archives are made by
-# Python's zipfile, which writes whatever it is told.
+# Python's zipfile, which writes whatever it is told. beside-guest
 # shellcheck source=tests/lib/tap.sh
 . "$(dirname "$0")/../lib/tap.sh"
 # shellcheck source=tests/lib/cell.sh

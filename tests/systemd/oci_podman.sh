@@ -8,21 +8,13 @@
 . "$(dirname "$0")/../lib/systemd.sh"
 # shellcheck source=tests/lib/oci.sh
 . "$(dirname "$0")/../lib/oci.sh"
+# shellcheck source=tests/lib/podman.sh
+. "$(dirname "$0")/../lib/podman.sh"
 ROOT=/sys/fs/cgroup
 
 pod() {
 	CONTAINERS_CONF=$TAP_DIR/containers.conf timeout 120 podman --root "$TAP_DIR/storage" --runroot "$TAP_DIR/run" --storage-driver vfs \
 		--cgroup-manager systemd --events-backend file --runtime "$OCI" "$@"
-}
-ok() { # COMMAND...: podman succeeds
-	run pod "$@"
-	check_eq "$status" 0
-}
-says() { # TEXT COMMAND...: and prints this
-	said=$1
-	shift
-	ok "$@"
-	check_eq "$(tr -d '\r' <"$T/out")" "$said"
 }
 
 test_an_image() {

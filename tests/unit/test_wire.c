@@ -447,6 +447,33 @@ TEST(a_message_of_too_many_values_is_refused_before_it_becomes_a_tree)
 	wire_call_done(&c);
 }
 
+TEST(what_stands_in_texts_is_no_value)
+{
+	AUTO(buf_done) struct buf b = {0};
+	struct wire_call c;
+	struct err e = {0};
+	const char *event;
+	size_t len;
+
+	buf_puts(&b, "{\"method\":\"M\",\"parameters\":{\"a\":\"");
+	for (int i = 0; i < WIRE_MAX_VALUES; i++)
+		buf_puts(&b, ",[{:\\\"");
+	buf_puts(&b, "\"}}");
+	CHECK_OK(wire_call_parse(b.data, b.len, &c, &e), &e);
+	event = json_string_get(json_member(c.params, "a"), &len);
+	CHECK_EQ(len, 5U * WIRE_MAX_VALUES);
+	CHECK_EQ(event[4], '"');
+	wire_call_done(&c);
+	/* Behind a text, and behind one that ends in a reverse solidus, they count again. */
+	b.len = 0;
+	buf_puts(&b, "{\"method\":\"M\",\"parameters\":{\"a\":[\"\\\\\"");
+	for (int i = 0; i < WIRE_MAX_VALUES; i++)
+		buf_puts(&b, ",[]");
+	buf_puts(&b, "]}}");
+	CHECK(wire_call_parse(b.data, b.len, &c, &e) < 0);
+	CHECK_EQ(e.kind, ERR_LIMIT);
+}
+
 /* ---- Writing ---- */
 
 TEST(objects_are_written_with_what_they_are_given)

@@ -1,13 +1,15 @@
-/* Preloaded into fsboxd by tests (tests/lib/daemon.sh, faults_begin): by the file that FSBOX_TEST_FAULTS names, which it
- * shares with the test (class Faults of tests/lib/varlink.py), allocations are counted and made to fail, and the wall
- * clock is moved. */
+/* Preloaded into fsboxd by tests (tests/lib/daemon.sh, faults_start): by the file that FSBOX_TEST_FAULTS names, which it
+ * shares with the test (class Faults of tests/lib/varlink.py), allocations are counted and made to fail, the wall
+ * clock is moved, and the disk fails under the store. */
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -19,6 +21,8 @@ struct control {
 	uint64_t fail_to;   /* and the first after it that does not */
 	uint64_t failed;    /* how many have */
 	int64_t wall_ns;    /* added to CLOCK_REALTIME */
+	uint64_t read_code; /* with it reading the store fails; 0: it does not */
+	uint64_t unread;    /* how often it has */
 };
 
 void *__libc_malloc(size_t size);
@@ -66,6 +70,31 @@ VISIBLE void *calloc(size_t n, size_t size)
 VISIBLE void *realloc(void *p, size_t size)
 {
 	return fails() ? NULL : __libc_realloc(p, size);
+}
+
+/* ---- The disk ---- */
+
+static bool is_store(int fd)
+{
+	static const char end[] = "/functions.db";
+	char link[40], path[512];
+	ssize_t n;
+
+	(void)snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+	n = readlink(link, path, sizeof path);
+	return n >= (ssize_t)sizeof end && __builtin_memcmp(path + n - (sizeof end - 1), end, sizeof end - 1) == 0;
+}
+
+/* What SQLite reads by. */
+VISIBLE ssize_t pread64(int fd, void *to, size_t len, off64_t at)
+{
+	const int code = (int)__atomic_load_n(&control->read_code, __ATOMIC_RELAXED);
+
+	if (code == 0 || !is_store(fd))
+		return syscall(SYS_pread64, fd, to, len, at);
+	(void)__atomic_add_fetch(&control->unread, 1, __ATOMIC_RELAXED);
+	errno = code;
+	return -1;
 }
 
 /* ---- The wall clock ---- */
