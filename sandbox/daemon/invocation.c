@@ -123,16 +123,16 @@ struct invocation *invocation_new(struct daemon *d, struct function *f, uid_t ow
 	return v;
 }
 
-static void count_kept(const struct invocation *v, int more)
+/* The event is of no use once the call is over, and may be a thousand times as large as the result. */
+static void drop_event(struct invocation *v)
 {
-	struct account *a = account_of(v->d, v->owner);
-
-	v->d->n_kept += (uint32_t)more;
-	if (a)
-		a->n_kept += (uint32_t)more;
+	buf_done(&v->event_text);
+	if (v->event_map)
+		(void)munmap(v->event_map, v->event_len);
+	v->event_map = NULL;
 }
 
-static void free_invocation(void *arg)
+void invocation_free(void *arg)
 {
 	struct invocation *v = arg;
 
@@ -147,12 +147,9 @@ static void free_invocation(void *arg)
 		while (*at != v)
 			at = &(*at)->same;
 		*at = v->same;
-		if (v->state == INVOCATION_OVER)
-			count_kept(v, -1);
 	}
-	buf_done(&v->event_text);
-	if (v->event_map)
-		(void)munmap(v->event_map, v->event_len);
+	invocation_unkeep(v);
+	drop_event(v);
 	buf_done(&v->error_message);
 	buf_done(&v->error_document);
 	buf_done(&v->answer);
@@ -181,25 +178,6 @@ bool invocation_attach(struct invocation *v, struct call *c, bool answer_fd, boo
 
 /* ---- The end ---- */
 
-/* When too many are kept, the oldest goes of who has most: nobody's results go because others make many. */
-static void bound_kept(struct daemon *d)
-{
-	const struct account *most = d->accounts;
-	struct invocation *oldest = NULL;
-
-	if (d->n_kept <= RESULTS_KEPT || !most)
-		return;
-	for (const struct account *a = most; a; a = a->next)
-		if (a->n_kept > most->n_kept)
-			most = a;
-	for (struct invocation *v = d->invocations; v; v = v->next)
-		if (v->chosen && v->state == INVOCATION_OVER && v->owner == most->uid &&
-		    (!oldest || v->end_ns < oldest->end_ns))
-			oldest = v;
-	if (oldest)
-		free_invocation(oldest);
-}
-
 static void be_over(struct invocation *v)
 {
 	struct daemon *d = v->d;
@@ -217,23 +195,17 @@ static void be_over(struct invocation *v)
 		invocation_ops->over(v, w);
 		free(w);
 	}
-	buf_done(&v->event_text);
+	drop_event(v);
 	if (!v->chosen) {
-		free_invocation(v);
+		invocation_free(v);
 		return;
 	}
-	count_kept(v, 1);
 	if (v->refusal[0] && v->begin_ns == 0) { /* it never ran: the same id may be tried again */
-		free_invocation(v);
+		invocation_free(v);
 		return;
 	}
 	once_done(&d->once, v->owner, v->id);
-	v->timer.due = free_invocation;
-	v->timer.arg = v;
-	if (loop_arm(&d->loop, &v->timer, v->end_ns + RESULT_KEPT_S * NS_PER_S) < 0)
-		free_invocation(v);
-	else
-		bound_kept(d);
+	invocation_keep(v);
 }
 
 void invocation_leave_queue(struct invocation *v)
