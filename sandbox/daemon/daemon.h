@@ -118,6 +118,7 @@ struct daemon {
 	/* By slot, the number of the unit that runs a call; in a file that outlives this process, so that the next
 	 * one knows which cells are in the middle of something. */
 	uint64_t *busy;
+	uint64_t *calls; /* by slot, of the unit that has it: how many it has been sent; in the same file */
 	struct unit *slots[CELL_MAX_SLOTS];
 
 	/* To those who follow events and logs: something was added. */

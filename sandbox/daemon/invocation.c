@@ -10,7 +10,7 @@
 
 const struct invocation_ops *invocation_ops;
 
-enum { MAX_SPARE = 64, TABLE = 4096, UNKNOWN_SERVICE_MS = 100 };
+enum { MAX_SPARE = 64, TABLE = 4096, UNKNOWN_SERVICE_MS = 100, MOST_RETRY_MS = 60000 };
 
 /* ---- Those that are known ---- */
 
@@ -227,17 +227,22 @@ void invocation_leave_queue(struct invocation *v)
 	loop_disarm(&v->d->loop, &v->timer);
 }
 
-/* When a place may be free again: after what the calls before this one take, shared by the cells. */
+/* When a place may be free again: after what the calls before this one take, shared by the cells, those among them that
+ * start. As long as none has ended nobody knows how long one takes: as much again as the oldest has run is a guess that
+ * is never off by more than twice. */
 static void hint_retry(struct invocation *v)
 {
 	const struct function *f = v->f;
-	const uint64_t cells = f->n_busy > 0 ? f->n_busy : 1;
-	const uint64_t one = f->service_ns > 0 ? f->service_ns
-					       : UNKNOWN_SERVICE_MS * NS_PER_MS; /* none has ended yet */
-	const uint64_t ms = (one * (f->n_queued + 1) / cells + NS_PER_MS - 1) / NS_PER_MS;
+	const uint64_t now = clock_mono_ns(), cells = f->n_busy + f->n_starting + f->n_free;
+	uint64_t ns = UNKNOWN_SERVICE_MS * NS_PER_MS, ms;
 
+	if (f->service_ns > 0)
+		ns = f->service_ns * (f->n_queued + 1) / (cells > 0 ? cells : 1);
+	else if (f->busy && now > f->busy->call_begin_ns + ns)
+		ns = least(now - f->busy->call_begin_ns, f->spec.timeout_ns);
+	ms = (ns + NS_PER_MS - 1) / NS_PER_MS;
 	v->queue_depth = f->n_queued;
-	v->retry_ms = ms < 1 ? 1 : ms > 60000 ? 60000 : (int64_t)ms;
+	v->retry_ms = ms < 1 ? 1 : ms > MOST_RETRY_MS ? MOST_RETRY_MS : (int64_t)ms;
 }
 
 void invocation_refuse(struct invocation *v, const char *refusal, const struct err *why)

@@ -129,6 +129,7 @@ static const struct wire_struct function = {
 		OBJ("spec", 0, "as it was deployed"), TEXT("runtime", 0, "native, python, node or custom"),
 		INT("provisioned", 0, NULL), INT("reserved", 0, NULL), INT("maxCells", 0, "0: no bound of its own"),
 		INT("cells", 0, NULL), INT("idle", 0, NULL), INT("busy", 0, NULL), INT("queued", 0, NULL),
+		INT("maxQueued", OPT, "so many calls wait at most: each for a cell that there is or may be"),
 		INT("calls", 0, "that ended"), INT("failures", 0, "of these, not with success"),
 		INT("rejected", 0, "calls that were refused for want of room"), INT("coldStarts", 0, NULL),
 		INT("p50Us", 0, "of the last 512 calls"), INT("p99Us", 0, NULL),
