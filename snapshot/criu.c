@@ -5,6 +5,7 @@
 
 #include "sys/sys.h"
 
+#include <arpa/inet.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
@@ -361,6 +362,30 @@ static int enter(void *arg)
 	return place_kdat(x->kdat_dir);
 }
 
+/* A lazy dump waits for who takes the memory, as long as it takes; killing it might leave its code in the processes. A page
+ * server that is told what it does not understand ends, and CRIU lets the processes go on. One that serves already listens
+ * no more. */
+static void refuse_pages(void *arg)
+{
+	const struct criu_job *j = ((const struct entry *)arg)->job;
+	struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons(j->page_port)};
+	struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = htons(j->page_port)};
+	const bool is_v4 = inet_pton(AF_INET, j->page_host, &v4.sin_addr) == 1;
+	unsigned char nonsense[64];
+	AUTO_FD int fd = FD_NONE;
+
+	if (!is_v4 && inet_pton(AF_INET6, j->page_host, &v6.sin6_addr) != 1)
+		return;
+	for (size_t i = 0; i < j->n_ns; i++) /* where CRIU is */
+		if (j->ns[i].type == CLONE_NEWNET)
+			(void)!sys_setns(j->ns[i].fd, CLONE_NEWNET);
+	memset(nonsense, 0xff, sizeof nonsense);
+	fd = socket(is_v4 ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd >= 0 &&
+	    connect(fd, is_v4 ? (struct sockaddr *)&v4 : (struct sockaddr *)&v6, is_v4 ? sizeof v4 : sizeof v6) == 0)
+		(void)!send(fd, nonsense, sizeof nonsense, MSG_NOSIGNAL);
+}
+
 static int send_dump(const struct criu_job *j, int sock, int work, struct err *e)
 {
 	AUTO_FREE void *bytes = malloc(REQUEST_ROOM);
@@ -378,7 +403,13 @@ static int send_dump(const struct criu_job *j, int sock, int work, struct err *e
 static int run(const struct snap_engine *en, struct entry *x, int out, int *ret_status, struct err *e)
 {
 	struct criu_command c = {0};
-	struct keeper k = {.argv = c.argv, .envp = c.envp, .enter = enter, .arg = x, .out = out, .finish = true};
+	struct keeper k = {.argv = c.argv,
+			   .envp = c.envp,
+			   .enter = enter,
+			   .arg = x,
+			   .out = out,
+			   .finish = true,
+			   .give_up = x->job->lazy_pages && x->job->page_host ? refuse_pages : NULL};
 	int r = criu_worker(en, SOCKET_FD, &c, e);
 
 	if (r == 0)

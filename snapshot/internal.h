@@ -54,6 +54,9 @@ struct keeper {
 	void *arg;
 	int out;     /* becomes its stdout and stderr; FD_NONE: ours */
 	bool finish; /* our death does not end it: it finishes its work */
+	/* With @finish, when we are dead and CRIU may wait for ever: called with @arg every now and then until it ends. Or
+	 * NULL. */
+	void (*give_up)(void *arg);
 	pid_t pid;
 	int pidfd;
 };

@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 
 enum { ENTER_FAILED = 200, ENTER_ERRNO_MAX = 54, END_MS = 10000 };
+#define GIVE_UP_AGAIN_NS (NS_PER_S / 5)
 
 enum waited { ENDED, LATE, INTERRUPTED };
 
@@ -65,10 +66,21 @@ _Noreturn static void execute(const struct keeper *k)
 	_exit(ENTER_FAILED + (-r < ENTER_ERRNO_MAX ? -r : ENTER_ERRNO_MAX));
 }
 
+/* SIGTERM: our master is dead, or wants it. */
+static int next_signal(const struct keeper *k, const sigset_t *wanted, bool orphaned)
+{
+	const struct timespec again = {.tv_nsec = GIVE_UP_AGAIN_NS};
+	siginfo_t si;
+
+	if (orphaned)
+		k->give_up(k->arg);
+	return sigtimedwait(wanted, &si, orphaned ? &again : NULL);
+}
+
 _Noreturn static void keep(const struct keeper *k, pid_t master)
 {
+	bool orphaned = false;
 	sigset_t wanted;
-	siginfo_t si;
 	int status = 0;
 	pid_t criu;
 
@@ -81,7 +93,7 @@ _Noreturn static void keep(const struct keeper *k, pid_t master)
 	(void)sigaddset(&wanted, SIGTERM);
 	(void)sigaddset(&wanted, SIGCHLD);
 	if (prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) < 0 ||
-	    (!k->finish && prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0) < 0) || getppid() != master)
+	    ((!k->finish || k->give_up) && prctl(PR_SET_PDEATHSIG, SIGTERM, 0, 0, 0) < 0) || getppid() != master)
 		_exit(ENTER_FAILED + ECHILD);
 	criu = fork();
 	if (criu == 0)
@@ -98,10 +110,13 @@ _Noreturn static void keep(const struct keeper *k, pid_t master)
 				sys_end_children();
 				_exit(status);
 			}
-		if (sigwaitinfo(&wanted, &si) == SIGTERM) {
+		if (next_signal(k, &wanted, orphaned) != SIGTERM)
+			continue;
+		if (!k->give_up) {
 			sys_end_children();
 			_exit(128 + SIGTERM);
 		}
+		orphaned = true;
 	}
 }
 

@@ -74,20 +74,30 @@ static _Noreturn void become_child(struct ct *c, struct ct_prepared *p)
 	ct_child_main(&p->child);
 }
 
+/* Root of a user namespace, as rootless engines call us, gets into PID and time namespaces that were made there, but not
+ * back into the machine's. */
+static bool goes_apart(const struct ct *c, const struct ct_prepared *p)
+{
+	const struct ct_child *ch = &p->child;
+
+	return c->unprivileged && (fd_valid(ch->ns[CT_PID]) || fd_valid(ch->ns[CT_TIME]) ||
+				   (!fd_valid(c->join) && c->spec->ns[CT_TIME].wanted));
+}
+
 static int join_user(struct ct *c, struct ct_prepared *p)
 {
 	struct ct_child *ch = &p->child;
 	int r;
 
 	if (!fd_valid(c->join)) {
-		r = sys_setns(ch->ns[CT_USER], CLONE_NEWUSER);
+		r = fd_valid(ch->ns[CT_USER]) ? sys_setns(ch->ns[CT_USER], CLONE_NEWUSER) : 0;
 		fd_closep(&ch->ns[CT_USER]);
-		return r;
+		return r == 0 && goes_apart(c, p) ? go_ahead(p, &(struct err){0}) : r;
 	}
 	/* That of a restored container is not its user namespace's: it is joined by who may, or with the others. */
 	if ((ch->setns_flags & CLONE_NEWCGROUP) && sys_setns(c->join, CLONE_NEWCGROUP) == 0)
 		ch->setns_flags &= ~CLONE_NEWCGROUP;
-	r = sys_setns(c->join, CLONE_NEWUSER);
+	r = ch->setns_flags & CLONE_NEWUSER ? sys_setns(c->join, CLONE_NEWUSER) : 0;
 	ch->setns_flags &= ~CLONE_NEWUSER;
 	if (r == 0 && fd_valid(ch->ns[CT_PID]))
 		r = sys_setns(ch->ns[CT_PID], CLONE_NEWPID);
@@ -144,21 +154,21 @@ static int clone_child(struct ct *c, struct ct_prepared *p, struct err *e)
 	const struct ct_spec *s = c->spec;
 	const bool new_user = !fd_valid(c->join) && s->ns[CT_USER].wanted && !s->ns[CT_USER].path;
 	const bool new_pid = !fd_valid(c->join) && s->ns[CT_PID].wanted && !s->ns[CT_PID].path;
-	const bool inside = fd_valid(c->join) ? p->child.setns_flags & CLONE_NEWUSER
-					      : new_pid && fd_valid(p->child.ns[CT_USER]);
+	const bool apart = goes_apart(c, p);
+	const bool inside = apart || (fd_valid(c->join) ? p->child.setns_flags & CLONE_NEWUSER
+							: new_pid && fd_valid(p->child.ns[CT_USER]));
 	int pidfd = FD_NONE;
 	const int group = c->group && !c->place && !p->enters ? cg_group_v2(c->group) : FD_NONE;
 	const uint64_t into = fd_valid(group) ? CLONE_INTO_CGROUP : 0;
+	const uint64_t flags = into | (new_user ? CLONE_NEWUSER : 0) | (new_pid ? CLONE_NEWPID : 0);
 	const struct clone_args args = {
-		.flags = CLONE_PIDFD | into | (new_user ? CLONE_NEWUSER : 0) | (new_pid ? CLONE_NEWPID : 0),
+		.flags = CLONE_PIDFD | flags,
 		.pidfd = (uintptr_t)&pidfd,
 		.exit_signal = SIGCHLD,
 		.cgroup = into ? (uint64_t)group : 0,
 	};
-	int r = inside && fd_valid(c->join) ? 0 : go_ahead(p, e);
-	pid_t pid = r < 0    ? r
-		    : inside ? clone_inside(c, p, into | (new_pid ? CLONE_NEWPID : 0), group, &pidfd)
-			     : sys_clone3(&args);
+	int r = apart || (inside && fd_valid(c->join)) ? 0 : go_ahead(p, e);
+	pid_t pid = r < 0 ? r : inside ? clone_inside(c, p, flags, group, &pidfd) : sys_clone3(&args);
 
 	if (pid == 0)
 		become_child(c, p);

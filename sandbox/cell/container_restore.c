@@ -19,6 +19,7 @@
 enum {
 	END_MS = 20000, /* a CRIU that has failed kills what it made, and ends */
 	ANSWER_ROOM = 8192,
+	LAZY_MS = 30000, /* a CRIU that restores no memory is done in a fraction */
 };
 
 /* ---- Before ---- */
@@ -273,19 +274,24 @@ static _Noreturn void be_criu(struct restorer *x)
 
 /* ---- The talk ---- */
 
-/* What CRIU forks has its end of the socket, too: that CRIU is gone shows by its process. */
-static bool is_there(const struct restorer *x)
+/* What CRIU forks has its end of the socket, too: that CRIU is gone shows by its process. When memory is to come from a
+ * page server, who touches it waits for that server, and CRIU for him, also when there is none any more. */
+static bool is_there(struct restorer *x)
 {
 	struct pollfd p[] = {{.fd = x->sock, .events = POLLIN}, {.fd = x->criu_pidfd, .events = POLLIN}};
 	int n;
 
 	do
-		n = poll(p, ARRAY_LEN(p), -1);
+		n = poll(p, ARRAY_LEN(p), x->r->job->lazy_pages ? LAZY_MS : -1);
 	while (n < 0 && errno == EINTR);
+	if (n == 0) {
+		x->late = true;
+		(void)!sys_pidfd_kill(x->criu_pidfd, SIGKILL);
+	}
 	return n > 0 && p[0].revents;
 }
 
-static ssize_t receive(const struct restorer *x, void *data, size_t size, int *ret_fd)
+static ssize_t receive(struct restorer *x, void *data, size_t size, int *ret_fd)
 {
 	union {
 		struct cmsghdr align;
@@ -385,6 +391,11 @@ static int hear(struct restorer *x, const struct snap_answer *a, int fd, struct 
 
 static int failed(const struct restorer *x, const struct snap_answer *a, struct err *e)
 {
+	if (x->late)
+		return err_set(
+			e, ERR_DEADLINE, ETIMEDOUT,
+			"restore: no word from CRIU for %d s: whoever serves the memory for --lazy-pages does not",
+			LAZY_MS / 1000);
 	return criu_explain(x->r->job, x->work, "restore", a->text[0] ? a->text : "CRIU ended without a word", e);
 }
 

@@ -23,6 +23,7 @@ struct restorer {
 	int work; /* directory */
 	pid_t criu;
 	int criu_pidfd;
+	bool late; /* it was, and is not waited for any more */
 };
 
 /* container_request.c: once CRIU's process has made its mounts, tells it what to restore, and out of what. */

@@ -38,6 +38,31 @@ static int read_page_server(const struct oci_args *a, struct dump *d, struct err
 	return 0;
 }
 
+enum { SERVER_PIPE = 8 * 4096 / 40 * 4096 };
+
+/* CRIU's page server hands memory on through a pipe of SERVER_PIPE bytes (819 pages, what fits into a kernel's list of
+ * eight pages). Where it may not make one it goes on, fails at the first page (4.2), and the restore with it. */
+static int check_lazy(const struct oci_args *a, const struct criu_job *j, struct err *e)
+{
+	AUTO_FD int read_end = FD_NONE, write_end = FD_NONE;
+	int ends[2];
+
+	if (!a->lazy_pages)
+		return 0;
+	if (!j->page_host)
+		return err_set(e, ERR_SPEC, EINVAL, "--lazy-pages takes --page-server, where the memory is served");
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return err_sys(e, errno, "making a pipe");
+	read_end = ends[0];
+	write_end = ends[1];
+	if (fcntl(write_end, F_SETPIPE_SZ, SERVER_PIPE) < 0)
+		return err_set(
+			e, ERR_UNSUPPORTED, EOPNOTSUPP,
+			"--lazy-pages: CRIU's page server needs a pipe of 4 MiB, which takes CAP_SYS_RESOURCE or as "
+			"much in /proc/sys/fs/pipe-max-size");
+	return 0;
+}
+
 static int read_status_fd(const struct oci_args *a, struct criu_job *j, struct err *e)
 {
 	uint64_t fd;
@@ -116,6 +141,8 @@ static int fill(const struct oci_args *a, struct dump *d, struct err *e)
 	j->track_memory = j->parent != NULL;
 	find_freezer(d);
 	r = read_page_server(a, d, e);
+	if (r == 0)
+		r = check_lazy(a, j, e);
 	if (r == 0)
 		r = read_status_fd(a, j, e);
 	return r == 0 ? check_parent(a, d, e) : r;

@@ -25,19 +25,6 @@ file_systems() {
 	return 0
 }
 
-modules() { # those for the tests: kept beside the kernel in build/guest, found by modprobe below /lib/modules
-	mkdir -p /lib/modules || return 1
-	[ ! -d "/lib/modules/$(uname -r)" ] || rm -rf "/lib/modules/$(uname -r)"
-	ln -sfn "$SRC/build/guest/$KERNEL/lib/modules/$(uname -r)" "/lib/modules/$(uname -r)" || return 1
-	# request_module(9) calls /sbin/modprobe, which the host need not have.
-	[ -x /sbin/modprobe ] || ln -s "$(command -v busybox)" /sbin/modprobe
-	# Without udev nothing makes the nodes by which these are loaded on demand.
-	for m in loop tun fuse virtio_rng unix_diag inet_diag tcp_diag udp_diag netlink_diag af_packet_diag; do
-		/sbin/modprobe "$m" || echo "guest: no module $m" >/dev/console
-	done
-	return 0
-}
-
 controllers() { # all of them, as systemd hands them down from the root
 	for c in $(cat /sys/fs/cgroup/cgroup.controllers); do
 		echo "+$c" >/sys/fs/cgroup/cgroup.subtree_control || echo "guest: the root does not hand down $c" >/dev/console

@@ -34,6 +34,19 @@ die() {
 
 . "$JOB/settings" || die "no settings"
 
+modules() { # those for the tests: kept beside the kernel in build/guest, found by modprobe below /lib/modules
+	mkdir -p /lib/modules || return 1
+	[ ! -d "/lib/modules/$(uname -r)" ] || rm -rf "/lib/modules/$(uname -r)"
+	ln -sfn "$SRC/build/guest/$KERNEL/lib/modules/$(uname -r)" "/lib/modules/$(uname -r)" || return 1
+	# request_module(9) calls /sbin/modprobe, which the root need not have.
+	[ -x /sbin/modprobe ] || ln -s "$(command -v busybox)" /sbin/modprobe
+	# Without udev nothing makes the nodes by which these are loaded on demand.
+	for m in loop tun fuse virtio_rng unix_diag inet_diag tcp_diag udp_diag netlink_diag af_packet_diag; do
+		/sbin/modprobe "$m" || echo "guest: no module $m" >/dev/console
+	done
+	return 0
+}
+
 users() { # an ordinary user as useradd(8) makes one, beside those that are there
 	if grep -q "^[^:]*:[^:]*:$USER_ID:" /etc/passwd; then
 		USER_NAME=$(sed -n "s/^\([^:]*\):[^:]*:$USER_ID:.*/\1/p" /etc/passwd | head -n 1)

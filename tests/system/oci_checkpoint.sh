@@ -229,6 +229,119 @@ test_the_argv_of_callers() {
 	check_nothing_left
 }
 
+no_criu_of() { # nobody of the engine's is left
+	for no_try in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32; do
+		pgrep -f "$FSBOX_BUILD/criu/lib.*criu" >"$T/criu.pids" || return 0
+		command sleep 0.5
+	done
+	fail "CRIU is left: $(cat "$T/criu.pids")"
+}
+
+# A page server of CRIU's own needs a pipe of 4 MiB (cmd_checkpoint.c).
+may_make_pipe() { python3 -c 'import fcntl, os; fcntl.fcntl(os.pipe()[1], 1031, 3354624)' 2>/dev/null; }
+
+lazy_server() { # OPTION...: criu lazy-pages, beside the restore's log; until it listens
+	mkdir -p "$T/work"
+	criu_in "$T/bin"
+	timeout 120 "$T/bin/criu" lazy-pages --no-default-config -D "$T/img" -W "$T/work" -o "$T/lazy.log" "$@" </dev/null >"$T/lazy.out" 2>&1 &
+	server=$!
+	for try in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+		[ ! -S "$T/work/lazy-pages.socket" ] || return 0
+		command sleep 0.1
+	done
+	fail "criu lazy-pages does not listen: $(cat "$T/lazy.out" "$T/lazy.log")"
+}
+
+test_memory_as_it_is_used() {
+	need_criu
+	id=$(oci_id z)
+	bundle b ".mounts += [$TMPFS] | $(script "$COUNT")"
+	start "$id" b
+	counts_on "$id" 1
+	dump_ok "$id"
+	# Nobody serves, or one who says nothing: an end, and nothing left.
+	bring_back --lazy-pages --bundle "$T/b" "$id"
+	one_line_with lazy-pages.socket
+	python3 -c 'import os, socket, sys, time
+os.chdir(sys.argv[1])
+s = socket.socket(socket.AF_UNIX)
+s.bind("lazy-pages.socket")
+s.listen(1)
+c = s.accept()[0]
+got = c.recvmsg(100, 1000)
+time.sleep(100)' "$T/work" &
+	mute=$!
+	trap 'kill "$mute" 2>/dev/null; oci_end_all' EXIT
+	for try in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
+		[ ! -S "$T/work/lazy-pages.socket" ] || break
+		command sleep 0.1
+	done
+	run timeout 100 "$OCI" --root "$T/state" restore -d --lazy-pages --image-path "$T/img" --work-path "$T/work" --bundle "$T/b" "$id"
+	one_line_with "no word from CRIU for 30 s"
+	kill "$mute"
+	wait "$mute" || :
+	trap oci_end_all EXIT
+	no_criu_of
+	check_nothing_left
+	# From the images, by CRIU's own server.
+	rm "$T/work/lazy-pages.socket"
+	lazy_server
+	bring_back_ok --lazy-pages --bundle "$T/b" "$id"
+	counts_on "$id" "$(count_of "$id")"
+	wait "$server"
+	counts_on "$id" "$(count_of "$id")"
+	oci_ok delete --force "$id"
+	check_nothing_left
+}
+
+test_memory_by_the_network() {
+	need_criu
+	id=$(oci_id w)
+	port=$((20000 + $$ % 10000))
+	bundle b ".mounts += [$TMPFS] | $(script "$COUNT")"
+	start "$id" b
+	counts_on "$id" 1
+	dump --lazy-pages "$id"
+	one_line_with "takes --page-server"
+	if ! may_make_pipe; then # refused at once, and nothing has happened
+		dump --lazy-pages --page-server "127.0.0.1:$port" "$id"
+		one_line_with "a pipe of 4 MiB"
+		counts_on "$id" "$(count_of "$id")"
+		oci_ok delete --force "$id"
+		check_nothing_left
+		return
+	fi
+	# Whoever waits and is killed lets the container go on.
+	"$OCI" --root "$T/state" checkpoint --lazy-pages --page-server "127.0.0.1:$port" --image-path "$T/img" --work-path "$T/work" "$id" \
+		</dev/null >"$T/dump.out" 2>&1 &
+	waits=$!
+	serves() { for try in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30; do
+		! grep -q 'Starting page server' "$T/work/dump.log" 2>/dev/null || return 0
+		command sleep 0.2
+	done; }
+	serves
+	kill -KILL "$waits"
+	wait "$waits" || :
+	no_criu_of
+	counts_on "$id" "$(count_of "$id")"
+	rm -rf "$T/img" "$T/work"
+	mkfifo "$T/ready"
+	"$OCI" --root "$T/state" checkpoint --lazy-pages --page-server "127.0.0.1:$port" --status-fd 5 --image-path "$T/img" --work-path "$T/dump" "$id" \
+		5<>"$T/ready" </dev/null >"$T/dump.out" 2>&1 &
+	dumps=$!
+	timeout 30 head -c 1 "$T/ready" | od -An -tx1 >"$T/status"
+	check_eq "$(tr -d ' ' <"$T/status")" 00
+	lazy_server --page-server --address 127.0.0.1 --port "$port"
+	bring_back_ok --lazy-pages --bundle "$T/b" "${id}2"
+	wait "$server"
+	wait "$dumps"
+	check_eq "$(oci_status "$id")" stopped
+	counts_on "${id}2" "$(count_of "${id}2")"
+	oci_ok delete "$id"
+	oci_ok delete --force "${id}2"
+	check_nothing_left
+}
+
 test_hooks() {
 	need_criu
 	id=$(oci_id h)
@@ -623,14 +736,6 @@ test_killed_in_a_checkpoint() {
 	done
 	oci_ok delete --force "$id"
 	check_nothing_left
-}
-
-no_criu_of() { # nobody of the engine's is left
-	for no_try in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32; do
-		pgrep -f "$FSBOX_BUILD/criu/lib.*criu" >"$T/criu.pids" || return 0
-		command sleep 0.5
-	done
-	fail "CRIU is left: $(cat "$T/criu.pids")"
 }
 
 test_killed_in_a_restore() {

@@ -202,4 +202,92 @@ test_as_root_of_a_user_namespace_as_rootless_podman_is() {
 	nothing_of_olgas
 }
 
+# PID and time namespaces are entered there, and nobody gets back from them into the machine's.
+test_root_of_a_user_namespace_enters_and_shares_what_is_made_there() {
+	need_user
+	rootless_bundle 'del(.linux.uidMappings, .linux.gidMappings) | .linux.namespaces |= (map(select(.type != "user")) + [{"type": "time"}])
+		| .linux.timeOffsets = {"boottime": {"secs": 7}} | .process.args = ["sleep", "60"]'
+	cat >"$T/twice.sh" <<-'END'
+		oci=$1 b=$2 id=$3
+		"$oci" run -d --bundle "$b" "$id" </dev/null >/dev/null || exit 20
+		pid=$("$oci" state "$id" | jq .pid)
+		"$oci" exec "$id" sh -c 'for n in pid time; do readlink /proc/self/ns/$n; done; exit 3'
+		[ $? = 3 ] || exit 21
+		readlink "/proc/$pid/ns/pid" "/proc/$pid/ns/time"
+		jq "(.linux.namespaces[] | select(.type == \"pid\")).path = \"/proc/$pid/ns/pid\"
+			| .process.args = [\"readlink\", \"/proc/self/ns/pid\"]" "$b/config.json" >"$b/shared.json"
+		"$oci" run --bundle "$b" --config "$b/shared.json" "$id-2" </dev/null || exit 22
+		"$oci" delete --force "$id" || exit 23
+	END
+	chmod 644 "$T/twice.sh"
+	run as_olga unshare --user --map-root-user --mount sh "$T/twice.sh" "$T/bin/fsbox-oci" "$T/b" "$(oci_id u)"
+	check_eq "$status" 0
+	check_eq "$(sed -n 1,2p "$T/out")" "$(sed -n 3,4p "$T/out")"
+	check_eq "$(sed -n 5p "$T/out")" "$(sed -n 1p "$T/out")"
+	nothing_of_olgas
+}
+
+# ---- podman ----
+
+pod() {
+	as_olga env CONTAINERS_CONF="$T/containers.conf" timeout 120 podman --root "$T/home/storage" --runroot "$T/run/containers" --storage-driver vfs \
+		--cgroup-manager cgroupfs --events-backend file --runtime "$T/bin/fsbox-oci" "$@"
+}
+pod_says() { # TEXT COMMAND...: podman succeeds and prints this
+	said=$1
+	shift
+	run pod "$@"
+	check_eq "$status" 0
+	check_eq "$(cat "$T/out")" "$said"
+}
+# It keeps a process that holds its user namespace.
+podman_ends() {
+	pod rm --all --force --time 0 || :
+	pod system migrate || :
+	[ ! -s "$T/run/libpod/tmp/pause.pid" ] || kill -KILL "$(cat "$T/run/libpod/tmp/pause.pid")" || :
+} >>"$T/ends" 2>&1
+
+test_podman_of_an_ordinary_user() {
+	need_user
+	command -v podman >/dev/null || skip "no podman (Debian packages podman and conmon)"
+	cat >"$T/containers.conf" <<-EOF
+		[containers]
+		default_ulimits = ["nofile=1024:1024", "nproc=1024:1024"]
+		netns = "none"
+		log_driver = "k8s-file"
+		[engine]
+		events_logger = "file"
+	EOF
+	trap 'podman_ends; olga_ends; oci_end_all' EXIT
+	tar -C "$T/rootfs" -cf "$T/image.tar" .
+	pod import "$T/image.tar" bb >"$T/import" 2>&1 || skip_host "podman cannot import an image here: $(tail -n 1 "$T/import")"
+	pod_says 0 run --rm bb id -u
+	check_eq "$(pod run --rm bb cat /proc/self/uid_map | awk '{ print $1, $2, $3 }' | head -n 1)" "0 $OLGA 1"
+	pod_says 1000 run --rm --user 1000 bb id -u
+	run pod run --rm bb sh -c 'exit 42'
+	check_eq "$status" 42
+	run pod run --rm bb nosuchprogram
+	check_eq "$status" 127
+	run pod run -d --name day bb sh -c 'echo begun; trap "exit 0" TERM; while :; do sleep 0.1; done'
+	check_eq "$status" 0
+	pod_says "in 0" exec day sh -c 'echo in $(id -u)'
+	run pod exec day sh -c 'exit 7'
+	check_eq "$status" 7
+	pod_says day ps --format '{{.Names}}'
+	# By fsbox-oci, and as root of podman's user namespace.
+	check_eq "$(find "$T/run/fsbox-oci" -name state.json | wc -l)" 1
+	pod_says day stop --time 20 day
+	pod_says begun logs day
+	check_eq "$(pod inspect -f '{{.State.Status}} {{.State.ExitCode}}' day)" "exited 0"
+	pod_says day start day
+	run pod kill --signal KILL day
+	check_eq "$status" 0
+	run pod rm --force day
+	check_eq "$status" 0
+	check_eq "$(find "$T/run/fsbox-oci" -mindepth 1)" ""
+	podman_ends
+	trap 'olga_ends; oci_end_all' EXIT
+	check_eq "$(pgrep -u "$OLGA" --runstates DIRSTt || :)" ""
+}
+
 run_tests "$@"

@@ -254,20 +254,16 @@ test_the_group_is_the_containers_own_where_it_sees_it_as_its_root() {
 
 test_a_restored_container_has_a_scope_again() {
 	"$OCI" --version | grep -q '+CRIU' || skip "no CRIU (make criu)"
-	sleeper back machine.slice:p:back '.linux.resources.pids.limit = 66'
-	oci checkpoint --image-path "$T/img" --work-path "$T/work" back
-	if grep -q 'Diag module missing' "$T/err"; then # the tier's root has no modules of the kernel
-		oci_ok delete --force back
-		skip_host "CRIU needs sock_diag"
-	fi
-	check_eq "$status" 0
+	# CRIU interrupts a sleep, and newer busyboxes' sleep ends with that.
+	sleeper back machine.slice:p:back '.linux.resources.pids.limit = 66 | .process.args = ["sh", "-c", "while :; do sleep 1; done"]'
+	oci_ok checkpoint --image-path "$T/img" --work-path "$T/work" back
 	oci_ok delete back
 	gone p-back.scope $ROOT/machine.slice/p-back.scope
 	sd_ok restore --detach --bundle "$T/back" --image-path "$T/img" --work-path "$T/work" back
 	check_eq "$(oci_status back)" running
 	pid=$(oci state back && jq .pid "$T/out")
 	check_eq "$(cat "/proc/$pid/cgroup")" "0::/machine.slice/p-back.scope"
-	check_eq "$(cat $ROOT/machine.slice/p-back.scope/cgroup.procs)" "$pid"
+	check grep -qx "$pid" $ROOT/machine.slice/p-back.scope/cgroup.procs
 	shows p-back.scope TasksMax 66
 	check_eq "$(cat $ROOT/machine.slice/p-back.scope/pids.max)" 66
 	sd_ok delete --force back
