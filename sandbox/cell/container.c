@@ -300,8 +300,8 @@ int ct_fault(const char *stage, struct err *e)
 	return r;
 }
 
-/* Where groups are delegated to namespaces (cgroups(7), nsdelegate: what systemd mounts), nobody is moved between groups that
- * his namespace does not show, ours and the container's, by clone3. A file that we have opened knows ours. */
+/* Where groups are delegated to namespaces (cgroups(7), nsdelegate: what systemd mounts), nobody is moved between groups
+ * that his namespace does not show, ours and the container's, by clone3. A file that we have opened knows ours. */
 static bool clones_from_another_view(const struct ct *c, const struct ct_prepared *p)
 {
 	const int both = CLONE_NEWUSER | CLONE_NEWCGROUP;
