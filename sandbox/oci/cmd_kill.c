@@ -170,13 +170,14 @@ const struct oci_command oci_kill = {
 /* ---- delete ---- */
 
 /* Whoever is at work on the container and holds the lock, create for instance, is not waited for for ever: its process goes
- * first, and with it the work. */
+ * first, and with it the work; hooks of start go when we say so. */
 static void end_forcibly(const struct oci_args *a)
 {
 	struct subject s;
 	struct err ignored = {0};
 
 	if (subject_open(&s, a, false, &ignored) == 0) {
+		life_forget_hooks(s.dir);
 		/* It may be frozen, by pause or, where it may, by itself. Of one that is gone others may have the group. */
 		if (state_signal(&s.st, SIGKILL) == 0)
 			(void)with_group(&s, kill_group, SIGKILL, &ignored);
