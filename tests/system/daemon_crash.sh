@@ -63,6 +63,34 @@ END
 	daemon_stop '^fsbox-spawn: fsboxd \(pid [0-9]+\) was ended by signal 9 \(KILL\)$'
 }
 
+test_a_request_token_gives_the_same_lease_after_a_crash() {
+	daemon_start
+	steps <<END
+$CRASH
+c.deploy("counter")
+one = c.call("Acquire", function="counter", requestToken="mine", leaseMs=600000)
+other = c.call("Acquire", function="counter", leaseMs=600000)
+for stop in crash, crash, lambda: (os.kill(pid_of("fsboxd"), signal.SIGTERM), closed(c)):
+    stop()
+    c = Client()
+    eq(c.call("Acquire", function="counter", requestToken="mine"), one)
+eq(body(c.invoke(lease=one["lease"])), "1")
+eq(len(c.cells()), 2, "no cell beside those that somebody knows of")
+# It is the lease's, and ends with it: also what a pause has written does not lose it.
+c.call("Pause", cell=one["cell"])
+c.call("Resume", cell=one["cell"])
+crash()
+c = Client()
+eq(c.call("Acquire", function="counter", requestToken="mine"), one)
+true(c.call("Acquire", function="counter", requestToken="new")["lease"] not in (one["lease"], other["lease"]))
+c.call("Release", lease=one["lease"])
+crash()
+c = Client()
+true(c.call("Acquire", function="counter", requestToken="mine")["lease"] != one["lease"], "a new one after its end")
+END
+	daemon_stop '^fsbox-spawn: fsboxd .* (\(KILL\)|ended with status 0)$'
+}
+
 test_paused_cells_stay_paused() {
 	daemon_start
 	steps <<END
