@@ -191,6 +191,11 @@ void daemon_event(struct daemon *of, enum event_kind kind, const struct function
 
 /* ---- A daemon ---- */
 
+static void no_streams(struct daemon *of)
+{
+	(void)of;
+}
+
 static void no_room(struct daemon *of, struct function *f)
 {
 	(void)of, (void)f;
@@ -219,6 +224,7 @@ static void begin(void)
 		abort();
 	d.config.memory_bytes = budget.memory_bytes;
 	d.on_room = no_room;
+	d.on_event = no_streams;
 	d.limits = true;
 	if (peers_load(&d.peers, NULL, &budget, &e) < 0 || loop_open(&d.loop, &e) < 0 ||
 	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv) < 0 ||
