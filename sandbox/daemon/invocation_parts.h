@@ -5,8 +5,13 @@
 
 /* It is over with @out, of @u or, when no cell ran it, of NULL. @v may be gone when this returns. */
 void invocation_finish(struct invocation *v, struct unit *u, struct outcome *out);
+/* Its answer is known, and it may be gone when this returns. */
+void invocation_be_over(struct invocation *v);
+/* What the next fsboxd needs to answer it again: into u->grant. */
+void invocation_note_grant(const struct invocation *v, struct unit *u);
 /* Forgets it. @v, an invocation: nobody waits for it, and no cell runs it. A timer's callback. */
 void invocation_free(void *v);
+
 /* ---- invocation_kept.c ---- */
 
 /* It is over, and its result is for who asks again; the oldest ones go when there are too many, this one perhaps. */
