@@ -38,6 +38,11 @@ NODISCARD int cg_group_make(struct cg_group *g, bool v2_only, bool lenient, stru
 NODISCARD int cg_group_entries(const struct cg_group *g, bool v2_too, int fds[CG_MAX_TREES], struct err *e);
 /* Nobody is in the group, in any hierarchy, and until *ret_lock is closed nobody else gets this answer. ERR_BUSY. */
 NODISCARD int cg_group_claim(const struct cg_group *g, int *ret_lock, struct err *e);
+/* Notes in the group whose it is, below CG_MARK_MAX bytes; "": nobody's. Where that cannot be noted nothing happens. */
+enum { CG_MARK_MAX = 400 };
+void cg_group_mark(const struct cg_group *g, const char *owner);
+/* What was noted last; false when there is nothing. */
+bool cg_group_marked(const struct cg_group *g, char owner[CG_MARK_MAX]);
 /* From now on @g's descriptors are those of its group @sub, which exists: in every hierarchy, or in those of @controllers,
  * "cpu,memory", which only v1 has. */
 NODISCARD int cg_group_descend(struct cg_group *g, const char *controllers, const char *sub, struct err *e);

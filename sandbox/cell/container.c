@@ -300,6 +300,15 @@ int ct_fault(const char *stage, struct err *e)
 	return r;
 }
 
+/* Where groups are delegated to namespaces (cgroups(7), nsdelegate: what systemd mounts), nobody is moved between groups
+ * that his namespace does not show, ours and the container's, by clone3. A file that we have opened knows ours. */
+static bool clones_from_another_view(const struct ct *c, const struct ct_prepared *p)
+{
+	const int both = CLONE_NEWUSER | CLONE_NEWCGROUP;
+
+	return fd_valid(c->join) && !c->place && (p->child.setns_flags & both) == both;
+}
+
 /* *ret_again: the child died before its first instruction, which some kernels do to everybody that clone3 puts into a group
  * (see stages.c of cells): the next one enters by itself. */
 static int create(struct ct *c, bool enters, bool *ret_again, struct err *e)
@@ -311,6 +320,8 @@ static int create(struct ct *c, bool enters, bool *ret_again, struct err *e)
 	r = ct_fault("prepare", e);
 	if (r == 0)
 		r = ct_prepare(c, &p, e);
+	enters |= r == 0 && clones_from_another_view(c, &p);
+	p.enters = enters;
 	if (r == 0)
 		r = barrier_make(&c->barrier, &p.child.barrier, e);
 	if (r == 0)

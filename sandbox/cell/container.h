@@ -16,7 +16,7 @@
 struct ct_state_text {
 	const char *head, *tail;
 	const int *streams; /* two descriptors, or FD_NONE: ours; NULL: both ours */
-	const int *pidfd;   /* of a process without which the hook has no purpose; NULL: there is none */
+	const int *until;   /* readable when the hook has no purpose any more; NULL: nothing is */
 };
 
 /* Where the questions of a filter with SCMP_ACT_NOTIFY go: called once, before the program is executed; the descriptor
@@ -68,8 +68,7 @@ NODISCARD int ct_start(int sock, pid_t pid, const struct ct_listener *asked, str
 void ct_abandon(struct ct *c);
 
 /* Runs one hook and waits for it, at most its timeout; @pid goes into the state's text. ERR_FUNCTION when it fails,
- * ERR_LOST when it was ended because the process of the state's pidfd is gone. No allocation: for both sides of the
- * clone. */
+ * ERR_LOST when it was ended because of the state's @until. No allocation: for both sides of the clone. */
 NODISCARD int ct_hook_run(const struct ct_hook *h, const struct ct_state_text *state, pid_t pid, struct err *e);
 
 /* An armed fault of the test build at a stage of the caller's own (FSBOX_FAULT, see stages.c), else 0. */

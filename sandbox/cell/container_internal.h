@@ -62,6 +62,13 @@ _Noreturn void ct_child_main(struct ct_child *ch);
 NODISCARD int ct_set_io_priority(const struct ct_process *p, struct err *e);
 NODISCARD int ct_set_memory_policy(const struct ct_memory_policy *m, struct err *e);
 
+/* container_sysctl.c. Open first, where a proc may be made; then write, in the namespaces that they are for. */
+NODISCARD int ct_sysctls_open(struct ct_child *ch, struct err *e);
+NODISCARD int ct_sysctls_write(const struct ct_child *ch, struct err *e);
+/* Host side: for a restored process, by its pidfd. Of some of them CRIU has what they were at the checkpoint, and writes
+ * that later; the others no image has. */
+NODISCARD int ct_sysctls_restore(struct ct_child *ch, int pidfd, struct err *e);
+
 /* container_guard.c: host side, before the clone. */
 int ct_become_undumpable(const struct ct *c, struct err *e);
 

@@ -327,7 +327,7 @@ static int go_on(const struct restorer *x, struct err *e)
 /* Whatever it forks from now on is in the groups, and CRIU is not: their limits are the container's. */
 static int born(struct restorer *x, pid_t pid, struct err *e)
 {
-	const struct ct_child *ch = &x->p.child;
+	struct ct_child *ch = &x->p.child;
 	char text[16];
 	int n = snprintf(text, sizeof text, "%d", pid), r = 0;
 
@@ -341,6 +341,8 @@ static int born(struct restorer *x, pid_t pid, struct err *e)
 	for (int i = 0; r == 0 && i < ch->n_entries; i++)
 		if (write(ch->entries[i], text, (size_t)n) != n)
 			r = err_sys(e, errno, "moving the restored process into its cgroup");
+	if (r == 0)
+		r = ct_sysctls_restore(ch, x->r->pidfd, e);
 	return r == 0 && x->r->born ? x->r->born(x->r, x->r->arg, e) : r;
 }
 

@@ -152,50 +152,6 @@ static int do_mount(struct ct_child *ch, size_t i, struct err *e)
 	return r < 0 ? err_sys(e, r, "mounting %s at '%s'", m->bind ? m->source : m->type, m->target) : 0;
 }
 
-/* A proc of our own for writing sysctls: no mount over parts of the container's can lead it elsewhere. */
-static int open_sysctls(struct ct_child *ch, struct err *e)
-{
-	AUTO_FD int fs = FD_NONE;
-	AUTO_FD int proc = FD_NONE;
-	int r;
-
-	if (ch->spec->n_sysctls == 0)
-		return 0;
-	fs = sys_fsopen("proc");
-	r = fs < 0 ? fs : sys_fsconfig_create(fs);
-	proc = r < 0 ? r : sys_fsmount(fs, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV | MOUNT_ATTR_NOEXEC);
-	if (proc < 0)
-		return err_sys(e, proc, "making a proc for sysctls");
-	ch->sysctls = openat(proc, "sys", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	return ch->sysctls < 0 ? err_sys(e, errno, "opening sys of proc") : 0;
-}
-
-static int write_sysctls(const struct ct_child *ch, struct err *e)
-{
-	char path[256];
-
-	for (size_t i = 0; i < ch->spec->n_sysctls; i++) {
-		const struct ct_pair *p = &ch->spec->sysctls[i];
-		size_t n = strlen(p->key), len = strlen(p->value);
-		int r = 0;
-
-		if (n >= sizeof path)
-			return err_sys(e, ENAMETOOLONG, "sysctl '%s'", p->key);
-		memcpy(path, p->key, n + 1);
-		for (char *c = path; (c = strpbrk(c, "./")); c++)
-			*c = "./"[*c == '.'];
-
-		AUTO_FD int fd = sys_open_beneath(ch->sysctls, path, O_WRONLY, 0);
-		if (fd < 0)
-			r = fd;
-		else if (write(fd, p->value, len) != (ssize_t)len)
-			r = -errno;
-		if (r < 0)
-			return err_sys(e, r, "writing '%s' to sysctl '%s'", p->value, p->key);
-	}
-	return 0;
-}
-
 int ct_child_mounts(struct ct_child *ch, struct err *e)
 {
 	int r, cwd;
@@ -206,9 +162,9 @@ int ct_child_mounts(struct ct_child *ch, struct err *e)
 	for (size_t i = 0; r == 0 && i < ch->spec->n_mounts; i++)
 		r = do_mount(ch, i, e);
 	if (r == 0)
-		r = open_sysctls(ch, e);
-	if (r == 0 && ch->spec->n_sysctls > 0)
-		r = write_sysctls(ch, e);
+		r = ct_sysctls_open(ch, e);
+	if (r == 0)
+		r = ct_sysctls_write(ch, e);
 	if (r < 0)
 		return r;
 	cwd = inside_make(ch->root, ch->spec->process.cwd, true, 0755);

@@ -63,11 +63,11 @@ static _Noreturn void execute(const struct ct_hook *h, const int *streams, int i
 	_exit(errno == ENOENT ? 127 : 126);
 }
 
-/* 0: it ended; -ETIMEDOUT; -ESRCH: who it was for did. @other: his pidfd, or FD_NONE. */
-static int wait_for(int pidfd, int other, const struct ct_hook *h, siginfo_t *ret)
+/* 0: it ended; -ETIMEDOUT; -ESRCH: @until, or FD_NONE, became readable. */
+static int wait_for(int pidfd, int until, const struct ct_hook *h, siginfo_t *ret)
 {
 	const uint64_t end = h->timeout_s.set ? clock_mono_ns() + (uint64_t)h->timeout_s.v * NS_PER_S : UINT64_MAX;
-	struct pollfd p[] = {{.fd = pidfd, .events = POLLIN}, {.fd = other, .events = POLLIN}};
+	struct pollfd p[] = {{.fd = pidfd, .events = POLLIN}, {.fd = until, .events = POLLIN}};
 
 	for (;;) {
 		const uint64_t now = clock_mono_ns();
@@ -107,10 +107,10 @@ int ct_hook_run(const struct ct_hook *h, const struct ct_state_text *state, pid_
 	fd_closep(&in[0]);
 	if (r < 0)
 		return err_sys(e, r, "starting hook '%s'", h->path);
-	r = wait_for(pidfd, state->pidfd ? *state->pidfd : FD_NONE, h, &end);
+	r = wait_for(pidfd, state->until ? *state->until : FD_NONE, h, &end);
 	fd_closep(&pidfd);
 	if (r == -ESRCH)
-		return err_set(e, ERR_LOST, ESRCH, "hook '%s' was ended, for the container's process is gone", h->path);
+		return err_set(e, ERR_LOST, ESRCH, "hook '%s' was ended, for the container is", h->path);
 	if (r == -ETIMEDOUT)
 		return err_set(e, ERR_DEADLINE, ETIMEDOUT, "hook '%s' took longer than %lld s", h->path,
 			       (long long)h->timeout_s.v);

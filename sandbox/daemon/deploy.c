@@ -378,12 +378,13 @@ void deploy_done(struct daemon *d, const struct spawn_done *m)
 	old = function_find(d, f->owner, f->name);
 	f->defined = true;
 	function_add(f);
-	if (old)
-		replace_old(old, f);
-	deploy_drop_broken(d, f->owner, f->name);
-	daemon_event(d, EV_DEPLOYED, f, NULL, NULL, NULL, f->digest);
+	/* Before the old one goes: whoever is killed between the two leaves one of them to the next fsboxd. */
 	if (!p->reload || p->row == 0)
 		deploy_keep(f);
+	if (old)
+		replace_old(old, f);
+	(void)deploy_drop_broken(d, f->owner, f->name);
+	daemon_event(d, EV_DEPLOYED, f, NULL, NULL, NULL, f->digest);
 	if (p->call) {
 		p->call->user = NULL;
 		answer_deployed(p->call, f->digest, true);

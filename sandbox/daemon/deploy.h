@@ -32,5 +32,8 @@ NODISCARD int deploy_open_store(struct daemon *d, const char *path, struct err *
 /* To a call that names a function of the caller's that is not there: NotFound; Busy while it is on its way back from the
  * store, or is to be tried again; SystemFailure when what stands in the store for it cannot be read. */
 void deploy_answer_unknown(struct daemon *d, struct call *c, const char *name);
+/* Into the store, as it is now. One that fails costs the function's life beyond this daemon's, not the function, and is
+ * tried again. */
+void deploy_keep(struct function *f);
 /* Ends a function; its idle cells leave, what waits is refused. */
 void deploy_forget(struct function *f, const char *why);

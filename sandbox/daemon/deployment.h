@@ -60,8 +60,6 @@ NODISCARD int deploy_list_files(struct deployment *p, const struct json *params,
 
 /* ---- deploy_store.c ---- */
 
-/* Into the store. One that fails costs the function's life beyond this daemon's, not the function, and is tried again. */
-void deploy_keep(struct function *f);
 /* Out of it; 0, and *ret_existed is untouched, when there is no store. */
 NODISCARD int deploy_remove(struct daemon *d, uid_t owner, const char *name, bool *ret_existed, struct err *e);
 /* After one that failed: until it has succeeded the row does not count, as far as this daemon lives. */

@@ -358,6 +358,7 @@ void method_snapshot(struct daemon *d, struct call *c)
 {
 	const char *name = wire_get_string(c->params, "function");
 	struct function *f = function_find(d, call_peer(c)->uid, name);
+	enum snapshot_wish before;
 	struct wish *w;
 	struct err e = {0};
 
@@ -371,10 +372,13 @@ void method_snapshot(struct daemon *d, struct call *c)
 		answer_err(c, &e);
 		return;
 	}
+	before = f->snapshot.wish;
 	if (wire_get_bool(c->params, "unseeded"))
 		f->snapshot.wish = WISH_UNSEEDED;
-	else if (f->snapshot.wish == WISH_NO)
+	else if (before == WISH_NO)
 		f->snapshot.wish = WISH_YES;
+	if (f->snapshot.wish != before) /* from now on, whichever fsboxd that is */
+		deploy_keep(f);
 	if (f->snapshot.state == SNAPSHOT_READY) {
 		answer_snapshot(c, f, false);
 		return;

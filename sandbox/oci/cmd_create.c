@@ -127,7 +127,7 @@ static int run_created(struct life *l, struct foreground *f, struct err *e)
 
 	l->state.status = OCI_RUNNING;
 	if (r == 0)
-		r = life_hooks(l->spec, CT_POSTSTART, &l->state, NULL, e);
+		r = life_poststart(l->spec, &l->state, l->dir, e);
 	if (r < 0) {
 		struct err second = {0};
 

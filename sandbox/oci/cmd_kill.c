@@ -45,7 +45,9 @@ static int with_group(const struct subject *s, int (*fn)(const struct cg_group *
 	r = cg_group_find(s->st.cgroup, &g, e);
 	if (r < 0)
 		return r;
-	r = fn(&g, arg, e);
+	r = found_lost(&g, &s->st)
+		    ? err_set(e, ERR_LOST, ESRCH, "container not running: its cgroup is another container's")
+		    : fn(&g, arg, e);
 	cg_group_close(&g);
 	return r;
 }
@@ -168,13 +170,14 @@ const struct oci_command oci_kill = {
 /* ---- delete ---- */
 
 /* Whoever is at work on the container and holds the lock, create for instance, is not waited for for ever: its process goes
- * first, and with it the work. */
+ * first, and with it the work; hooks of start go when we say so. */
 static void end_forcibly(const struct oci_args *a)
 {
 	struct subject s;
 	struct err ignored = {0};
 
 	if (subject_open(&s, a, false, &ignored) == 0) {
+		life_forget_hooks(s.dir);
 		/* It may be frozen, by pause or, where it may, by itself. Of one that is gone others may have the group. */
 		if (state_signal(&s.st, SIGKILL) == 0)
 			(void)with_group(&s, kill_group, SIGKILL, &ignored);

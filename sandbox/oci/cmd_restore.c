@@ -104,7 +104,7 @@ static int build(struct restoring *x, struct err *e)
 		r = life_send_pidfd(l->spec->pidfd_receiver, l->ct.pidfd, e);
 	if (r == 0 && l->args->pid_file)
 		r = life_pid_file(l->args->pid_file, l->ct.pid, e);
-	return r == 0 ? life_hooks(l->spec, CT_POSTSTART, &l->state, NULL, e) : r;
+	return r == 0 ? life_poststart(l->spec, &l->state, l->dir, e) : r;
 }
 
 static int restore(struct restoring *x, const struct oci_args *a, struct err *e)

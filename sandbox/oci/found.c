@@ -4,8 +4,37 @@
 
 #include "base/fd.h"
 
+#include <stdio.h>
+
+/* Of a container and not of its id, which may come again. Whether it has made the group comes first. */
+static void owner_of(const struct oci_state *st, char text[CG_MARK_MAX])
+{
+	(void)snprintf(text, CG_MARK_MAX, "%s %s %s", st->found[0] ? "found" : "made", st->id, st->created);
+}
+
+void found_mark(const struct cg_group *g, const struct oci_state *st, bool mine)
+{
+	char owner[CG_MARK_MAX];
+
+	owner_of(st, owner);
+	cg_group_mark(g, mine ? owner : "");
+}
+
+bool found_lost(const struct cg_group *g, const struct oci_state *st)
+{
+	char owner[CG_MARK_MAX], marked[CG_MARK_MAX];
+
+	owner_of(st, owner);
+	return cg_group_marked(g, marked) && strcmp(owner, marked) != 0;
+}
+
 int found_note(const struct cg_group *g, struct oci_state *st, struct err *e)
 {
+	char marked[CG_MARK_MAX];
+
+	/* One that another container has made, which is over: who has it last removes it. */
+	if (cg_group_marked(g, marked) && str_starts(marked, "made "))
+		return 0;
 	for (unsigned i = 0; i < g->n; i++) {
 		if (!fd_valid(g->trees[i].dir))
 			continue;

@@ -3,6 +3,8 @@
 #include "oci/life.h"
 
 #include <fcntl.h>
+#include <stdio.h>
+#include <sys/inotify.h>
 
 /* The pid stands between the two parts. */
 int life_state_text(const struct oci_state *st, struct buf *head, struct buf *tail, struct err *e)
@@ -36,13 +38,13 @@ int life_hook_streams(const struct ct_spec *spec, int to[2], struct err *e)
 	return 0;
 }
 
-static int run(const struct ct_spec *spec, const struct ct_hook *h, const struct oci_state *st, const int *pidfd,
+static int run(const struct ct_spec *spec, const struct ct_hook *h, const struct oci_state *st, const int *until,
 	       struct err *e)
 {
 	AUTO(buf_done) struct buf head = {0}, tail = {0};
 	int streams[2] = {FD_NONE, FD_NONE};
 	int r = life_state_text(st, &head, &tail, e);
-	const struct ct_state_text text = {head.data, tail.data, streams, pidfd};
+	const struct ct_state_text text = {head.data, tail.data, streams, until};
 
 	if (r == 0)
 		r = life_hook_streams(spec, streams, e);
@@ -53,14 +55,43 @@ static int run(const struct ct_spec *spec, const struct ct_hook *h, const struct
 	return r;
 }
 
-int life_hooks(const struct ct_spec *spec, enum ct_hook_kind kind, const struct oci_state *st, const int *pidfd,
+int life_hooks(const struct ct_spec *spec, enum ct_hook_kind kind, const struct oci_state *st, const int *until,
 	       struct err *e)
 {
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < spec->hooks[kind].n; i++)
-		r = run(spec, &spec->hooks[kind].at[i], st, pidfd, e);
+		r = run(spec, &spec->hooks[kind].at[i], st, until, e);
 	return r;
+}
+
+void life_forget_hooks(int dir)
+{
+	AUTO_FD int fd = FD_NONE;
+
+	(void)unlinkat(dir, "ending", 0);
+	fd = openat(dir, "ending", O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+}
+
+/* inotify(7): readable when "delete --force" puts its file there, which needs no lock. */
+static int watch(int dir)
+{
+	AUTO_FD int fd = inotify_init1(IN_CLOEXEC);
+	char path[32];
+
+	(void)snprintf(path, sizeof path, "/proc/self/fd/%d", dir);
+	if (fd < 0 || inotify_add_watch(fd, path, IN_CREATE) < 0)
+		return FD_NONE;
+	if (faccessat(dir, "ending", F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+		life_forget_hooks(dir); /* it came before we looked: once more */
+	return take_fd(&fd);
+}
+
+int life_poststart(const struct ct_spec *spec, const struct oci_state *st, int dir, struct err *e)
+{
+	AUTO_FD int until = spec->hooks[CT_POSTSTART].n > 0 ? watch(dir) : FD_NONE;
+
+	return life_hooks(spec, CT_POSTSTART, st, &until, e);
 }
 
 void life_poststop(const struct oci_args *args, const struct ct_spec *spec, const struct oci_state *st)

@@ -384,5 +384,5 @@ int life_start(int dir, struct oci_state *st, const struct ct_spec *spec, struct
 		return r;
 	(void)unlinkat(dir, "start.sock", 0);
 	st->status = OCI_RUNNING;
-	return life_hooks(spec, CT_POSTSTART, st, NULL, e);
+	return life_poststart(spec, st, dir, e);
 }

@@ -59,10 +59,14 @@ int life_remove(const struct oci_store *store, int dir, struct oci_state *st, co
 		struct err *e);
 /* The same with the groups that are open already. */
 int life_remove_own(struct life *l, struct err *e);
-/* Hooks of the host's side. @st as the hooks shall see it. @pidfd: they end with that process, so that "delete --force"
- * need not wait for one that does not end; NULL for those that may outlast it. */
+/* Hooks of the host's side. @st as the hooks shall see it. They end when @until becomes readable, a pidfd of the
+ * container's process for instance: "delete --force" need not wait for one that does not end. NULL: nothing. */
 NODISCARD int life_hooks(const struct ct_spec *spec, enum ct_hook_kind kind, const struct oci_state *st,
-			 const int *pidfd, struct err *e);
+			 const int *until, struct err *e);
+/* Those of poststart, which may outlast the container's process; they end with life_forget_hooks() of the container's
+ * directory. */
+NODISCARD int life_poststart(const struct ct_spec *spec, const struct oci_state *st, int dir, struct err *e);
+void life_forget_hooks(int dir);
 /* Those of poststop: "MUST log a warning, but the remaining hooks and lifecycle continue" (runtime.md, "Lifecycle"). */
 void life_poststop(const struct oci_args *a, const struct ct_spec *spec, const struct oci_state *st);
 /* Where hooks write, for ct_state_text. The caller closes both; FD_NONE where nothing is said. */

@@ -99,6 +99,8 @@ static int claim(struct life *l, struct err *e)
 
 	if (r == -EBUSY)
 		l->state.cgroup = ""; /* it is not ours to remove */
+	if (r == 0)
+		found_mark(&l->group, &l->state, true);
 	return r;
 }
 
@@ -225,9 +227,15 @@ static int keep_first(int r, int first)
 static int remove_group(struct cg_group *g, const struct oci_state *st, struct err *e)
 {
 	struct err ignored = {0}; /* a unit without its group is over in any case */
-	int first = cg_group_kill(g, SIGKILL, e);
+	int first;
 
+	/* It has been over for so long that another container was made in its group, and in its unit. */
+	if (found_lost(g, st))
+		return 0;
+	first = cg_group_kill(g, SIGKILL, e);
 	(void)!unit_stop(st, &ignored);
+	if (st->found[0]) /* it stays */
+		found_mark(g, st, false);
 	found_keep(g, st);
 	return keep_first(cg_group_remove(g, e), first);
 }

@@ -462,14 +462,14 @@ static void add_network(struct buf *b, const struct oci_state *st)
 	char path[48];
 	AUTO_FREE char *text = NULL;
 	AUTO_FD int fd = FD_NONE;
-	size_t len, n = 0;
+	size_t len, n = 0, line = 0;
 
 	(void)snprintf(path, sizeof path, "/proc/%" PRId64 "/net/dev", st->pid);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	buf_puts(b, ",\"network_interfaces\":[");
 	if (fd_valid(fd) && fd_read_all(fd, 1 << 20, &text, &len) == 0)
 		for (const char *p = text; *p; p = next_line(p))
-			if (!memchr(p, '|', strcspn(p, "\n"))) /* the two lines of the heading */
+			if (line++ >= 2) /* of heading */
 				add_interface(b, &n, p);
 	buf_puts(b, "]");
 }

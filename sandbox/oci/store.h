@@ -80,6 +80,11 @@ NODISCARD int found_note(const struct cg_group *g, struct oci_state *st, struct 
 /* Closes @g in those, so that it is not removed there. */
 void found_keep(struct cg_group *g, const struct oci_state *st);
 
+/* The group is this container's from now on; or, with @mine false, nobody's. */
+void found_mark(const struct cg_group *g, const struct oci_state *st, bool mine);
+/* Has another container had the group since? Then this one is over, and has no right to it. */
+bool found_lost(const struct cg_group *g, const struct oci_state *st);
+
 /* The copy of config.json. */
 NODISCARD int config_copy_write(int dir, const char *text, size_t len, struct err *e);
 NODISCARD int config_copy_read(int dir, const struct oci_state *st, struct ct_spec **ret, struct err *e);

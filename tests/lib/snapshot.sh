@@ -26,7 +26,8 @@ snapshot_status() { # STATUS fsbox snapshot's arguments
 }
 
 # Nothing but what the store has after an ordinary end: no drafts, no halves.
-check_store() {
+check_store() { # who was ended early enough has made none
+	mkdir -p "$store"
 	find "$store" -mindepth 1 -maxdepth 1 ! -name index ! -name last ! -regex '.*/[0-9a-f]*' >"$T/odd"
 	[ ! -s "$T/odd" ] || {
 		note "$(cat "$T/odd")"

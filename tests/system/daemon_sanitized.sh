@@ -65,6 +65,11 @@ test_cells() {
 test_crashes() {
 	sanitized daemon_crash '^a_hundred'
 }
+
+test_what_is_stored() {
+	sanitized daemon_stored '^thousands|^what_is_undeployed_while_it_comes|^a_disk' # the last one preloads something itself
+}
+
 # What is read before it was written, which the sanitizers do not see; and leaks of one call each.
 test_calls_under_valgrind() {
 	need_daemon

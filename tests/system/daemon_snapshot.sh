@@ -234,6 +234,8 @@ test_a_new_fsboxd_goes_on_with_the_clones_and_finds_the_snapshot() {
 c.deploy("counter", snapshot="yes")
 until(lambda: c.functions()[0].get("snapshot"), "the snapshot is there")
 cell = c.invoke("counter")["cell"]
+c.deploy("asked", "counter", mem=64)
+c.call("Snapshot", function="asked")
 os.kill(pid_of("fsboxd"), signal.SIGKILL)
 def answers():
     try:
@@ -241,7 +243,8 @@ def answers():
     except OSError:
         return None
 c = until(answers, "a new one answers")
-until(lambda: c.functions()[0].get("snapshot"), "it has found the snapshot")
+until(lambda: [bool(f.get("snapshot")) for f in c.functions()] == [True] * 2, "it has found the snapshots")
+eq(c.invoke("asked")["startKind"], "restored")
 r = c.invoke("counter")
 eq((r["cell"], r["startKind"], body(r)), (cell, "warm", "2"))
 eq(c.cell(cell)["startKind"], "restored")

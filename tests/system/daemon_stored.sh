@@ -435,4 +435,4 @@ db.commit()' "$T/state/functions.db"
 	daemon_stop
 }
 
-run_tests
+run_tests "$@"

@@ -69,8 +69,10 @@ test_no_user_is_given_what_was_not_his() {
 	oci_ok run --detach --bundle "$T/b" "$c"
 	# Without a null device of its own the container would have the host's taken for something else.
 	oci_ok exec "$c" sh -c 'rm /dev/null; echo >/dev/null'
-	"$OCI" --root "$T/state" exec --user 1000 "$c" true <"$T/null"
-	check_eq "$(stat -c %u "$T/null")" 0
+	if (: <"$T/null") 2>/dev/null; then # not where nodev is
+		"$OCI" --root "$T/state" exec --user 1000 "$c" true <"$T/null"
+		check_eq "$(stat -c %u "$T/null")" 0
+	fi
 	"$OCI" --root "$T/state" exec --user 1000 "$c" true <"$T/file"
 	check_eq "$(stat -c %u "$T/file")" 0
 	# What it may write to it may open again.

@@ -477,6 +477,12 @@ test_events_tell_what_engines_read() {
 	if [ -e "/sys/fs/cgroup/unified/fsbox-oci/$c/cpu.pressure" ] && cat "/sys/fs/cgroup/unified/fsbox-oci/$c/cpu.pressure" >/dev/null 2>&1; then
 		check jq -e '.data | .cpu.psi, .memory.psi, .blkio.psi | (.some, .full) | (.avg10, .avg60, .avg300, .total) | type == "number"' "$T/out"
 	fi
+	# No name keeps a device out of it.
+	if command -v ip >/dev/null; then
+		nsenter -t "$(oci_pid "$c")" -n sh -c 'ip link set lo down && ip link set lo name "a|b"'
+		oci_ok events --stats "$c"
+		check jq -e '.data.network_interfaces[0].Name == "a|b"' "$T/out"
+	fi
 	oci_ok delete -f "$c"
 	check_nothing_left
 }

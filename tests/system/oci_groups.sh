@@ -51,4 +51,35 @@ test_frozen_by_itself() {
 	check_nothing_left
 }
 
+# One path for two, one after the other: who is over has no right to the group any more.
+test_a_group_that_is_another_containers_by_now() {
+	need_oci
+	trees="/sys/fs/cgroup/unified /sys/fs/cgroup/pids /sys/fs/cgroup/memory"
+	! oci_v2 || trees=/sys/fs/cgroup
+	[ -e /sys/fs/cgroup/unified ] || oci_v2 || skip_host "no cgroup2, whose groups have attributes"
+	for kind in made found; do
+		a=$(oci_id a) b=$(oci_id b) path=/fsbox-test-$$-shared
+		for tree in $trees; do [ "$kind" = made ] || mkdir "$tree$path"; done
+		bundle b ".process.args = [\"true\"] | .linux.cgroupsPath = \"$path\""
+		oci_ok create --bundle "$T/b" "$a"
+		oci_ok start "$a"
+		wait_status "$a" stopped
+		bundle b ".process.args = [\"sleep\", \"600\"] | .linux.cgroupsPath = \"$path\""
+		oci_ok create --bundle "$T/b" "$b"
+		oci_ok start "$b"
+		oci kill --all "$a" KILL
+		check_eq "$status" 1
+		check_contains "$T/err" "container not running"
+		oci_ok delete --force "$a"
+		check_eq "$(oci_status "$b")" running
+		oci_ok delete --force "$b"
+		if [ "$kind" = found ]; then # it was somebody else's, and still is
+			find /sys/fs/cgroup -type d -name "fsbox-test-$$-shared" >"$T/left"
+			check test -s "$T/left"
+			xargs rmdir <"$T/left"
+		fi
+		check_nothing_left
+	done
+}
+
 run_tests "$@"

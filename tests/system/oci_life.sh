@@ -95,20 +95,28 @@ test_delete_force_does_not_wait_for_a_hook_that_hangs() {
 	need_oci
 	printf '#!/bin/sh\necho $$ >%s/hook\nexec sleep 600\n' "$T" >"$T/hang"
 	chmod +x "$T/hang"
-	for kind in prestart createRuntime; do
+	for kind in prestart createRuntime poststart; do
 		rm -f "$T/hook"
 		bundle b ".process.args = [\"sleep\", \"60\"] | .hooks.$kind = [{\"path\": \"$T/hang\"}]"
 		c=$(oci_id c)
-		"$OCI" --root "$T/state" create --bundle "$T/b" "$c" </dev/null >/dev/null 2>"$T/log" &
+		if [ "$kind" = poststart ]; then
+			oci_ok create --bundle "$T/b" "$c"
+			"$OCI" --root "$T/state" start "$c" </dev/null >/dev/null 2>"$T/log" &
+		else
+			"$OCI" --root "$T/state" create --bundle "$T/b" "$c" </dev/null >/dev/null 2>"$T/log" &
+		fi
 		maker=$!
 		for try in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
 			[ ! -s "$T/hook" ] || break
 			command sleep 0.1
 		done
-		check_eq "$(oci_status "$c")" creating
+		case $(oci_status "$c") in
+		creating | running) ;;
+		*) fail "it is $(oci_status "$c")" ;;
+		esac
 		run timeout 60 "$OCI" --root "$T/state" delete --force "$c"
 		kill "$(cat "$T/hook")" 2>/dev/null && fail "the hook of $kind was left"
-		wait "$maker" && fail "create succeeded"
+		wait "$maker" && fail "its maker succeeded"
 		check_eq "$status" 0
 		check_nothing_left
 	done

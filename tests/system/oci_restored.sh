@@ -118,6 +118,49 @@ test_priorities_and_policies_are_as_config_json_says() {
 	check_nothing_left
 }
 
+# CRIU knows some of them, and of those what they were at the checkpoint; the others are config.json's.
+test_sysctls_are_as_before() {
+	need_criu
+	command -v ip >/dev/null || skip "no ip (Debian package iproute2)"
+	id=$(oci_id s) net=fsbox-test-$$
+	ip netns add "$net"
+	trap 'ip netns del "$net"; oci_end_all' EXIT
+	values='.linux.sysctl = {"net.core.somaxconn": "77", "net.ipv4.ip_unprivileged_port_start": "99", "net.ipv4.ip_forward": "1",
+		"kernel.shmmax": "123456"}'
+	values_now() { # what root of the host sees in its namespaces
+		values_pid=$(pid_of "$id")
+		nsenter -t "$values_pid" -n sh -c 'cd /proc/sys/net && cat core/somaxconn ipv4/ip_unprivileged_port_start ipv4/ip_forward'
+		nsenter -t "$values_pid" -i cat /proc/sys/kernel/shmmax
+	}
+	for kind in own given user; do
+		case $kind in
+		own) more=. ;;
+		given) more=".linux.namespaces = [.linux.namespaces[] | select(.type != \"network\")] + [{\"type\": \"network\", \"path\": \"/run/netns/$net\"}]" ;;
+		user) more='.linux.namespaces += [{"type": "user"}] | .linux.gidMappings = [{"containerID": 0, "hostID": 100000, "size": 65536}]
+			| .linux.uidMappings = .linux.gidMappings | .linux.sysctl["user.max_inotify_watches"] = "55"' ;;
+		esac
+		chmod 711 "$TAP_DIR" "$T"
+		[ -e "$T/state" ] || mkdir -m 711 "$T/state"
+		bundle b ".mounts += [$TMPFS] | $(script "$COUNT") | $values | $more"
+		start "$id" b
+		check_eq "$(values_now | tr '\n' ' ')" "77 99 1 123456 "
+		# One that CRIU knows has changed since.
+		nsenter -t "$(pid_of "$id")" -n sh -c 'echo 0 >/proc/sys/net/ipv4/ip_forward'
+		rm -rf "$T/img"
+		dump_ok "$id"
+		if [ "$kind" = given ]; then # another one of that name, as engines make it
+			ip netns del "$net"
+			ip netns add "$net"
+		fi
+		bring_back_ok --bundle "$T/b" "$id"
+		if [ "$kind" = given ]; then last=1; else last=0; fi
+		check_eq "$(values_now | tr '\n' ' ')" "77 99 $last 123456 "
+		[ "$kind" != user ] || check_eq "$(nsenter -t "$(pid_of "$id")" -U cat /proc/sys/user/max_inotify_watches)" 55
+		oci_ok delete --force "$id"
+		check_nothing_left
+	done
+}
+
 # With a --root in which others may make files, one of theirs is not what CRIU believes of the kernel.
 test_what_is_known_of_the_kernel_is_ours() {
 	need_criu

@@ -161,6 +161,12 @@ test_a_unit_of_somebody_else_is_left_alone() {
 	check_eq "$status" 1
 	check_contains "$T/err" 'p-mine.scope'
 	check_eq "$(ls "$T/state")" ""
+	# a create that fails before systemd is asked stops nothing
+	bundle taken '.linux.cgroupsPath = "other.slice:p:mine"
+		| .mounts += [{"destination": "/x", "type": "bind", "source": "/no/such/source", "options": ["bind"]}]'
+	sd create --bundle "$T/taken" taken
+	check_eq "$status" 1
+	check_contains "$T/err" '/no/such/source'
 	sd_ok delete --force taken
 	shows p-mine.scope ActiveState active
 	check systemctl stop p-mine.scope
