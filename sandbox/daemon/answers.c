@@ -176,6 +176,7 @@ void add_function(struct wire_obj *o, const struct function *f)
 	wire_obj_int(o, "idle", f->n_idle);
 	wire_obj_int(o, "busy", f->n_busy);
 	wire_obj_int(o, "queued", f->n_queued);
+	wire_obj_int(o, "maxQueued", function_most_queued(f));
 	wire_obj_int(o, "calls", (int64_t)f->calls);
 	wire_obj_int(o, "failures", (int64_t)f->failures);
 	wire_obj_int(o, "rejected", (int64_t)f->rejected);

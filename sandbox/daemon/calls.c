@@ -249,10 +249,8 @@ void method_release(struct daemon *d, struct call *c)
 
 	if (u && (!reuse || json_bool_get(reuse)))
 		unit_lease(u, NULL, 0);
-	else if (u && u->invocation)
-		invocation_cancel(u->invocation);
 	else if (u)
-		unit_leave(u, "released");
+		unit_retire(u, "released");
 	answer_existed(c, u != NULL);
 	if (u)
 		d->on_room(d, u->f);

@@ -70,10 +70,11 @@ const struct opt_table config_options = {opts, ARRAY_LEN(opts)};
 
 /* ---- Files ---- */
 
-/* Which cells run a call, for the fsboxd after this one. */
+/* Which cells run a call, and how many they have been sent, for the fsboxd after this one. */
 struct busy_file {
 	uint64_t magic, run;
 	uint64_t busy[CELL_MAX_SLOTS];
+	uint64_t calls[CELL_MAX_SLOTS]; /* 0 in the file of an fsboxd that did not count them */
 };
 enum { BUSY_MAGIC = 0x66736233 };
 
@@ -99,6 +100,7 @@ int config_open_busy(struct daemon *d, const char *path, struct err *e)
 	f->magic = BUSY_MAGIC;
 	f->run = d->run;
 	d->busy = f->busy;
+	d->calls = f->calls;
 	return 0;
 }
 

@@ -28,7 +28,9 @@ enum {
 	UNIT_ID_BYTES = 16,
 	RESULTS_KEPT = 1024, /* of invocations whose clients chose the id, of all users */
 	RESULT_KEPT_S = 60,
-	LOG_TAIL = 4096, /* Lambda's, of an answer with logs */
+	RESULT_BYTES = 256 << 20,       /* in them, of all users */
+	RESULT_BYTES_OF_ONE = 64 << 20, /* of one user: ten answers of the greatest length */
+	LOG_TAIL = 4096,                /* Lambda's, of an answer with logs */
 };
 
 enum event_kind {
@@ -66,6 +68,7 @@ struct account {
 	uint32_t cells, queued, n_ending, n_kept, execs; /* execs: commands that it has asked for */
 	uint32_t shrinking;                              /* Updates to less memory that it has asked for */
 	uint64_t memory_bytes;
+	uint64_t kept_bytes;                   /* of results, see invocation_kept.c */
 	uint64_t published_ns;                 /* when it last had its turn */
 	uint64_t claimed_cells, claimed_bytes; /* while what is reserved is added up */
 	double busy_cpus;
@@ -98,6 +101,8 @@ struct daemon {
 	struct account *accounts;
 	struct invocation **by_id; /* table of those whose clients chose the id */
 	uint32_t n_kept;
+	uint64_t kept_bytes, given_back_bytes; /* in kept results; in those that went since the heap was trimmed */
+	struct timer trim;
 
 	uint32_t n_units, n_queued, n_ending; /* these are among the units still, and in the sums below */
 	uint64_t memory_bytes;                /* limits of the cells that are there */
@@ -113,6 +118,7 @@ struct daemon {
 	/* By slot, the number of the unit that runs a call; in a file that outlives this process, so that the next
 	 * one knows which cells are in the middle of something. */
 	uint64_t *busy;
+	uint64_t *calls; /* by slot, of the unit that has it: how many it has been sent; in the same file */
 	struct unit *slots[CELL_MAX_SLOTS];
 
 	/* To those who follow events and logs: something was added. */

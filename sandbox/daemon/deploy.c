@@ -416,11 +416,11 @@ void deploy_forget(struct function *f, const char *why)
 	function_forget(f);
 	invocation_refuse_all(f, "Undeployed", &e);
 	snapshot_forget(f, &e);
-	for (struct unit *u = d->units, *next; u; u = next) {
-		next = u->next;
-		if (u->f == f && u->state != UNIT_BUSY && !u->leased)
-			unit_leave(u, why);
-	}
+	fork_refuse_all(f, &e);
+	/* Leased ones as well: who holds a lease would else keep an old function running for as long as he calls it. */
+	for (struct unit *u = d->units; u; u = u->next)
+		if (u->f == f)
+			unit_retire(u, why);
 	function_release(f);
 }
 

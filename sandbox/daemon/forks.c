@@ -102,6 +102,22 @@ void fork_failed(struct unit *u, const struct err *why)
 	give_up(u->fork, u, why);
 }
 
+void fork_refuse_all(struct function *f, const struct err *why)
+{
+	for (struct unit *u = f->d->units; u; u = u->next) {
+		struct fork *k = u->f == f ? u->fork : NULL;
+
+		if (!k)
+			continue;
+		if (k->call) {
+			k->call->user = NULL;
+			answer_not_found(k->call, "function", f->name);
+			k->call = NULL;
+		}
+		give_up(k, NULL, why);
+	}
+}
+
 /* Is there room for all of them? */
 static int check_room(const struct function *f, uint32_t n, struct err *e)
 {

@@ -226,6 +226,24 @@ bool function_wants_cell(const struct function *f)
 	return cells == 0 || (cells + 1) * f->share <= most + 0.001;
 }
 
+uint32_t function_most_queued(const struct function *f)
+{
+	const struct daemon *d = f->d;
+	const struct rights *r = function_rights(f);
+	const uint64_t bytes = f->spec.memory_bytes > 0 ? f->spec.memory_bytes : 1;
+	const double busy = ((double)d->n_cpus * d->config.overcommit + 0.001) / f->share; /* function_wants_cell() */
+	uint64_t cells = busy < 1 ? 1 : busy > CELL_MAX_SLOTS ? (uint64_t)CELL_MAX_SLOTS : (uint64_t)busy;
+
+	cells = cells < f->provisioned ? f->provisioned : cells;
+	cells = least(cells, least(r->max_cells, d->config.max_cells));
+	cells = least(cells, least(r->memory_bytes, d->config.memory_bytes) / bytes);
+	cells = f->max_cells > 0 ? least(cells, f->max_cells) : cells;
+	cells = f->reserved > 0 ? least(cells, f->reserved) : cells;
+	cells = cells < f->n_units ? f->n_units
+				   : cells; /* there were more before the numbers were lowered, or clones */
+	return (uint32_t)least(cells, least(r->max_queued, d->config.max_queued));
+}
+
 /* ---- Figures ---- */
 
 void function_latency(struct function *f, uint64_t ns)

@@ -97,6 +97,9 @@ double function_share(const struct daemon *d, uint64_t memory_bytes);
 enum shortage function_may_run(const struct function *f);
 /* Would one more cell find the CPU to run? */
 bool function_wants_cell(const struct function *f);
+/* So many of its calls wait at most, because each waits for a cell that it has or may have. What waited for a function
+ * whose place it took comes on top. */
+uint32_t function_most_queued(const struct function *f);
 const struct rights *function_rights(const struct function *f);
 
 void function_latency(struct function *f, uint64_t ns);

@@ -10,7 +10,7 @@
 
 const struct invocation_ops *invocation_ops;
 
-enum { MAX_SPARE = 64, TABLE = 4096, UNKNOWN_SERVICE_MS = 100 };
+enum { MAX_SPARE = 64, TABLE = 4096, UNKNOWN_SERVICE_MS = 100, MOST_RETRY_MS = 60000 };
 
 /* ---- Those that are known ---- */
 
@@ -123,16 +123,16 @@ struct invocation *invocation_new(struct daemon *d, struct function *f, uid_t ow
 	return v;
 }
 
-static void count_kept(const struct invocation *v, int more)
+/* The event is of no use once the call is over, and may be a thousand times as large as the result. */
+static void drop_event(struct invocation *v)
 {
-	struct account *a = account_of(v->d, v->owner);
-
-	v->d->n_kept += (uint32_t)more;
-	if (a)
-		a->n_kept += (uint32_t)more;
+	buf_done(&v->event_text);
+	if (v->event_map)
+		(void)munmap(v->event_map, v->event_len);
+	v->event_map = NULL;
 }
 
-static void free_invocation(void *arg)
+void invocation_free(void *arg)
 {
 	struct invocation *v = arg;
 
@@ -147,12 +147,9 @@ static void free_invocation(void *arg)
 		while (*at != v)
 			at = &(*at)->same;
 		*at = v->same;
-		if (v->state == INVOCATION_OVER)
-			count_kept(v, -1);
 	}
-	buf_done(&v->event_text);
-	if (v->event_map)
-		(void)munmap(v->event_map, v->event_len);
+	invocation_unkeep(v);
+	drop_event(v);
 	buf_done(&v->error_message);
 	buf_done(&v->error_document);
 	buf_done(&v->answer);
@@ -181,25 +178,6 @@ bool invocation_attach(struct invocation *v, struct call *c, bool answer_fd, boo
 
 /* ---- The end ---- */
 
-/* When too many are kept, the oldest goes of who has most: nobody's results go because others make many. */
-static void bound_kept(struct daemon *d)
-{
-	const struct account *most = d->accounts;
-	struct invocation *oldest = NULL;
-
-	if (d->n_kept <= RESULTS_KEPT || !most)
-		return;
-	for (const struct account *a = most; a; a = a->next)
-		if (a->n_kept > most->n_kept)
-			most = a;
-	for (struct invocation *v = d->invocations; v; v = v->next)
-		if (v->chosen && v->state == INVOCATION_OVER && v->owner == most->uid &&
-		    (!oldest || v->end_ns < oldest->end_ns))
-			oldest = v;
-	if (oldest)
-		free_invocation(oldest);
-}
-
 static void be_over(struct invocation *v)
 {
 	struct daemon *d = v->d;
@@ -217,23 +195,17 @@ static void be_over(struct invocation *v)
 		invocation_ops->over(v, w);
 		free(w);
 	}
-	buf_done(&v->event_text);
+	drop_event(v);
 	if (!v->chosen) {
-		free_invocation(v);
+		invocation_free(v);
 		return;
 	}
-	count_kept(v, 1);
 	if (v->refusal[0] && v->begin_ns == 0) { /* it never ran: the same id may be tried again */
-		free_invocation(v);
+		invocation_free(v);
 		return;
 	}
 	once_done(&d->once, v->owner, v->id);
-	v->timer.due = free_invocation;
-	v->timer.arg = v;
-	if (loop_arm(&d->loop, &v->timer, v->end_ns + RESULT_KEPT_S * NS_PER_S) < 0)
-		free_invocation(v);
-	else
-		bound_kept(d);
+	invocation_keep(v);
 }
 
 void invocation_leave_queue(struct invocation *v)
@@ -255,17 +227,22 @@ void invocation_leave_queue(struct invocation *v)
 	loop_disarm(&v->d->loop, &v->timer);
 }
 
-/* When a place may be free again: after what the calls before this one take, shared by the cells. */
+/* When a place may be free again: after what the calls before this one take, shared by the cells, those among them that
+ * start. As long as none has ended nobody knows how long one takes: as much again as the oldest has run is a guess that
+ * is never off by more than twice. */
 static void hint_retry(struct invocation *v)
 {
 	const struct function *f = v->f;
-	const uint64_t cells = f->n_busy > 0 ? f->n_busy : 1;
-	const uint64_t one = f->service_ns > 0 ? f->service_ns
-					       : UNKNOWN_SERVICE_MS * NS_PER_MS; /* none has ended yet */
-	const uint64_t ms = (one * (f->n_queued + 1) / cells + NS_PER_MS - 1) / NS_PER_MS;
+	const uint64_t now = clock_mono_ns(), cells = f->n_busy + f->n_starting + f->n_free;
+	uint64_t ns = UNKNOWN_SERVICE_MS * NS_PER_MS, ms;
 
+	if (f->service_ns > 0)
+		ns = f->service_ns * (f->n_queued + 1) / (cells > 0 ? cells : 1);
+	else if (f->busy && now > f->busy->call_begin_ns + ns)
+		ns = least(now - f->busy->call_begin_ns, f->spec.timeout_ns);
+	ms = (ns + NS_PER_MS - 1) / NS_PER_MS;
 	v->queue_depth = f->n_queued;
-	v->retry_ms = ms < 1 ? 1 : ms > 60000 ? 60000 : (int64_t)ms;
+	v->retry_ms = ms < 1 ? 1 : ms > MOST_RETRY_MS ? MOST_RETRY_MS : (int64_t)ms;
 }
 
 void invocation_refuse(struct invocation *v, const char *refusal, const struct err *why)

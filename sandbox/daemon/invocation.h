@@ -56,6 +56,7 @@ struct invocation {
 	char *log;      /* LOG_TAIL bytes, once there is output */
 	size_t log_len; /* bytes ever put there: the last LOG_TAIL are in the ring */
 	uint32_t init_tries;
+	uint64_t kept_bytes; /* once it is kept: what it takes */
 };
 
 struct invocation_ops {

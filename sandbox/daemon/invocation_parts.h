@@ -5,5 +5,14 @@
 
 /* It is over with @out, of @u or, when no cell ran it, of NULL. @v may be gone when this returns. */
 void invocation_finish(struct invocation *v, struct unit *u, struct outcome *out);
+/* Forgets it. @v, an invocation: nobody waits for it, and no cell runs it. A timer's callback. */
+void invocation_free(void *v);
+/* ---- invocation_kept.c ---- */
+
+/* It is over, and its result is for who asks again; the oldest ones go when there are too many, this one perhaps. */
+void invocation_keep(struct invocation *v);
+/* Before it is freed: it is not counted any more. */
+void invocation_unkeep(struct invocation *v);
+
 /* It has @u: from where, and how long each phase took. */
 void invocation_note_start(struct invocation *v, struct unit *u);

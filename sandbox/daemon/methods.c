@@ -129,6 +129,7 @@ static const struct wire_struct function = {
 		OBJ("spec", 0, "as it was deployed"), TEXT("runtime", 0, "native, python, node or custom"),
 		INT("provisioned", 0, NULL), INT("reserved", 0, NULL), INT("maxCells", 0, "0: no bound of its own"),
 		INT("cells", 0, NULL), INT("idle", 0, NULL), INT("busy", 0, NULL), INT("queued", 0, NULL),
+		INT("maxQueued", OPT, "so many calls wait at most: each for a cell that there is or may be"),
 		INT("calls", 0, "that ended"), INT("failures", 0, "of these, not with success"),
 		INT("rejected", 0, "calls that were refused for want of room"), INT("coldStarts", 0, NULL),
 		INT("p50Us", 0, "of the last 512 calls"), INT("p99Us", 0, NULL),
@@ -196,7 +197,7 @@ static const struct wire_method methods[] = {
 				     "change, and its cells stay. Otherwise AlreadyExists")), WIRE_FIELDS(
 		TEXT("digest", 0, NULL), BOOL("created", 0, NULL)),
 	 0, 16, M_DEPLOY},
-	{"Undeploy", "Forgets a function. Calls that run end as they would; its idle cells are ended.", WIRE_FIELDS(
+	{"Undeploy", "Forgets a function. Calls that run end as they would; its idle cells are ended, and its leases.", WIRE_FIELDS(
 		NAME("name", 0, NULL)), WIRE_FIELDS(BOOL("existed", 0, NULL)), 0, 0, M_UNDEPLOY},
 	{"Scale", "Changes the numbers of a function; what is not named stays. Its cells stay.", WIRE_FIELDS(
 		NAME("name", 0, NULL), BOUNDED("provisioned", 0, MAX_CELLS, "these and their values: as of Deploy"), BOUNDED("reserved", 0, MAX_CELLS, NULL),
@@ -212,7 +213,7 @@ static const struct wire_method methods[] = {
 		TEXT("cell", 0, NULL), TEXT("lease", 0, "for Invoke and Release; who has it has the cell"),
 		ENUM("startKind", 0, &kinds, NULL), STRUCT("phases", 0, &phases, NULL)), 0, 0, M_ACQUIRE},
 	{"Release", "Gives a leased cell back.", WIRE_FIELDS(
-		ID("lease", 0, NULL), BOOL("reuse", OPT, "default true; false: the cell is ended")),
+		ID("lease", 0, NULL), BOOL("reuse", OPT, "default true; false: the cell is ended, after the call that runs in it")),
 	 WIRE_FIELDS(BOOL("existed", 0, NULL)), 0, 0, M_RELEASE},
 	{"Invoke",
 	 "Runs the function once: in a warm cell, else in one that is started for it. A call that the function answers with an\n"
@@ -300,7 +301,7 @@ static const struct wire_error errors[] = {
 	{"DeadlineExceeded", "The caller decides: in the phase run it may have had effects.", WIRE_FIELDS(
 		TEXT("phase", 0, "queue, start or run"), INT("ranMs", 0, NULL))},
 	{"Unsupported", "Do not retry.", WIRE_FIELDS(TEXT("feature", 0, NULL), TEXT("reason", 0, NULL))},
-	{"Cancelled", "It was asked for: by Cancel, Remove, or the end of the connection with cancelOnClose.", NULL},
+	{"Cancelled", "It was asked for: by Cancel, Remove, the end of the connection with cancelOnClose; for a Deploy, by Undeploy.", NULL},
 	{"Lost", "Begin again without since.", WIRE_FIELDS(INT("firstAvailable", 0, "the lowest since that misses nothing of what is kept"))},
 	{"SlowConsumer", "Begin again after the cursor, and read faster.", WIRE_FIELDS(INT("cursor", 0, "the last one that was sent"))},
 	{"InvalidFrame", "Do not retry; the connection is closed.", WIRE_FIELDS(TEXT("reason", 0, NULL))},

@@ -28,4 +28,6 @@ void snapshot_published(struct daemon *d, const struct spawn_published *m);
 
 /* From the units: a clone for a Fork is ready, or will not be. */
 void fork_ready(struct unit *u);
+/* Before a function goes: who waits for clones of it is told that it is not there. */
+void fork_refuse_all(struct function *f, const struct err *why);
 void fork_failed(struct unit *u, const struct err *why);

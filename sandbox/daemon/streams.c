@@ -493,6 +493,7 @@ void method_describe(struct daemon *d, struct call *c)
 	wire_obj_int(&limits, "maxExecs", r->exec ? r->max_execs : 0);
 	wire_obj_int(&limits, "messageBytes", MESSAGE_BYTES);
 	wire_obj_int(&limits, "eventBytes", SPEC_MAX_PAYLOAD);
+	wire_obj_int(&limits, "keptBytes", RESULT_BYTES_OF_ONE);
 	wire_obj_int(&limits, "memoryMb", (int64_t)(r->memory_bytes >> 20));
 	wire_obj_bool(&limits, "admin", r->admin);
 	wire_obj_bool(&limits, "exec", r->exec);

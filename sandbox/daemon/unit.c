@@ -42,7 +42,7 @@ struct unit *unit_by_number(struct daemon *d, uint64_t number)
 
 bool unit_is_free(const struct unit *u)
 {
-	return u->state == UNIT_IDLE && !u->paused && !u->leased && u->n_execs == 0;
+	return u->state == UNIT_IDLE && !u->paused && !u->leased && !u->last && u->n_execs == 0;
 }
 
 /* Into the list of free ones, or out of it, as its state and marks say. */
@@ -247,6 +247,7 @@ int unit_start(struct function *f, uint64_t deadline_ns, struct unit **ret, stru
 	if (!u)
 		return err_set(e, ERR_CAPACITY, ENOMEM, "there is no room for another cell");
 	note.slot = (uint32_t)u->slot;
+	d->calls[u->slot] = 0;
 	u->restored = f->snapshot.state == SNAPSHOT_READY;
 	u->timer = (struct timer){.due = unit_on_time, .arg = u};
 	if (u->restored)
@@ -363,11 +364,11 @@ void unit_rest(struct unit *u)
 		loop_later(&u->d->loop, &u->settle, settle, u);
 }
 
-/* Of a function that was undeployed meanwhile nobody asks for it any more. */
-void unit_leave_if_forgotten(struct unit *u)
+/* Its function was undeployed meanwhile, or its holder wanted no other call in it. */
+void unit_leave_if_unwanted(struct unit *u)
 {
-	if (u->f->forgotten && u->state == UNIT_IDLE && !u->leased && u->n_execs == 0)
-		unit_leave(u, "its function was undeployed");
+	if ((u->f->forgotten || u->last) && u->state == UNIT_IDLE && !u->leased && u->n_execs == 0)
+		unit_leave(u, u->f->forgotten ? "its function was undeployed" : "released");
 }
 
 void unit_lease(struct unit *u, const char *token, uint64_t ns)
@@ -379,7 +380,7 @@ void unit_lease(struct unit *u, const char *token, uint64_t ns)
 	unit_send_note(u);
 	if (u->state == UNIT_IDLE) /* the timer of a busy one is its call's */
 		unit_rest(u);
-	unit_leave_if_forgotten(u);
+	unit_leave_if_unwanted(u);
 }
 
 int unit_pause(struct unit *u, bool paused, struct err *e)
@@ -431,11 +432,22 @@ void unit_end_exec(struct unit *u)
 	if (u->n_execs > 0 || u->state != UNIT_IDLE)
 		return;
 	unit_rest(u);
-	unit_leave_if_forgotten(u);
+	unit_leave_if_unwanted(u);
 	u->d->on_room(u->d, u->f);
 }
 
 /* ---- Its end ---- */
+
+void unit_retire(struct unit *u, const char *why)
+{
+	if (u->state != UNIT_BUSY) {
+		unit_leave(u, why);
+		return;
+	}
+	u->last = true;
+	if (u->leased)
+		unit_lease(u, NULL, 0);
+}
 
 void unit_end(struct unit *u, const char *why)
 {

@@ -39,6 +39,7 @@ struct unit {
 	struct later settle;
 	int freeze;
 	bool frozen, paused, leased, adopted, used;
+	bool last;                             /* the call that runs is its last one */
 	uint64_t patience_ns, frozen_since_ns; /* so long it is idle before it is frozen */
 	bool restored;                         /* out of its function's snapshot */
 	bool hurried;                          /* which has less time than it may take, for its call's sake */
@@ -86,6 +87,8 @@ void unit_report(struct unit *u, const struct chan_report *report);
 void unit_end(struct unit *u, const char *why);
 /* The same in good order for one that is idle: its shutdown hook may run. */
 void unit_leave(struct unit *u, const char *why);
+/* Not leased any more, and in good order at its end, once the call that runs, if one does, is over. */
+void unit_retire(struct unit *u, const char *why);
 /* Leased by @token until it was not used for @ns; NULL: free again. */
 void unit_lease(struct unit *u, const char *token, uint64_t ns);
 /* cgroup.freeze by hand: an idle unit takes no call until it is resumed. ERR_UNSUPPORTED, ERR_BUSY. */

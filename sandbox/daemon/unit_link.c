@@ -142,7 +142,7 @@ void unit_adopt(struct daemon *d, const struct spawn_cell *m, int *fds, size_t n
 		return;
 	}
 	u->made_ns = u->ready_ns = clock_mono_ns();
-	u->calls = 1; /* above any number that a frame on its way may have is not needed: it is idle */
+	u->calls = d->calls[u->slot];
 	unit_set_state(u, UNIT_IDLE);
 	if (unit_begin_talking(u, true,
 			       (note.flags & NOTE_SHUTDOWN ? CHAN_HAS_SHUTDOWN : 0U) |

@@ -34,7 +34,7 @@ bool unit_is_to_freeze(const struct unit *u);
 uint64_t unit_idle_until(const struct unit *u);
 /* unit_end(), after what the function printed before. */
 void unit_end_with(struct unit *u, const char *why);
-void unit_leave_if_forgotten(struct unit *u);
+void unit_leave_if_unwanted(struct unit *u);
 
 /* ---- unit_talk.c ---- */
 

@@ -76,7 +76,7 @@ static void finish_call(struct unit *u, enum session_event ev)
 	unit_set_state(u, UNIT_IDLE);
 	unit_rest(u);
 	unit_ops->answered(u, &out);
-	unit_leave_if_forgotten(u);
+	unit_leave_if_unwanted(u);
 	u->d->on_room(u->d, u->f);
 }
 
@@ -218,8 +218,9 @@ int unit_call(struct unit *u, struct invocation *v, const char *request_id, cons
 	u->call_deadline_ns = deadline_ns;
 	unit_mark_busy(u, true);
 	r = loop_arm(&u->d->loop, &u->timer, deadline_ns);
+	u->d->calls[u->slot] = ++u->calls;
 	if (r == 0)
-		r = session_call(&u->session, ++u->calls, request_id, trace_id,
+		r = session_call(&u->session, u->calls, request_id, trace_id,
 				 (int64_t)((clock_wall_ns() + deadline_ns - now) / NS_PER_MS), deadline_ns - now, event,
 				 len, e);
 	if (r < 0)

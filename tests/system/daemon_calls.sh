@@ -319,14 +319,26 @@ a = Client()
 a.send("Invoke", lease=l["lease"], invocation="held")
 until(lambda: c.cell(l["cell"])["state"] == "busy", "it runs")
 c.fails("Busy", "Invoke", lease=l["lease"])
-# A lease that is given back in the middle of a call: that is over, and its client hears of it.
-eq(c.call("Release", lease=l["lease"], reuse=False), {"existed": True})
+eq(c.call("Cancel", invocation="held"), {"existed": True})
 try:
     a.result()
     true(False, "an error")
 except Error as e:
     eq(e.name, "Cancelled")
 until(lambda: c.cells("sleep_forever") == [], "its cell is gone")
+eq(c.call("Release", lease=l["lease"]), {"existed": False})
+# A lease that is given back in the middle of a call: that goes on, and it is the cell's last one.
+c.deploy("remaining", timeout=20)
+l = c.call("Acquire", function="remaining")
+a.send("Invoke", lease=l["lease"], event={"text": "600"})
+until(lambda: c.cell(l["cell"])["state"] == "busy", "it runs")
+eq(c.call("Release", lease=l["lease"], reuse=False), {"existed": True})
+eq(c.call("Release", lease=l["lease"], reuse=False), {"existed": False})
+eq(c.fails("NotFound", "Invoke", lease=l["lease"])["what"], "lease")
+r = a.result()
+eq((r["status"], r["cell"]), ("success", l["cell"]))
+true(c.invoke("remaining", "1")["cell"] != l["cell"], "nobody's call comes to it")
+until(lambda: l["cell"] not in [x["id"] for x in c.cells()], "it is ended")
 # A wait for a cell that does not come.
 c.deploy("one", "sleep_forever", timeout=60, maxCells=1)
 l = c.call("Acquire", function="one")
@@ -364,8 +376,23 @@ eq(c.call("Undeploy", name="counter"), {"existed": True})
 eq(c.functions(), [])
 eq(a.result()["status"], "success", "a call that runs ends as it would")
 until(lambda: not [x for x in c.cells() if x["function"] == "remaining"], "and its cell after it")
-eq(body(c.invoke(lease=l["lease"])), "1", "a lease outlives its function")
-eq(c.call("Release", lease=l["lease"]), {"existed": True})
+until(lambda: c.cells() == [], "nothing is left, leased or not")
+eq(c.fails("NotFound", "Invoke", lease=l["lease"])["what"], "lease")
+eq(c.call("Release", lease=l["lease"]), {"existed": False})
+# A call on a lease ends as it would, and the lease ends at once, also when another function takes the place.
+c.deploy("remaining", timeout=20)
+for ends in lambda: c.call("Undeploy", name="remaining"), lambda: c.deploy("remaining", timeout=21, replace=True):
+    if not c.functions():
+        c.deploy("remaining", timeout=20)
+    l = c.call("Acquire", function="remaining")
+    a.send("Invoke", lease=l["lease"], event={"text": "600"})
+    until(lambda: c.cell(l["cell"])["state"] == "busy", "it runs")
+    ends()
+    eq(c.fails("NotFound", "Invoke", lease=l["lease"])["what"], "lease")
+    r = a.result()
+    eq((r["status"], r["cell"]), ("success", l["cell"]))
+    until(lambda: l["cell"] not in [x["id"] for x in c.cells()], "its cell ends after it")
+c.call("Undeploy", name="remaining")
 until(lambda: c.cells() == [], "nothing is left")
 c.deploy("remaining", timeout=20, maxCells=1)
 a.send("Invoke", function="remaining", event={"text": "800"})
@@ -550,8 +577,7 @@ if can:
     l = c.call("Acquire", function="leased", leaseMs=400)
     c.call("Pause", cell=l["cell"])
     c.call("Undeploy", name="leased")
-    eq(c.cell(l["cell"])["state"], "paused")
-    until(lambda: not c.cells("leased"), "it has gone with its lease")
+    until(lambda: not c.cells("leased"), "it has gone with its function")
 # No call comes to one that was killed before.
 for i in range(20):
     got = c.invoke("counter")
@@ -677,6 +703,45 @@ END
 	daemon_stop
 }
 
+test_who_is_refused_by_a_function_that_is_cold_comes_back_soon() {
+	daemon_start --cpu-overcommit 100
+	steps <<'END'
+c.deploy("sleep_forever", timeout=60, mem=64, maxCells=20)
+eq(c.functions()[0]["maxQueued"], 20)
+clients = [Client() for i in range(60)]
+for client in clients:
+    client.send("Invoke", function="sleep_forever", cancelOnClose=True)
+until(lambda: c.functions()[0]["busy"] == 20, "as many run as there may be")
+f = c.functions()[0]
+true(f["queued"] <= 20, f)
+refused = []
+for client in clients:
+    if not client.is_quiet(0.01):
+        try:
+            client.result()
+            raise AssertionError("a result")
+        except Error as e:
+            eq(e.name, "Busy")
+            refused.append(e.parameters["retryAfterMs"])
+eq(len(refused), f["rejected"])
+true(len(refused) >= 20, refused)
+slower = int(os.environ.get("FSBOX_SLOWER", "1"))
+true(100 <= min(refused) and max(refused) <= 1000 * slower, "no more than some hundred ms: %s" % refused)
+# As long as no call has ended, the longer the oldest runs.
+while c.functions()[0]["queued"] < 20:
+    clients.append(Client())
+    clients[-1].send("Invoke", function="sleep_forever", cancelOnClose=True)
+    clients[-1].is_quiet(0.05)
+time.sleep(1.5)
+later = c.fails("Busy", "Invoke", function="sleep_forever")["retryAfterMs"]
+true(1500 <= later <= 60000, later)
+for client in clients:
+    client.close()
+until(lambda: c.cells() == [], "nothing is left")
+END
+	daemon_stop
+}
+
 test_capacity_is_bounded_and_says_so() {
 	daemon_start --memory 600 --max-cells 6
 	steps <<'END'
@@ -703,6 +768,7 @@ for client in clients:
             true(1 <= e.parameters["retryAfterMs"] <= 60000 and e.parameters["queueDepth"] >= 0, e)
             refused += 1
 f = [f for f in c.functions() if f["name"] == "sleep_forever"][0]
+eq(f["maxQueued"], 2)
 eq((refused, f["busy"], f["queued"], f["rejected"]), (4, 2, 2, 4))
 eq(c.call("Capacity")["memoryFreeMb"], 600 - 256)
 eq(body(c.invoke("echo", "in")), "in", "there is room for one of 256 MB")

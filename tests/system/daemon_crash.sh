@@ -30,6 +30,7 @@ c.deploy("counter")
 c.deploy("echo")
 cell = c.invoke("counter")["cell"]
 lease = c.call("Acquire", function="echo")
+eq((c.cell(cell)["calls"], c.cell(lease["cell"])["calls"]), (1, 0))
 boot = c.call("Describe")["bootId"]
 groups = c.cell(cell)["cgroup"]
 for i in range(2, 5):
@@ -48,7 +49,8 @@ for i in range(2, 5):
     eq(sorted(f["name"] for f in c.functions()), ["counter", "echo"])
     eq(sorted(x["id"] for x in c.cells()), sorted([cell, lease["cell"]]))
     x = c.cell(cell)
-    eq((x["state"], x["cgroup"]), ("idle", groups))
+    eq((x["state"], x["cgroup"], x["calls"]), ("idle", groups, i - 1))
+    eq(c.cell(lease["cell"])["calls"], i - 2, "calls of before are counted")
     if is_frozen(x) is not None:
         until(lambda: is_frozen(x), "it sleeps again")
     r = c.invoke("counter")
