@@ -77,13 +77,29 @@ static void answer_busy(struct call *c)
 	send_error(c, OURS("Busy"), &o, &b);
 }
 
-static void answer_capacity(struct call *c, const char *resource)
+/* A word of the interface. fsbox-spawn's reports are sentences; their codes say what was lacking. */
+static const char *resource_of(const struct err *e)
+{
+	switch (e->code) {
+	case EMFILE:
+	case ENFILE:
+		return "descriptors";
+	case ENOSPC:
+		return "functions";
+	case ENOMEM:
+		return "cells";
+	default:
+		return e->msg;
+	}
+}
+
+static void answer_capacity(struct call *c, const struct err *e)
 {
 	struct buf b = {0};
 	struct wire_obj o;
 
 	wire_obj_begin(&o, &b);
-	wire_obj_string(&o, "resource", resource);
+	wire_obj_string(&o, "resource", resource_of(e));
 	wire_obj_int(&o, "wanted", 1);
 	wire_obj_int(&o, "free", 0);
 	send_error(c, OURS("CapacityExhausted"), &o, &b);
@@ -123,7 +139,7 @@ void answer_err(struct call *c, const struct err *e)
 		answer_busy(c);
 		return;
 	case ERR_CAPACITY:
-		answer_capacity(c, e->msg);
+		answer_capacity(c, e);
 		return;
 	case ERR_CANCELLED:
 		call_error(c, OURS("Cancelled"), NULL);
@@ -435,7 +451,7 @@ static void answer_refusal(const struct invocation *v, const struct waiter *w)
 		return;
 	}
 	if (is(v, "CapacityExhausted")) {
-		answer_capacity(w->call, v->why.msg);
+		answer_capacity(w->call, &v->why);
 		return;
 	}
 	(void)snprintf(name, sizeof name, OURS("%s"), v->refusal);

@@ -279,8 +279,8 @@ static void renumber(struct function *there, uint32_t provisioned, uint32_t rese
 	there->provisioned = provisioned;
 	there->reserved = reserved;
 	there->max_cells = max_cells;
-	daemon_event(there->d, EV_DEPLOYED, there, NULL, NULL, NULL, there->digest);
 	deploy_keep(there);
+	deploy_tell(there);
 	loop_disarm(&there->d->loop, &there->again);
 	there->d->on_room(there->d, there);
 }
@@ -384,7 +384,7 @@ void deploy_done(struct daemon *d, const struct spawn_done *m)
 	if (old)
 		replace_old(old, f);
 	(void)deploy_drop_broken(d, f->owner, f->name);
-	daemon_event(d, EV_DEPLOYED, f, NULL, NULL, NULL, f->digest);
+	deploy_tell(f);
 	if (p->call) {
 		p->call->user = NULL;
 		answer_deployed(p->call, f->digest, true);

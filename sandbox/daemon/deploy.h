@@ -26,6 +26,8 @@ void deploy_done(struct daemon *d, const struct spawn_done *m);
 NODISCARD int deploy_known(struct daemon *d, const struct spawn_function *m, const int *fds, size_t n_fds,
 			   struct err *e);
 void deploy_stored(struct daemon *d);
+/* Some of those have not been looked at yet. Not such as are tried again later. d->on_event is called when that ends. */
+bool deploy_is_coming(const struct daemon *d);
 /* Before these: opens the store. Without it, which is no failure here, deployments last as long as this process; it is
  * tried again from time to time when it may become better. */
 NODISCARD int deploy_open_store(struct daemon *d, const char *path, struct err *e);

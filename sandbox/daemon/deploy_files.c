@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 _Static_assert((int)SPEC_RUNTIME_NATIVE == SPAWN_RUNTIME_NATIVE && (int)SPEC_RUNTIME_PYTHON == SPAWN_RUNTIME_PYTHON &&
@@ -41,6 +42,28 @@ static int check_opened(const struct deployment *p, const struct prepare_file *f
 		return 0;
 	r = err_set(e, ERR_DENIED, 0, "'%s' lies in none of the directories that the daemon's policy allows", f->path);
 	return r;
+}
+
+/* A descriptor of the client's. What it was opened for is its own business only as far as we can read it: O_PATH and
+ * O_WRONLY ask for other rights than reading does (open(2)). Directories are read by their name below /proc/self/fd. */
+static int check_sent(const struct deployment *p, const struct prepare_file *f, struct err *e)
+{
+	const bool is_code = f->place == &p->job.target;
+	const char *const what = is_code ? "target" : f->place == &p->f->spec.rootfs ? "rootfs" : "layer";
+	const int flags = fcntl(f->fd, F_GETFL);
+	struct stat st;
+	int r = 0;
+
+	if (flags < 0 || fstat(f->fd, &st) < 0)
+		return err_sys(e, errno, "the descriptor of '%s'", f->path);
+	if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode))
+		r = err_set(e, ERR_SPEC, EINVAL, "the descriptor is of a %s, not of a file or directory",
+			    S_ISFIFO(st.st_mode)  ? "pipe"
+			    : S_ISLNK(st.st_mode) ? "symbolic link"
+						  : "device");
+	else if ((flags & O_ACCMODE) == O_WRONLY || (flags & O_PATH && (is_code || !S_ISDIR(st.st_mode))))
+		r = err_set(e, ERR_SPEC, EBADF, "the descriptor is not open for reading");
+	return err_where(e, r, "spec: $.%s", what);
 }
 
 static int ask_to_open(struct deployment *p, const struct prepare_file *f, struct err *e)
@@ -148,7 +171,9 @@ void deployment_go_on(struct deployment *p)
 			if (r == 0)
 				return; /* deploy_opened() */
 		} else {
-			r = check_opened(p, f, &e);
+			r = f->sent ? check_sent(p, f, &e) : 0;
+			if (r == 0)
+				r = check_opened(p, f, &e);
 		}
 	}
 	if (r == 0)

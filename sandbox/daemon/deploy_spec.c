@@ -4,8 +4,12 @@
 
 static void add_file(struct deployment *p, const char **place, const char *path, int fd, bool directory, bool file)
 {
-	p->job.files[p->job.n_files++] = (struct prepare_file){
-		.place = place, .path = path, .fd = fd, .directory_only = directory, .file_only = file};
+	p->job.files[p->job.n_files++] = (struct prepare_file){.place = place,
+							       .path = path,
+							       .fd = fd,
+							       .directory_only = directory,
+							       .file_only = file,
+							       .sent = fd_valid(fd)};
 }
 
 int deploy_read_spec(struct function *f, struct err *e)

@@ -144,6 +144,11 @@ static int put(struct function *f, struct err *e)
 	return r;
 }
 
+void deploy_tell(const struct function *f)
+{
+	daemon_event(f->d, EV_DEPLOYED, f, NULL, NULL, f->unkept ? "unkept" : NULL, f->digest);
+}
+
 void deploy_keep(struct function *f)
 {
 	struct err e = {0};
@@ -190,8 +195,11 @@ static int write_again(struct daemon *d, struct err *e)
 			drop_removal(removals->owner, removals->name);
 	}
 	for (struct function *f = d->functions; r == 0 && f; f = f->next)
-		if (f->unkept && !f->forgotten)
+		if (f->unkept && !f->forgotten) {
 			r = put(f, e);
+			if (r == 0)
+				daemon_event(d, EV_DEPLOYED, f, NULL, NULL, "kept", f->digest);
+		}
 	return r;
 }
 

@@ -14,6 +14,7 @@ static struct {
 	size_t n;
 	size_t due; /* so many of them now */
 	bool more;  /* there are others, which only another file can bring back */
+	bool pause; /* reading has failed, and goes on after a while */
 } rows;
 
 /* While the store is being read nothing else may be done with it: what is found is gone on with afterwards. */
@@ -301,6 +302,11 @@ static bool read_one(struct daemon *d)
 	return r >= 0;
 }
 
+bool deploy_is_coming(const struct daemon *d)
+{
+	return (d->reloading && !rows.pause) || under_way() > 0;
+}
+
 /* Some at a time: there may be thousands, of which each may fail at once. */
 static void read_on(void *arg)
 {
@@ -309,10 +315,13 @@ static void read_on(void *arg)
 
 	for (int i = 0; go_on && i < ROWS_PER_TURN && under_way() < AT_ONCE && (d->reloading || rows.due > 0); i++)
 		go_on = read_one(d);
+	rows.pause = !go_on;
 	if (go_on && (d->reloading || rows.due > 0) && under_way() < AT_ONCE)
 		deploy_next_stored(d);
 	else if (go_on && !d->reloading && rows.due == 0 && under_way() == 0)
 		deploy_all_read(d);
+	if (!deploy_is_coming(d))
+		d->on_event(d);
 }
 
 void deploy_next_stored(struct daemon *d)

@@ -67,6 +67,8 @@ void deploy_remove_later(struct daemon *d, uid_t owner, const char *name);
 bool deploy_is_removed(uid_t owner, const char *name);
 /* fsbox-spawn has to know that it stands there. */
 void deploy_note_kept(struct function *f);
+/* The event of one that is deployed, or has other numbers: whether it would survive this daemon stands there. */
+void deploy_tell(const struct function *f);
 /* Negative: the file cannot be opened, or not be read. */
 NODISCARD int deploy_check_store(struct err *e);
 /* All that waits is tried again after a pause, which grows until nothing has been left over. */

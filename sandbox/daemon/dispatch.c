@@ -298,19 +298,25 @@ static void refuse(struct conn *c, const char *error, const char *key, const cha
 		send_error(c, error, NULL);
 }
 
-/* A message that is none: the answer names the member; after what is not even an object there is no going on. */
+/* A message that is none: the answer names the member, or says what is wrong with the whole; after what is not even
+ * an object there is no going on. */
 static void refuse_message(struct conn *c, const struct request *q)
 {
 	const char *member = q->e.where;
+	char whole[sizeof q->e.msg + sizeof "message: "];
 
 	if (q->e.code == ENOMEM) { /* ours and not the client's: who finds the connection broken may call again */
 		conn_break(c);
 		return;
 	}
 	c->s->counts.bad_messages++;
+	if (member[0] == '\0') {
+		(void)snprintf(whole, sizeof whole, "message: %s", q->e.msg);
+		member = whole;
+	}
 	if (!q->w.oneway)
 		refuse(c, WIRE_INVALID_PARAMETER, "parameter", member, strlen(member));
-	if (member[0] == '\0')
+	if (member == whole)
 		c->closing = true;
 }
 

@@ -178,7 +178,7 @@ bool invocation_attach(struct invocation *v, struct call *c, bool answer_fd, boo
 
 /* ---- The end ---- */
 
-static void be_over(struct invocation *v)
+void invocation_be_over(struct invocation *v)
 {
 	struct daemon *d = v->d;
 
@@ -253,7 +253,7 @@ void invocation_refuse(struct invocation *v, const char *refusal, const struct e
 		invocation_leave_queue(v);
 	v->refusal = refusal;
 	v->why = *why;
-	be_over(v);
+	invocation_be_over(v);
 }
 
 static void count_call(struct invocation *v)
@@ -338,7 +338,7 @@ void invocation_finish(struct invocation *v, struct unit *u, struct outcome *out
 	if (u && !out->fatal)
 		report(v, u);
 	daemon_event(v->d, EV_CALLED, v->f, u, v->id, call_status_name(v->status), v->error_type);
-	be_over(v);
+	invocation_be_over(v);
 }
 
 /* ---- Running ---- */
@@ -356,10 +356,11 @@ static void grant(struct invocation *v, struct unit *u)
 
 	(void)!getrandom(raw, sizeof raw, 0);
 	put_hex(v->request_id, raw, sizeof raw); /* REQUEST_ID_LEN + 1 > 33 */
-	unit_lease(u, v->request_id, v->lease_ns);
 	(void)snprintf(v->unit, sizeof v->unit, "%s", u->id);
 	v->begin_ns = clock_mono_ns();
-	be_over(v);
+	invocation_note_grant(v, u);
+	unit_lease(u, v->request_id, v->lease_ns);
+	invocation_be_over(v);
 }
 
 void invocation_note_start(struct invocation *v, struct unit *u)

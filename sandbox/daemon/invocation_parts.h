@@ -14,5 +14,9 @@ void invocation_keep(struct invocation *v);
 /* Before it is freed: it is not counted any more. */
 void invocation_unkeep(struct invocation *v);
 
+/* Its answer is known, and it may be gone when this returns. */
+void invocation_be_over(struct invocation *v);
+/* What the next fsboxd needs to answer it again: into u->grant. */
+void invocation_note_grant(const struct invocation *v, struct unit *u);
 /* It has @u: from where, and how long each phase took. */
 void invocation_note_start(struct invocation *v, struct unit *u);

@@ -14,6 +14,58 @@ static void unit_ready(struct unit *u)
 	u->d->on_room(u->d, u->f);
 }
 
+/* ---- Leases, from one fsboxd to the next ---- */
+
+static const char *const starts[] = {
+	[GRANT_WARM] = "warm",
+	[GRANT_COLD] = "cold",
+	[GRANT_RESTORED] = "restored",
+};
+
+void invocation_note_grant(const struct invocation *v, struct unit *u)
+{
+	struct unit_grant *g = &u->grant;
+
+	*g = (struct unit_grant){0};
+	if (!v->chosen)
+		return;
+	str_copy(g->token, INVOCATION_BYTES, v->id);
+	g->arrived_ns = v->arrived_ns;
+	g->granted_ns = v->begin_ns;
+	g->build_ns = v->build_ns;
+	g->init_ns = v->init_ns;
+	g->restore_ns = v->restore_ns;
+	while (g->start_kind + 1 < ARRAY_LEN(starts) && strcmp(starts[g->start_kind], v->start_kind) != 0)
+		g->start_kind++;
+}
+
+/* Whoever has not heard the answer asks with the same token again, of this fsboxd: he is to get the same lease, and not
+ * another cell beside one that nobody knows of. */
+static void unit_adopted(struct unit *u)
+{
+	const struct unit_grant *g = &u->grant;
+	struct invocation *v;
+
+	if (!u->leased || g->token[0] == '\0' || clock_mono_ns() - g->granted_ns >= RESULT_KEPT_S * NS_PER_S ||
+	    invocation_find(u->d, u->f->owner, g->token))
+		return;
+	v = invocation_new(u->d, u->f, u->f->owner, g->token);
+	if (!v)
+		return;
+	v->lease = true;
+	str_copy(v->request_id, sizeof v->request_id, u->lease);
+	str_copy(v->unit, sizeof v->unit, u->id);
+	v->arrived_ns = g->arrived_ns;
+	v->begin_ns = v->end_ns = g->granted_ns;
+	v->build_ns = g->build_ns;
+	v->init_ns = g->init_ns;
+	v->restore_ns = g->restore_ns;
+	v->start_kind = starts[g->start_kind < ARRAY_LEN(starts) ? g->start_kind : GRANT_WARM];
+	invocation_be_over(v);
+}
+
+/* ---- What becomes of cells ---- */
+
 static void unit_could_not(struct unit *u, const struct err *why)
 {
 	struct function *f = u->f;
@@ -157,6 +209,7 @@ static void unit_gone(struct unit *u)
 
 const struct unit_ops invocation_unit_ops = {
 	.ready = unit_ready,
+	.adopted = unit_adopted,
 	.failed = unit_could_not,
 	.init_failed = unit_init_failed,
 	.answered = unit_answered,

@@ -312,6 +312,11 @@ static uint64_t lane_lost(const struct lane *l, uint64_t after)
 	return l->gone - after < l->gone_many ? l->gone - after : l->gone_many;
 }
 
+bool journal_knows(const struct journal *j, uint64_t after)
+{
+	return after == 0 || (after >= j->start - 1 && after <= journal_last(j));
+}
+
 uint64_t journal_lost(const struct journal *j, uint64_t after, const struct journal_filter *f)
 {
 	uint64_t lost = 0;
@@ -327,7 +332,7 @@ uint64_t journal_lost(const struct journal *j, uint64_t after, const struct jour
 			lost += lane_lost(&j->lanes[i], after);
 	}
 	/* What a daemon before this one had after that, nobody knows. */
-	return lost == 0 && (after < j->start - 1 || after > journal_last(j)) ? 1 : lost;
+	return lost == 0 && !journal_knows(j, after) ? 1 : lost;
 }
 
 uint64_t journal_since(const struct journal *j, const struct journal_filter *f)

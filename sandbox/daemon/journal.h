@@ -78,6 +78,10 @@ uint64_t journal_last(const struct journal *j);
  * up, and none is told of twice. */
 uint64_t journal_lost(const struct journal *j, uint64_t after, const struct journal_filter *f);
 
+/* Whether @after is a cursor that this journal can have given out, or 0. What was lost after another one nobody can
+ * count. */
+bool journal_knows(const struct journal *j, uint64_t after);
+
 /* The lowest cursor that misses nothing as @after: journal_lost() is 0 there and for all up to journal_last(). With
  * @f->one_owner, of that owner's. It is what a client that has lost something goes on from; journal_first() may be lower,
  * where another owner's entries are older than those that are gone. */

@@ -141,6 +141,7 @@ static void on_client_gone(void *arg, struct call *c)
 	case M_EXEC:
 		exec_client_gone(d, c);
 		break;
+	case M_FUNCTIONS:
 	case M_LIST:
 	case M_STATS:
 	case M_LOGS:
@@ -199,9 +200,35 @@ static void fail(struct daemon *d, const struct err *e)
 	loop_stop(&d->loop);
 }
 
-static int begin_work(struct daemon *d, const struct spawn_hello *m, struct err *e)
+/* Tried again, what is no directory of ours does not become one. A full disk may get room. */
+static bool is_wrong_place(const struct err *e)
+{
+	return e->code == EACCES || e->code == EPERM || e->code == EROFS || e->code == ENOENT || e->code == ENOTDIR ||
+	       e->code == EISDIR || e->code == ELOOP;
+}
+
+static int open_state(struct daemon *d, const char *dir, struct err *e)
 {
 	char path[560];
+	int r;
+
+	(void)snprintf(path, sizeof path, "%s/once", dir);
+	r = once_open(&d->once, path, e);
+	if (r == 0 && d->once.note[0])
+		(void)fprintf(stderr, "fsboxd: %s\n", d->once.note);
+	(void)snprintf(path, sizeof path, "%s/busy", dir);
+	if (r == 0)
+		r = config_open_busy(d, path, e);
+	if (r < 0 && is_wrong_place(e)) {
+		e->kind = ERR_SPEC;
+		return err_hint(e, r, "--state: a directory that belongs to --user, or that does not exist yet");
+	}
+	(void)snprintf(path, sizeof path, "%s/functions.db", dir);
+	return r == 0 ? deploy_open_store(d, path, e) : r;
+}
+
+static int begin_work(struct daemon *d, const struct spawn_hello *m, struct err *e)
+{
 	int r;
 
 	if (d->config.memory_bytes == 0)
@@ -216,17 +243,7 @@ static int begin_work(struct daemon *d, const struct spawn_hello *m, struct err 
 	/* Where the look at a function's files unpacks archives; the environment is of whoever started fsbox-spawn. */
 	if (setenv("XDG_STATE_HOME", m->state_dir, 1) < 0)
 		return err_oom(e);
-	(void)snprintf(path, sizeof path, "%s/once", m->state_dir);
-	r = once_open(&d->once, path, e);
-	if (r == 0 && d->once.note[0])
-		(void)fprintf(stderr, "fsboxd: %s\n", d->once.note);
-	(void)snprintf(path, sizeof path, "%s/busy", m->state_dir);
-	if (r == 0)
-		r = config_open_busy(d, path, e);
-	(void)snprintf(path, sizeof path, "%s/functions.db", m->state_dir);
-	if (r == 0)
-		r = deploy_open_store(d, path, e);
-	return r;
+	return open_state(d, m->state_dir, e);
 }
 
 static void on_hello(void *arg, const struct spawn_hello *m)

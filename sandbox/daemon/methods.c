@@ -253,7 +253,7 @@ static const struct wire_method methods[] = {
 		BOUNDED("everyMs", 100, 3600000, "default 1,000"), NAME("function", OPT, NULL)),
 	 WIRE_FIELDS(OBJ("stats", 0, NULL)), WIRE_MORE, 0, M_STATS},
 	{"Logs", "What functions wrote. Only what is kept: the newest 8 MiB of all functions together.", WIRE_FIELDS(
-		NAME("function", OPT, NULL), ID("cell", OPT, NULL), BOUNDED("since", 0, WIRE_INT_MAX, "only what has a greater cursor"),
+		NAME("function", OPT, NULL), ID("cell", OPT, NULL), BOUNDED("since", 0, WIRE_INT_MAX, "only what has a greater cursor; Lost when it is none of this daemon's"),
 		BOOL("follow", OPT, "go on with what comes")), WIRE_FIELDS(STRUCT("chunk", OPT, &chunk, NULL)),
 	 WIRE_MORE | WIRE_NEEDS_MORE, 0, M_LOGS},
 	{"Subscribe", "Without since: first the cells that are there, as events with the cursor 0, then what happens. With it: what\n"
@@ -296,7 +296,8 @@ static const struct wire_error errors[] = {
 	{"Denied", "Do not retry.", WIRE_FIELDS(TEXT("reason", 0, NULL), TEXT("rule", 0, "of the daemon's policy"))},
 	{"Busy", "Retry here after retryAfterMs.", WIRE_FIELDS(INT("retryAfterMs", 0, NULL), INT("queueDepth", 0, NULL))},
 	{"CapacityExhausted", "Retry on another node.", WIRE_FIELDS(
-		TEXT("resource", 0, "cells, memory, cpu or commands; or cells, memory, functions or commands of this user"), INT("wanted", 0, NULL), INT("free", 0, NULL))},
+		TEXT("resource", 0, "cells, memory, cpu, functions, commands or descriptors; or cells, memory, functions, commands or\n"
+				    "streams of figures of this user"), INT("wanted", 0, NULL), INT("free", 0, NULL))},
 	{"TooLarge", "With the body in a memfd, or in frames.", WIRE_FIELDS(INT("maxBytes", 0, "of a message"))},
 	{"DeadlineExceeded", "The caller decides: in the phase run it may have had effects.", WIRE_FIELDS(
 		TEXT("phase", 0, "queue, start or run"), INT("ranMs", 0, NULL))},

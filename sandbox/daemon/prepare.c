@@ -202,11 +202,17 @@ int prepare_is_mounted_here(int fd)
 static int check_mount(int fd, const char *what, struct err *e)
 {
 	int r = prepare_is_mounted_here(fd);
+	struct stat st;
 
 	if (r < 0)
 		return err_sys(e, r, "reading the mounts");
 	if (r > 0)
 		return 0;
+	if (fstat(fd, &st) == 0 && st.st_nlink == 0) { /* a memfd, on no mount at all; or a file that was deleted */
+		r = err_set(e, ERR_SPEC, EXDEV, "%s has no place in a directory, as a memfd has none", what);
+		r = err_where(e, r, "spec: $.%s", what);
+		return err_hint(e, r, "write it to a file, or send an archive");
+	}
 	r = err_set(e, ERR_SPEC, EXDEV, "%s was opened in another mount namespace than the daemon's", what);
 	r = err_where(e, r, "spec: $.%s", what);
 	return err_hint(e, r, "name it by its path there, without a descriptor");

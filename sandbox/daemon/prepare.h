@@ -14,6 +14,7 @@ struct prepare_file {
 	const char *path;
 	int fd; /* FD_NONE: the child opens the path itself */
 	bool directory_only, file_only;
+	bool sent; /* the client's own descriptor */
 };
 
 struct prepare_job {

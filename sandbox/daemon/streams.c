@@ -1,4 +1,6 @@
 #include "daemon/streams.h"
+
+#include "daemon/deploy.h"
 #include "daemon/usage.h"
 
 #include <stdio.h>
@@ -6,6 +8,7 @@
 enum {
 	STATS_MS = 1000,
 	PER_TURN = 256,
+	FUNCTIONS_WAIT_MS = 10000,
 	STATS_PER_UID = 8, /* streams: each is all that its user has, made as often as every 100 ms */
 };
 
@@ -19,6 +22,7 @@ struct stream {
 	char function[NAME_BYTES], cell[INVOCATION_BYTES];
 	uint64_t cursor, last_sent;
 	bool follow, full;
+	bool coming; /* Functions, which waits for those that are brought back */
 	uint64_t every_ns;
 	struct timer timer;
 	struct usage_wait usage; /* of List and Stats */
@@ -100,7 +104,7 @@ static void list_end(struct list *l)
 	buf_done(&l->waiting);
 }
 
-static void functions(struct daemon *d, struct call *c)
+static void list_functions(struct daemon *d, struct call *c)
 {
 	const char *name = wire_get_string(c->params, "name");
 	struct list l = {.call = c, .key = "function"};
@@ -116,6 +120,47 @@ static void functions(struct daemon *d, struct call *c)
 		wire_obj_end(&o);
 	}
 	list_end(&l);
+}
+
+static void functions_late(void *arg)
+{
+	struct stream *s = arg;
+	struct call *c = s->call;
+	struct err e = {0};
+
+	end_stream(s);
+	(void)err_set(&e, ERR_BUSY, EBUSY, "functions are being brought back");
+	answer_err(c, &e);
+}
+
+/* A list in which those are missing that have not been looked at yet would have a scheduler deploy them anew. */
+static void functions(struct daemon *d, struct call *c)
+{
+	struct stream *s;
+
+	if (!deploy_is_coming(d)) {
+		list_functions(d, c);
+		return;
+	}
+	s = begin_stream(d, c);
+	if (!s)
+		return;
+	s->coming = true;
+	s->timer.due = functions_late;
+	s->timer.arg = s;
+	if (loop_arm(&d->loop, &s->timer, clock_mono_ns() + FUNCTIONS_WAIT_MS * NS_PER_MS) < 0)
+		functions_late(s);
+}
+
+static void functions_wake(struct stream *s)
+{
+	struct daemon *d = s->d;
+	struct call *c = s->call;
+
+	if (deploy_is_coming(d))
+		return;
+	end_stream(s);
+	list_functions(d, c);
 }
 
 /* Is this cell one of those that the stream tells of? One that came while others were read has been read by nobody. */
@@ -247,6 +292,10 @@ static void wake(void *arg)
 	(void)arg;
 	for (struct stream *s = streams, *next; s; s = next) {
 		next = s->next;
+		if (s->coming) {
+			functions_wake(s);
+			continue;
+		}
 		if (!s->journal || !pump(s))
 			continue;
 		if (!s->follow && !s->full && !journal_next(s->journal, s->cursor, &s->filter)) {
@@ -313,7 +362,9 @@ static void follow(struct daemon *d, struct call *c, const struct journal *j)
 			slow(s);
 			return;
 		}
-	} else if (events && journal_lost(j, since, &s->filter) > 0) {
+	} else if (events ? journal_lost(j, since, &s->filter) > 0 : !journal_knows(j, since)) {
+		/* Output that is gone is told of as a number, in the chunk behind it; what another daemon had,
+		 * nobody knows. */
 		lost(s);
 		return;
 	}

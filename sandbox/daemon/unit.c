@@ -282,8 +282,10 @@ void unit_send_note(const struct unit *u)
 	};
 	struct spawn_note m;
 
-	if (u->leased)
+	if (u->leased) {
 		(void)snprintf(note.lease, sizeof note.lease, "%s", u->lease);
+		note.grant = u->grant;
+	}
 	spawn_begin(&m, SPAWN_NOTE, sizeof m);
 	m.cell = u->number;
 	m.note_len = sizeof note;
@@ -374,6 +376,8 @@ void unit_leave_if_unwanted(struct unit *u)
 void unit_lease(struct unit *u, const char *token, uint64_t ns)
 {
 	u->leased = token != NULL;
+	if (!token)
+		u->grant = (struct unit_grant){0};
 	unit_list_free(u);
 	u->lease_ns = ns;
 	(void)snprintf(u->lease, sizeof u->lease, "%s", token ? token : "");

@@ -20,6 +20,15 @@ struct unit_watch {
 	struct unit *u;
 };
 
+/* How its lease was answered, for Acquire with the same token again, also by another fsboxd. CLOCK_MONOTONIC. */
+struct unit_grant {
+	char token[INVOCATION_BYTES + 6]; /* id of the invocation that asked for it; "" when that had no token */
+	uint64_t arrived_ns, granted_ns;
+	uint64_t build_ns, init_ns, restore_ns;
+	uint64_t start_kind; /* enum grant_start */
+};
+enum grant_start { GRANT_WARM, GRANT_COLD, GRANT_RESTORED };
+
 struct unit {
 	struct daemon *d;
 	struct unit *next, **at;           /* all units */
@@ -46,6 +55,7 @@ struct unit {
 	struct fork *fork;                     /* that it is for, until it is ready */
 	uint32_t n_execs, execs;               /* commands that run in it; that were ever begun */
 	char lease[LEASE_BYTES];
+	struct unit_grant grant; /* of the lease, if it was asked for with a token */
 	uint64_t lease_ns, lease_until_ns;
 	uint64_t asked_ns, made_ns, ready_ns, idle_ns,
 		thaw_ns; /* CLOCK_MONOTONIC; thaw_ns: how long the last one took */
@@ -62,6 +72,7 @@ struct unit {
 
 struct unit_ops {
 	void (*ready)(struct unit *u);                            /* idle for the first time */
+	void (*adopted)(struct unit *u);                          /* idle, from the time of another fsboxd */
 	void (*failed)(struct unit *u, const struct err *why);    /* could not be built; it is gone afterwards */
 	void (*init_failed)(struct unit *u, struct outcome *out); /* or hooks of a restore; it is being ended */
 	void (*answered)(struct unit *u, struct outcome *out);    /* the call is over; the unit may be ended already */
@@ -89,7 +100,7 @@ void unit_end(struct unit *u, const char *why);
 void unit_leave(struct unit *u, const char *why);
 /* Not leased any more, and in good order at its end, once the call that runs, if one does, is over. */
 void unit_retire(struct unit *u, const char *why);
-/* Leased by @token until it was not used for @ns; NULL: free again. */
+/* Leased by @token until it was not used for @ns; NULL: free again. u->grant is set before, and gone when it is free. */
 void unit_lease(struct unit *u, const char *token, uint64_t ns);
 /* cgroup.freeze by hand: an idle unit takes no call until it is resumed. ERR_UNSUPPORTED, ERR_BUSY. */
 NODISCARD int unit_pause(struct unit *u, bool paused, struct err *e);

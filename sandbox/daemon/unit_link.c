@@ -108,9 +108,9 @@ void unit_ended(struct daemon *d, const struct spawn_exit *m)
 
 static bool read_note(const struct spawn_cell *m, struct note *note)
 {
-	if (m->note_len != sizeof *note)
+	if (m->note_len < NOTE_LEAST || m->note_len > sizeof *note)
 		return false;
-	memcpy(note, m->note, sizeof *note);
+	memcpy(note, m->note, m->note_len);
 	return note->magic == NOTE_MAGIC && note->slot < CELL_MAX_SLOTS;
 }
 
@@ -157,7 +157,10 @@ void unit_adopt(struct daemon *d, const struct spawn_cell *m, int *fds, size_t n
 	u->leased = note.lease[0];
 	u->lease_ns = note.lease_ns;
 	memcpy(u->lease, note.lease, sizeof u->lease - 1);
+	u->grant = note.grant;
+	u->grant.token[INVOCATION_BYTES - 1] = '\0';
 	unit_list_free(u);
 	unit_set_frozen(u, u->paused || !d->config.no_freeze); /* it may have been on the way there */
 	unit_rest(u);
+	unit_ops->adopted(u);
 }

@@ -4,7 +4,8 @@
 
 #include "daemon/unit.h"
 
-/* What a later fsboxd has to know of a cell; fsbox-spawn keeps it. */
+/* What a later fsboxd has to know of a cell; fsbox-spawn keeps it. Members are only added, behind the others: a note of a
+ * version before this one is shorter, and has zeros where that says nothing. */
 struct note {
 	uint32_t magic;
 	uint32_t slot;
@@ -12,7 +13,9 @@ struct note {
 	uint32_t execs;
 	uint64_t lease_ns;
 	char lease[LEASE_BYTES + 7]; /* "" without */
+	struct unit_grant grant;
 };
+enum { NOTE_LEAST = offsetof(struct note, grant) }; /* bytes of the first version */
 enum { NOTE_MAGIC = 0x66736231 };
 enum note_flag { NOTE_READY = 1, NOTE_SHUTDOWN = 2, NOTE_REPORTS = 4, NOTE_PAUSED = 8, NOTE_RESTORED = 16 };
 

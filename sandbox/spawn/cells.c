@@ -358,7 +358,7 @@ static int make(struct spawn *s, const struct spawn_make *m, struct err *why)
 	if (s->stopping)
 		return err_set(why, ERR_CANCELLED, ECANCELED, "fsbox-spawn is ending");
 	if (s->n_cells >= s->max_cells)
-		return err_set(why, ERR_CAPACITY, EUSERS, "there are %zu cells already", s->n_cells);
+		return err_set(why, ERR_CAPACITY, EUSERS, "cells");
 	if (!fds_left(s, FDS_OF_CELL + FDS_OF_BUILDING))
 		return err_set(why, ERR_CAPACITY, EMFILE, "no descriptors are left for another cell (%zu may be open)",
 			       s->fd_limit);

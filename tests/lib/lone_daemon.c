@@ -170,6 +170,11 @@ void daemon_event(struct daemon *of, enum event_kind kind, const struct function
 
 /* ---- A daemon ---- */
 
+static void no_streams(struct daemon *of)
+{
+	(void)of;
+}
+
 static void no_room(struct daemon *of, struct function *f)
 {
 	(void)of, (void)f;
@@ -198,6 +203,7 @@ static void begin(void)
 		abort();
 	lone.d.config.memory_bytes = budget.memory_bytes;
 	lone.d.on_room = no_room;
+	lone.d.on_event = no_streams;
 	lone.d.limits = true;
 	if (peers_load(&lone.d.peers, NULL, &budget, &e) < 0 || loop_open(&lone.d.loop, &e) < 0 ||
 	    socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv) < 0 ||

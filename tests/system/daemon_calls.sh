@@ -452,6 +452,34 @@ test_code_of_another_mount_namespace_is_refused_when_it_is_deployed() {
 	check_status 1 unshare --mount "$FSBOX" deploy f "$FUNCTIONS/echo.so"
 	check_contains "$T/err" 'target was opened in another mount namespace'
 	check_contains "$T/err" 'hint: name it by its path there'
+	steps <<-'END'
+		# What is no file that can be read, said as it is.
+		path = os.environ["FUNCTIONS"] + "/echo.so"
+		def refused(reason, fd, **parameters):
+		    e = c.fails("InvalidSpec", "Deploy", [fd], name="g", provisioned=0, reserved=0, maxCells=0, **parameters)
+		    os.close(fd)
+		    true(reason in e["reason"], e)
+		    return e["field"]
+		code = {"spec": {"target": "/x.so"}, "codeFd": 0}
+		layer = {"spec": {"target": path, "layer": ["/x"]}, "layerFds": [0]}
+		with open(path, "rb") as f, open(T + "/code.so", "wb") as g:
+		    g.write(f.read())
+		    memory = os.memfd_create("code")
+		    f.seek(0)
+		    os.write(memory, f.read())
+		os.chmod(T + "/code.so", 0o644)
+		for flags in os.O_PATH, os.O_WRONLY:
+		    for how, field in (code, "spec: $.target"), (layer, "spec: $.layer"):
+		        eq(refused("not open for reading", os.open(T + "/code.so", flags), **how), field)
+		refused("not open for reading", os.open(T, os.O_PATH), **code)
+		refused("of a pipe", os.pipe()[0], **code)
+		refused("of a device", os.open("/dev/null", os.O_RDONLY), **code)
+		eq(refused("as a memfd has none", memory, **code), "spec: $.target")
+		for flags in os.O_RDONLY, os.O_RDWR:
+		    fd = os.open(T + "/code.so", flags)
+		    c.call("Deploy", [fd], name="g", provisioned=0, reserved=0, maxCells=0, replace=True, **code)
+		eq(body(c.invoke("g", "x")), "x")
+	END
 	mkdir -m 755 "$T/layer"
 	check_status 1 unshare --mount "$FSBOX" deploy f --layer "$T/layer" "$FUNCTIONS/echo.so"
 	check_status 0 "$FSBOX" deploy f --layer "$T/layer" "$FUNCTIONS/echo.so"

@@ -416,6 +416,7 @@ for room in range(40): # some starts find room, others fail, at each place in th
             kinds.add(what())
         except Error as e:
             true(e.name in ("SystemFailure", "Busy", "CapacityExhausted", "DeadlineExceeded"), (room, str(e)))
+            eq(e.parameters.get("resource", "descriptors"), "descriptors")
             kinds.add(e.name)
     other.count = int(body(other.client.invoke("bystander")))
     other.is_undisturbed()
@@ -513,11 +514,20 @@ try:
         fill.write(b"x" * 4096)
 except OSError:
     pass
+events = Client()
+events.send("Subscribe", more=True)
+def told(status):
+    """Which function is told of next as deployed with this status."""
+    while True:
+        e = events.recv()["parameters"]["event"]
+        if e["kind"] == "deployed" and e.get("status") == status:
+            return e["function"]
 said = os.stat(T + "/daemon").st_size
 while os.stat(T + "/daemon").st_size == said: # the store has some room of its own
     true(n < 300, "it is never said")
     c.deploy("more%d" % n, "echo", env=["A=" + "x" * 3000])
     n += 1
+eq(told("unkept"), "more%d" % (n - 1), "its events say so")
 eq(body(c.invoke("more%d" % (n - 1), "x")), "x")
 other.is_undisturbed()
 eq(body(c.call("Invoke", function="bystander", invocation="once")), str(other.count + 1))
@@ -554,6 +564,7 @@ def kept():
     finally:
         db.close()
 until(lambda: kept() == {"kept": 1, "later": 0, "bystander": 1}, "what is deployed, in the file", 90)
+told("kept")
 END
 	grep -q 'the disk is full' "$T/daemon" || fail "it was not said"
 	daemon_end

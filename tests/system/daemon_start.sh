@@ -95,6 +95,22 @@ os.execv(sys.argv[2], sys.argv[2:])' "$FSBOX_SOCKET" "$FSBOX" serve --user "$DAE
 	check_world
 }
 
+test_a_state_directory_that_is_not_fsboxds_ends_it() {
+	need_daemon
+	chmod 755 "$TAP_DIR" "$T"
+	mkdir -m 755 "$T/roots"
+	: >"$T/file"
+	ln -s "$T/nothing" "$T/link"
+	for state in roots file link; do
+		run timeout 60 "$FSBOX" serve --user "$DAEMON_USER" --group "$DAEMON_USER" --state "$T/$state"
+		check_eq "$status" 1
+		check_contains "$T/err" "$T/$state/once"
+		check_contains "$T/err" 'a directory that belongs to --user'
+		check_eq "$(grep -c 'ended with status 2' "$T/err")" 1
+		check [ ! -e /run/fsbox/fsbox.sock ]
+	done
+}
+
 test_a_policy_with_an_error_at_the_start_ends_it() {
 	need_daemon
 	chmod 755 "$TAP_DIR" "$T"

@@ -161,20 +161,29 @@ TEST(the_service_errors_come_for_what_is_not_there_or_not_right)
 
 TEST(after_what_is_no_object_the_connection_is_closed)
 {
-	static const char *const bad[] = {"",
-					  "{",
-					  "[]",
-					  "null",
-					  "{\"method\":\"a\\u0000b.C\"}",
-					  "{\"method\":\"\xff\xfe\"}",
-					  "{\"method\":1,\"method\":2}",
-					  "GET / HTTP/1.1\r\n\r\n"};
+	static const struct {
+		const char *text, *reason; /* what the answer has of it */
+	} bad[] = {
+		{"", "not JSON"},
+		{"{", "not JSON: the text ends too early"},
+		{"[]", "a call is an object"},
+		{"null", "a call is an object"},
+		{"{\"method\":\"a\\u0000b.C\"}", "u0000"},
+		{"{\"method\":\"\xff\xfe\"}", "unable to decode"},
+		{"{\"method\":1,\"method\":2}", "duplicate key"},
+		{"{\"method\":\"a.B\",\"parameters\":{\"n\":1e999}}", "too large"},
+		{"GET / HTTP/1.1\r\n\r\n", "not JSON"},
+	};
 	unsigned closed = 0;
 
 	SERVER(s);
 	for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
 		CLIENT(s, a);
-		CHECK_STREQ(peer_ask(&s, a, bad[i]), INVALID(""));
+		const char *said = peer_ask(&s, a, bad[i].text);
+
+		CHECK_CONTAINS(said,
+			       "\"org.varlink.service.InvalidParameter\",\"parameters\":{\"parameter\":\"message: ");
+		CHECK_CONTAINS(said, bad[i].reason);
 		CHECK_STREQ(peer_hear(&s, a), "closed");
 		CHECK_EQ(s.closed, ++closed);
 	}
