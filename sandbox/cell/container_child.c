@@ -251,29 +251,20 @@ static int child_session(struct ct_child *ch, struct err *e)
 	return r == 0 ? enter_cwd(ch, e) : r;
 }
 
-/* sched_setattr(2): libc has it since 2.41, and the kernel's header defines again what libc's does. */
-struct sched_attributes {
-	uint32_t size, sched_policy;
-	uint64_t sched_flags;
-	int32_t sched_nice;
-	uint32_t sched_priority;
-	uint64_t sched_runtime, sched_deadline, sched_period;
-};
-
 static int set_scheduler(const struct ct_scheduler *s, struct err *e)
 {
-	const struct sched_attributes attr = {
-		.size = sizeof attr,
-		.sched_policy = (uint32_t)s->policy,
-		.sched_flags = s->flags,
-		.sched_nice = (int32_t)s->nice,
-		.sched_priority = (uint32_t)s->priority,
-		.sched_runtime = s->runtime_ns,
-		.sched_deadline = s->deadline_ns,
-		.sched_period = s->period_ns,
+	const struct sys_sched attr = {
+		.policy = (uint32_t)s->policy,
+		.flags = s->flags,
+		.nice = (int32_t)s->nice,
+		.priority = (uint32_t)s->priority,
+		.runtime_ns = s->runtime_ns,
+		.deadline_ns = s->deadline_ns,
+		.period_ns = s->period_ns,
 	};
+	const int r = s->set ? sys_sched_set(&attr) : 0;
 
-	return s->set && syscall(SYS_sched_setattr, 0, &attr, 0) < 0 ? err_sys(e, errno, "setting the scheduler") : 0;
+	return r < 0 ? err_sys(e, r, "setting the scheduler") : 0;
 }
 
 int ct_set_memory_policy(const struct ct_memory_policy *m, struct err *e)

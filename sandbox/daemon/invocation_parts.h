@@ -5,10 +5,6 @@
 
 /* It is over with @out, of @u or, when no cell ran it, of NULL. @v may be gone when this returns. */
 void invocation_finish(struct invocation *v, struct unit *u, struct outcome *out);
-/* Its answer is known, and it may be gone when this returns. */
-void invocation_be_over(struct invocation *v);
-/* What the next fsboxd needs to answer it again: into u->grant. */
-void invocation_note_grant(const struct invocation *v, struct unit *u);
 /* Forgets it. @v, an invocation: nobody waits for it, and no cell runs it. A timer's callback. */
 void invocation_free(void *v);
 
@@ -19,5 +15,9 @@ void invocation_keep(struct invocation *v);
 /* Before it is freed: it is not counted any more. */
 void invocation_unkeep(struct invocation *v);
 
+/* Its answer is known, and it may be gone when this returns. */
+void invocation_be_over(struct invocation *v);
+/* What the next fsboxd needs to answer it again: into u->grant. */
+void invocation_note_grant(const struct invocation *v, struct unit *u);
 /* It has @u: from where, and how long each phase took. */
 void invocation_note_start(struct invocation *v, struct unit *u);

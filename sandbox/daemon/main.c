@@ -5,6 +5,7 @@
 #include "daemon/frames.h"
 #include "daemon/snapshots.h"
 #include "daemon/streams.h"
+#include "sys/sys.h"
 
 #include "base/fd.h"
 #include "base/opt.h"
@@ -16,6 +17,7 @@
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 
+enum { TURN_NS = 100000 }; /* it answers within some microseconds */
 enum {
 	EXIT_USAGE = 2,
 	LOG_BYTES = 8 << 20,
@@ -475,6 +477,7 @@ int main(int argc, char **argv)
 	 * them to keep such in its heap, where one that lives holds what is below it. */
 	(void)mallopt(M_MMAP_THRESHOLD, 4 << 20);
 	(void)mallopt(M_TRIM_THRESHOLD, 32 << 20);
+	sys_sched_short_turns(TURN_NS);
 	d->config = (struct config){.keep_ns = 600 * NS_PER_S, .max_queued = 4096, .overcommit = 1};
 	d->started_ns = clock_mono_ns();
 	d->on_event = d->on_log = streams_wake;

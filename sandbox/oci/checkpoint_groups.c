@@ -138,7 +138,6 @@ struct reading {
 	/* The container's processes, and to which of the groups that are read each belongs. */
 	struct numbers *all;
 	size_t n, room;
-	pid_t init; /* inside */
 	unsigned levels;
 	struct err *e;
 };
@@ -234,7 +233,7 @@ static int find_processes(struct reading *x, const struct cg_group *g)
 		       : 0;
 }
 
-/* Among the groups of one hierarchy: that which has the process, or SIZE_MAX. */
+/* Among the groups of one hierarchy: that which has the process, or NULL. */
 static size_t group_of(const struct cg_nest *was, const char *tree, pid_t inside)
 {
 	for (size_t i = 0; i < was->n; i++)
@@ -252,7 +251,6 @@ static const struct numbers *process(const struct reading *x, pid_t here)
 	return NULL;
 }
 
-/* Who was executed in the container from outside has no parent there. */
 static size_t place_of(const struct reading *x, const struct cg_nest *was, const char *tree, const struct numbers *p)
 {
 	size_t at = SIZE_MAX;
@@ -261,7 +259,7 @@ static size_t place_of(const struct reading *x, const struct cg_nest *was, const
 		at = group_of(was, tree, p->inside);
 		p = process(x, p->parent);
 	}
-	return at != SIZE_MAX ? at : group_of(was, tree, x->init);
+	return at;
 }
 
 /* From numbers inside, of those who were there, to numbers here, of those who are. */
@@ -316,8 +314,7 @@ int groups_restore(int images, const struct cg_group *g, pid_t init, struct err 
 	AUTO_FD int fd = openat(images, GROUPS, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	AUTO(json_doc_freep) struct json_doc *doc = NULL;
 	AUTO_FREE char *text = NULL;
-	const unsigned levels = count_levels(init);
-	struct reading x = {.levels = levels, .init = numbers_of(init, levels).inside, .e = e};
+	struct reading x = {.levels = count_levels(init), .e = e};
 	const struct json *list;
 	size_t len;
 	int r;

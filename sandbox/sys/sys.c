@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/pidfd.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -52,6 +53,27 @@ int sys_wait_exit(int pidfd, bool block, siginfo_t *ret_info)
 		*ret_info = si;
 		return 0;
 	}
+}
+
+int sys_sched_set(const struct sys_sched *attr)
+{
+	struct sys_sched a = *attr;
+
+	a.size = sizeof a;
+	return ret(syscall(SYS_sched_setattr, 0, &a, 0));
+}
+
+void sys_sched_short_turns(uint64_t ns)
+{
+	const struct sys_sched attr = {
+		.policy = SCHED_OTHER,
+		.flags = SCHED_FLAG_RESET_ON_FORK,
+		.nice = getpriority(PRIO_PROCESS, 0),
+		.runtime_ns = ns,
+	};
+
+	if (sched_getscheduler(0) == SCHED_OTHER)
+		(void)!sys_sched_set(&attr);
 }
 
 int sys_open_tree(int dirfd, const char *path, unsigned flags)

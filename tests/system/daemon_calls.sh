@@ -735,7 +735,6 @@ test_who_is_refused_by_a_function_that_is_cold_comes_back_soon() {
 	daemon_start --cpu-overcommit 100
 	steps <<'END'
 c.deploy("sleep_forever", timeout=60, mem=64, maxCells=20)
-eq(c.functions()[0]["maxQueued"], 20)
 clients = [Client() for i in range(60)]
 for client in clients:
     client.send("Invoke", function="sleep_forever", cancelOnClose=True)
@@ -763,6 +762,7 @@ while c.functions()[0]["queued"] < 20:
 time.sleep(1.5)
 later = c.fails("Busy", "Invoke", function="sleep_forever")["retryAfterMs"]
 true(1500 <= later <= 60000, later)
+eq(c.functions()[0]["maxQueued"], 20)
 for client in clients:
     client.close()
 until(lambda: c.cells() == [], "nothing is left")

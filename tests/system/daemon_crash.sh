@@ -107,7 +107,7 @@ def first(since, **more):
     message = Client()
     message.send("Logs", more=True, since=since, **more)
     message = message.recv()
-    eq(message.get("error"), "org.fsbox.Sandbox.Lost", message)
+    eq(message.get("error"), "org.fsbox.Sandbox.Lost", str(message))
     return message["parameters"]["firstAvailable"]
 since = first(last)
 for old in 1, since - 1, since + 1000000:
@@ -297,7 +297,7 @@ END
 	daemon_end
 	# From the first answer on, not when all is there.
 	FSBOX_SOCKET=/run/fsbox/fsbox.sock
-	"$FSBOX" serve --user "$DAEMON_USER" --group "$DAEMON_USER" --state "$T/state" >>"$T/daemon" 2>&1 </dev/null &
+	"$DAEMON_PROGRAM" serve --user "$DAEMON_USER" --group "$DAEMON_USER" --state "$T/state" >>"$T/daemon" 2>&1 </dev/null &
 	DAEMON=$!
 	steps_without <<'END'
 def first():

@@ -120,4 +120,25 @@ test_a_policy_with_an_error_at_the_start_ends_it() {
 	check_contains "$T/err" 'policy.json: $.rules[0].uid'
 	check [ ! -e /run/fsbox/fsbox.sock ]
 }
+# sched_getattr(2): since Linux 6.12 what it says of the length of a turn is so. A cell has what others have.
+test_fsboxd_has_short_turns_and_its_cells_have_not() {
+	daemon_start
+	steps <<'END'
+import ctypes, platform
+NUMBER = {"x86_64": 315, "aarch64": 275}[platform.machine()]
+def turn_ns(pid):
+    attr = (ctypes.c_char * 56)()
+    eq(ctypes.CDLL(None, use_errno=True).syscall(NUMBER, pid, ctypes.byref(attr), 56, 0), 0)
+    return struct.unpack_from("=Q", attr.raw, 24)[0]
+c.deploy("echo")
+c.invoke("echo")
+usual = turn_ns(0)
+if tuple(int(n) for n in os.uname().release.split(".")[:2]) >= (6, 12):
+    eq(turn_ns(pid_of("fsboxd")), 100000)
+    true(usual > 100000, usual)
+eq(turn_ns(pid_of("native")), usual)
+END
+	daemon_stop
+}
+
 run_tests

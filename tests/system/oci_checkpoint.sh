@@ -133,8 +133,6 @@ test_groups_below_the_containers() {
 	check_eq "$(cat "$T/after")" "$(cat "$T/before")"
 	check_eq "$(control)" "$(cat "$T/control")"
 	counts_on "$id" "$(count_of "$id")"
-	# What has children of its own goes where they are.
-	oci_ok exec --detach --pid-file "$T/pid" "$id" sleep 60
 	oci_ok delete --force "$id"
 	check_eq "$(groups_of "$id")" ""
 	bring_back_ok --bundle "$T/b" --manage-cgroups-mode ignore "$id"
