@@ -25,7 +25,8 @@ NODISCARD int sys_wait_exit(int pidfd, bool block, siginfo_t *ret);
  * for processes all of whose children are to end. */
 void sys_end_children(void);
 
-/* sched_setattr(2) of the calling thread. libc has it since 2.41, and the kernel's header defines again what libc's does. */
+/* sched_setattr(2) of the calling thread. libc has it since 2.41, and the kernel's header defines again what libc's
+ * does. */
 struct sys_sched {
 	uint32_t size; /* private */
 	uint32_t policy;
@@ -35,9 +36,9 @@ struct sys_sched {
 	uint64_t runtime_ns, deadline_ns, period_ns;
 };
 NODISCARD int sys_sched_set(const struct sys_sched *attr);
-/* For threads that wait and answer: turns of the processor of @ns (0.1 to 100 ms) instead of the kernel's 0.7 to 2.8 ms. Its
- * share stays the same, but when it wakes up it goes before those with longer turns (Linux 6.12; kernels before that take
- * no notice). Children have the kernel's turns, and no negative nice value. Nothing where the policy is not SCHED_OTHER. */
+/* For threads that wait and answer: turns of the processor of @ns (0.1 to 100 ms) instead of the kernel's 0.7 to 2.8 ms.
+ * The share stays the same, but who wakes up goes before those with longer turns (Linux 6.12; kernels before that take no
+ * notice). Children have the kernel's turns, and no negative nice value. Nothing where the policy is not SCHED_OTHER. */
 void sys_sched_short_turns(uint64_t ns);
 
 /* The mount calls of mount_setattr(2), fsopen, fsconfig, fsmount, open_tree, move_mount. */
