@@ -350,7 +350,12 @@ db.commit()' "$T/state/functions.db"
 	daemon_begin
 	steps <<-'END'
 		faults = Faults(T + "/faults")
-		until(lambda: len(c.functions()) > 10, "the first ones")
+		def is_back(name): # Functions waits for all of them
+		    try:
+		        return c.invoke(name, "x")["status"] == "success"
+		    except Error:
+		        return False
+		until(lambda: is_back("f10"), "the first ones")
 		faults.set(faults.READ_CODE, 5) # EIO
 		until(lambda: faults.get(faults.UNREAD) > 0, "reading")
 		e = c.fails("SystemFailure", "Invoke", function="f600")
