@@ -54,6 +54,30 @@ test_thousands_that_cannot_come_back_keep_nobody_from_it() {
 	check_eq "$(rows "name LIKE 'last%'")" 1
 }
 
+test_a_list_of_functions_waits_for_those_that_come_back() {
+	daemon_start
+	steps <<-'END'
+		c.deploy("echo")
+	END
+	daemon_end
+	copies 1 800 f spec digest # more than come back while a client starts
+	# From the first answer on, not when all is there.
+	"$DAEMON_PROGRAM" serve --user "$DAEMON_USER" --group "$DAEMON_USER" --state "$T/state" >>"$T/daemon" 2>&1 </dev/null &
+	DAEMON=$!
+	steps_without <<-'END'
+		def first():
+		    try:
+		        return Client()
+		    except OSError:
+		        return None
+		c, a = until(first, "a connection"), Client()
+		a.send("Functions", more=True)
+		a.close() # who does not wait for it takes nothing along
+		eq(sorted(f["name"] for f in c.functions()), sorted(["echo"] + ["f%d" % i for i in range(1, 801)]))
+	END
+	daemon_stop
+}
+
 test_what_is_undeployed_while_it_comes_back_does_not_come() {
 	daemon_start
 	steps <<-'END'
