@@ -90,6 +90,13 @@ static bool tx_pending(const struct session *s)
 	return s->tx_done < s->tx_prefix.len + s->tx_body_len;
 }
 
+/* The event is the caller's, and goes with the call: what is unsent of it must never be sent afterwards, when its memory may
+ * hold another one. */
+static bool event_pending(const struct session *s)
+{
+	return s->tx_body_len > 0 && tx_pending(s);
+}
+
 bool session_sends(const struct session *s)
 {
 	return tx_pending(s);
@@ -397,8 +404,12 @@ static enum session_event take_frame(struct session *s, const struct chan_head *
 		buf_add(&s->answer, body, h->len);
 		return s->answer.failed ? SESSION_TOO_LARGE : SESSION_DEADLINE;
 	case CHAN_DONE:
+		if (event_pending(s))
+			return broken(s, "an answer to a call that it has not read");
 		return end_call(s, SESSION_DONE);
 	case CHAN_ERROR:
+		if (event_pending(s))
+			return broken(s, "an error of a call that it has not read");
 		if (!take_error(s, body, h->len))
 			return broken(s, "a malformed error report");
 		return end_call(s, SESSION_ERROR);

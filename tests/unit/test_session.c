@@ -436,6 +436,26 @@ TEST(a_peer_that_never_reads_does_not_block_a_call_and_the_deadline_holds)
 	CHECK_EQ(fake_wait(&f, 30), SESSION_DEADLINE);
 }
 
+/* The rest of the event would be sent with the next call, from memory that may hold somebody else's by then. */
+TEST(an_end_of_a_call_whose_event_was_not_read_breaks_the_session)
+{
+	static const enum chan_type ends[] = {CHAN_DONE, CHAN_ERROR};
+
+	for (size_t i = 0; i < ARRAY_LEN(ends); i++) {
+		AUTO_FREE char *event = calloc(1, CHAN_MAX_PAYLOAD);
+		const struct chan_error none = {0};
+		struct err e = {0};
+
+		FAKE(f);
+		fake_ready(&f, 0);
+		CHECK_EQ(fake_wait(&f, 2000), SESSION_READY);
+		REQUIRE(event);
+		CHECK_OK(session_call(&f.s, 1, "id", "", 0, 0, event, CHAN_MAX_PAYLOAD, &e), &e);
+		fake_frame(&f, ends[i], 1, &none, ends[i] == CHAN_ERROR ? sizeof none : 0);
+		CHECK_EQ(fake_wait(&f, 2000), SESSION_BROKEN);
+	}
+}
+
 TEST(a_large_event_arrives_whole_through_a_small_pipe_with_the_frame_after_it)
 {
 	enum { LEN = 300000 };
