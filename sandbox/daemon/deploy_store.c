@@ -118,6 +118,14 @@ void deploy_remove_later(struct daemon *d, uid_t owner, const char *name)
 	deploy_try_later(d);
 }
 
+/* One look at each change: what is written to a file that somebody has put away is not kept. */
+static int check_place(struct daemon *d, struct err *e)
+{
+	if (!d->store.db || !store_is_moved(&d->store))
+		return 0;
+	return err_set(e, ERR_SYSTEM, ESTALE, "kept functions: the file is not in its place any more");
+}
+
 static int put(struct function *f, struct err *e)
 {
 	const struct stored row = {
@@ -136,7 +144,10 @@ static int put(struct function *f, struct err *e)
 		.created_ms = f->created_ms,
 	};
 	uint32_t number;
-	int r = store_put(&f->d->store, &row, &number, e);
+	int r = check_place(f->d, e);
+
+	if (r == 0)
+		r = store_put(&f->d->store, &row, &number, e);
 
 	f->unkept = r < 0;
 	if (r == 0)
@@ -167,7 +178,9 @@ int deploy_remove(struct daemon *d, uid_t owner, const char *name, bool *ret_exi
 
 	if (!d->store.db && !file.failed)
 		return 0; /* then nothing is kept */
-	r = d->store.db ? store_remove(&d->store, owner, name, ret_existed, e) : err_adopt(e, &file.why);
+	r = check_place(d, e);
+	if (r == 0)
+		r = d->store.db ? store_remove(&d->store, owner, name, ret_existed, e) : err_adopt(e, &file.why);
 	if (r == 0)
 		drop_removal(owner, name);
 	else

@@ -369,7 +369,7 @@ void unit_rest(struct unit *u)
 /* Its function was undeployed meanwhile, or its holder wanted no other call in it. */
 void unit_leave_if_unwanted(struct unit *u)
 {
-	if ((u->f->forgotten || u->last) && u->state == UNIT_IDLE && !u->leased && u->n_execs == 0)
+	if ((u->f->forgotten || u->last) && u->state == UNIT_IDLE && !u->leased)
 		unit_leave(u, u->f->forgotten ? "its function was undeployed" : "released");
 }
 
@@ -486,6 +486,7 @@ void unit_leave(struct unit *u, const char *why)
 		return;
 	}
 	unit_set_state(u, UNIT_LEAVING);
+	unit_mark_busy(u, true); /* whose runtime is told to end, the next fsboxd ends, and gives no calls */
 	loop_forget(&u->d->loop, &u->settle);
 	unit_set_frozen(u, false);
 	if (session_shutdown(&u->session, &ignored) < 0)

@@ -72,7 +72,7 @@ static void finish_call(struct unit *u, enum session_event ev)
 		unit_end(u, out.type);
 		return;
 	}
-	unit_mark_busy(u, false);
+	unit_mark_busy(u, u->last || u->f->forgotten); /* no later fsboxd takes it over */
 	unit_set_state(u, UNIT_IDLE);
 	unit_rest(u);
 	unit_ops->answered(u, &out);
