@@ -6,6 +6,7 @@
  * The ways: its root directory, its working directory, every descriptor that is a directory (with as many ".." as it
  * takes), and ptrace(2). Static; made for the root of a user namespace. */
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ptrace.h>
@@ -53,6 +54,8 @@ static void try_ptrace(int pid)
 		if (readlink(exe, name, sizeof name - 1) > 0 && !strstr(name, "busybox"))
 			report(2, "ptrace", name);
 		(void)ptrace(PTRACE_DETACH, pid, 0, 0);
+		/* It may have stopped for another signal first, and would stop for that of the attachment now, for good. */
+		(void)kill(pid, SIGCONT);
 	}
 }
 
