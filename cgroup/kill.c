@@ -149,8 +149,10 @@ static int kill_rounds(int dirfd)
 
 static int kill_group(int dir, void *arg)
 {
+	int r = kill_rounds(dir);
+
 	(void)arg;
-	return kill_rounds(dir);
+	return r == -ENOENT || r == -ENODEV ? 0 : r; /* removed under our eyes, and the others are still to come */
 }
 
 int cg_kill_each(int dirfd)

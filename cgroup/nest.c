@@ -3,6 +3,7 @@
 #include "sys/sys.h"
 
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
@@ -111,6 +112,8 @@ static int take(struct look *l, int dir, bool below)
 	if (n < (ssize_t)l->base || fstat(dir, &st) < 0)
 		return n < 0 ? -errno : -ENAMETOOLONG;
 	full[n] = '\0';
+	if (st.st_nlink == 0) /* removed under our eyes: the name would say so */
+		return 0;
 	*d = (struct cg_nested){.tree = l->tree, .uid = st.st_uid};
 	d->path = arena_strdup(l->a, below ? full + l->base : "");
 	d->values = arena_alloc(l->a, (N_FILES + 1) * sizeof *d->values);
@@ -200,25 +203,59 @@ static int open_below(const struct cg_tree *t, const char *path, int flags)
 	return sys_open_beneath(t->dir, path[0] ? path + 1 : ".", flags | O_DIRECTORY | O_CLOEXEC, 0);
 }
 
+bool cg_nest_is_path(const char *path)
+{
+	if (path[0] == '\0')
+		return true;
+	if (strlen(path) >= VALUE_ROOM)
+		return false;
+	for (const char *p = path; *p;) {
+		const size_t n = *p == '/' ? strcspn(p + 1, "/") : 0;
+
+		if (n == 0 || n > NAME_MAX || (n == 1 && p[1] == '.') || (n == 2 && p[1] == '.' && p[2] == '.'))
+			return false;
+		p += 1 + n;
+	}
+	return true;
+}
+
+/* The descriptor of the last part. One that was removed while the list was written is not on it, though another below is. */
+static int make_path(const struct cg_tree *t, const char *path)
+{
+	int at = openat(t->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	if (at < 0)
+		return -errno;
+	for (const char *p = path; at >= 0 && *p;) {
+		const size_t n = strcspn(p + 1, "/");
+		char part[NAME_MAX + 1];
+		int next = 0;
+
+		(void)snprintf(part, sizeof part, "%.*s", (int)n, p + 1);
+		if (mkdirat(at, part, 0755) < 0 && errno != EEXIST)
+			next = -errno;
+		if (next == 0)
+			next = sys_openat(at, part, O_RDONLY | O_DIRECTORY | O_NOFOLLOW, 0);
+		(void)close(at);
+		at = next;
+		p += 1 + n;
+	}
+	return at;
+}
+
+/* v1's directories are nobody else's: who has one there has no limits (cg_group_give()). */
 static int make_dir(const struct cg_group *g, const struct cg_tree *t, const struct cg_nested *d, struct err *e)
 {
-	const char *name = strrchr(d->path, '/');
-	char parent[VALUE_ROOM];
-	AUTO_FD int up = FD_NONE;
 	AUTO_FD int dir = FD_NONE;
 
-	if (!name || d->path[0] != '/' || (size_t)(name - d->path) >= sizeof parent)
+	if (!cg_nest_is_path(d->path))
 		return nest_fail(g, t, d, "", EINVAL, "making", e);
-	(void)snprintf(parent, sizeof parent, "%.*s", (int)(name - d->path), d->path);
-	up = open_below(t, parent, O_PATH);
-	if (up < 0)
-		return nest_fail(g, t, d, "", up, "making", e);
-	if (mkdirat(up, name + 1, 0755) < 0 && errno != EEXIST)
-		return nest_fail(g, t, d, "", errno, "making", e);
-	dir = open_below(t, d->path, O_RDONLY);
+	dir = make_path(t, d->path);
 	if (dir < 0)
-		return nest_fail(g, t, d, "", dir, "opening", e);
-	return d->uid == 0 ? 0 : cg_give_dir(dir, d->uid) < 0 ? nest_fail(g, t, d, "", EPERM, "giving away", e) : 0;
+		return nest_fail(g, t, d, "", dir, "making", e);
+	if (d->uid == 0 || !t->v2)
+		return 0;
+	return cg_give_dir(dir, d->uid) < 0 ? nest_fail(g, t, d, "", EPERM, "giving away", e) : 0;
 }
 
 /* "cpu pids" is what is read, "+cpu +pids" what is written. */

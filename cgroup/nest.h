@@ -25,6 +25,8 @@ struct cg_nest {
 const char *const *cg_nest_files(void);
 /* Everything in @ret is @a's. Nothing, when there are no groups below. */
 NODISCARD int cg_nest_look(const struct cg_group *g, struct arena *a, struct cg_nest *ret, struct err *e);
+/* "" or "/NAME" once or more, none of them "." or "..", as cg_nest_look() writes it. */
+bool cg_nest_is_path(const char *path);
 /* Makes the groups, moves the processes into them and then sets the values: controllers are handed down only where nobody
  * is. Hierarchies that this host does not have are left out. */
 NODISCARD int cg_nest_make(const struct cg_group *g, const struct cg_nest *n, struct err *e);

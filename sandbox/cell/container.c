@@ -95,7 +95,8 @@ static int join_user(struct ct *c, struct ct_prepared *p)
 		return r == 0 && goes_apart(c, p) ? go_ahead(p, &(struct err){0}) : r;
 	}
 	/* That of a restored container is not its user namespace's: it is joined by who may, or with the others. */
-	if ((ch->setns_flags & CLONE_NEWCGROUP) && sys_setns(c->join, CLONE_NEWCGROUP) == 0)
+	if ((ch->setns_flags & CLONE_NEWUSER) && (ch->setns_flags & CLONE_NEWCGROUP) &&
+	    sys_setns(c->join, CLONE_NEWCGROUP) == 0)
 		ch->setns_flags &= ~CLONE_NEWCGROUP;
 	r = ch->setns_flags & CLONE_NEWUSER ? sys_setns(c->join, CLONE_NEWUSER) : 0;
 	ch->setns_flags &= ~CLONE_NEWUSER;

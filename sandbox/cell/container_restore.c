@@ -324,6 +324,35 @@ static int go_on(const struct restorer *x, struct err *e)
 	return send(x->sock, bytes, len, MSG_NOSIGNAL) < 0 ? err_sys(e, errno, "answering CRIU") : 0;
 }
 
+static const char *const ns_files[CT_NS_COUNT] = {
+	[CT_USER] = "user", [CT_PID] = "pid",       [CT_NET] = "net",   [CT_IPC] = "ipc",
+	[CT_UTS] = "uts",   [CT_CGROUP] = "cgroup", [CT_TIME] = "time", [CT_MOUNT] = "mnt",
+};
+
+/* Images of a container with other namespaces would leave it in ours; of mounts in CRIU's, where the root is the host's. With
+ * @first only those that a process has from its birth on, before anything is done in them. */
+static int check_namespaces(const struct restorer *x, bool first, struct err *e)
+{
+	const struct ct_spec *s = x->r->spec;
+
+	for (int i = 0; i < CT_NS_COUNT; i++) {
+		char theirs[48], mine[48];
+		struct stat a, b;
+
+		if (!s->ns[i].wanted || (first && i != CT_USER && i != CT_NET && i != CT_IPC && i != CT_UTS))
+			continue;
+		(void)snprintf(theirs, sizeof theirs, "/proc/%d/ns/%s", x->r->pid, ns_files[i]);
+		(void)snprintf(mine, sizeof mine, "/proc/%d/ns/%s", i == CT_MOUNT ? x->criu : getpid(), ns_files[i]);
+		if (stat(theirs, &a) < 0 || stat(s->ns[i].path ? s->ns[i].path : mine, &b) < 0)
+			return err_sys(e, errno, "looking at '%s'", theirs);
+		if ((a.st_ino == b.st_ino) != (s->ns[i].path != NULL))
+			return err_set(e, ERR_SNAPSHOT_MISMATCH, EINVAL,
+				       "config.json wants %s %s namespace, the images have another one",
+				       s->ns[i].path ? "a given" : "a new", ns_files[i]);
+	}
+	return 0;
+}
+
 /* Whatever it forks from now on is in the groups, and CRIU is not: their limits are the container's. */
 static int born(struct restorer *x, pid_t pid, struct err *e)
 {
@@ -338,40 +367,13 @@ static int born(struct restorer *x, pid_t pid, struct err *e)
 	x->r->pidfd = sys_pidfd_open(pid);
 	if (x->r->pidfd < 0)
 		return err_sys(e, x->r->pidfd, "opening the restored process");
+	r = check_namespaces(x, true, e);
 	for (int i = 0; r == 0 && i < ch->n_entries; i++)
 		if (write(ch->entries[i], text, (size_t)n) != n)
 			r = err_sys(e, errno, "moving the restored process into its cgroup");
 	if (r == 0)
 		r = ct_sysctls_restore(ch, x->r->pidfd, e);
 	return r == 0 && x->r->born ? x->r->born(x->r, x->r->arg, e) : r;
-}
-
-static const char *const ns_files[CT_NS_COUNT] = {
-	[CT_USER] = "user", [CT_PID] = "pid",       [CT_NET] = "net",   [CT_IPC] = "ipc",
-	[CT_UTS] = "uts",   [CT_CGROUP] = "cgroup", [CT_TIME] = "time", [CT_MOUNT] = "mnt",
-};
-
-/* Images of a container with other namespaces would leave it in ours; of mounts in CRIU's, where the root is the host's. */
-static int check_namespaces(const struct restorer *x, struct err *e)
-{
-	const struct ct_spec *s = x->r->spec;
-
-	for (int i = 0; i < CT_NS_COUNT; i++) {
-		char theirs[48], mine[48];
-		struct stat a, b;
-
-		if (!s->ns[i].wanted)
-			continue;
-		(void)snprintf(theirs, sizeof theirs, "/proc/%d/ns/%s", x->r->pid, ns_files[i]);
-		(void)snprintf(mine, sizeof mine, "/proc/%d/ns/%s", i == CT_MOUNT ? x->criu : getpid(), ns_files[i]);
-		if (stat(theirs, &a) < 0 || stat(s->ns[i].path ? s->ns[i].path : mine, &b) < 0)
-			return err_sys(e, errno, "looking at '%s'", theirs);
-		if ((a.st_ino == b.st_ino) != (s->ns[i].path != NULL))
-			return err_set(e, ERR_SNAPSHOT_MISMATCH, EINVAL,
-				       "config.json wants %s %s namespace, the images have another one",
-				       s->ns[i].path ? "a given" : "a new", ns_files[i]);
-	}
-	return 0;
 }
 
 static int hear(struct restorer *x, const struct snap_answer *a, int fd, struct err *e)
@@ -383,7 +385,7 @@ static int hear(struct restorer *x, const struct snap_answer *a, int fd, struct 
 	else if (strcmp(a->script, "orphan-pts-master") == 0 && fd_valid(fd) && fd_valid(x->r->console))
 		r = ct_send_console(x->r->console, fd, e);
 	else if (strcmp(a->script, "post-restore") == 0)
-		r = check_namespaces(x, e);
+		r = check_namespaces(x, false, e);
 	if (r == 0 && strcmp(a->script, "post-restore") == 0 && x->r->ready)
 		r = x->r->ready(x->r, x->r->arg, e);
 	return r == 0 ? go_on(x, e) : r;

@@ -9,7 +9,8 @@
 #include <stdio.h>
 
 #define GROUPS "fsbox-oci-groups.json"
-enum { GROUPS_MAX = 64 << 20, STATUS_ROOM = 8192, GENERATIONS = 64 };
+/* Images are read that others may have made: as many as a host has, and not more work than they are worth. */
+enum { GROUPS_MAX = 64 << 20, GROUPS_LISTED_MAX = 65536, LISTED_MAX = 1 << 17, STATUS_ROOM = 8192, GENERATIONS = 64 };
 
 /* CRIU's modes (criu(8), --manage-cgroups): of groups that exist already "none" and "props" speak, and of no others. All of
  * ours are new, so that the rest mean the same. */
@@ -138,6 +139,7 @@ struct reading {
 	/* The container's processes, and to which of the groups that are read each belongs. */
 	struct numbers *all;
 	size_t n, room;
+	size_t listed; /* processes, in all groups */
 	unsigned levels;
 	struct err *e;
 };
@@ -157,6 +159,9 @@ static const char *text_of(const struct json *group, const char *key)
 /* Numbers inside of the container to begin with. */
 static int read_pids(struct reading *x, struct cg_nested *d, const struct json *list)
 {
+	x->listed += json_length(list);
+	if (x->listed > LISTED_MAX)
+		return not_as_written(x->e);
 	d->pids = arena_alloc(&x->arena, (json_length(list) + 1) * sizeof *d->pids);
 	if (!d->pids)
 		return err_oom(x->e);
@@ -184,9 +189,9 @@ static int read_group(struct reading *x, const struct json *group)
 	uid = json_member(group, "uid");
 	d->tree = text_of(group, "tree");
 	d->path = text_of(group, "path");
-	if (!d->tree || !d->path || !uid || json_type_of(uid) != JSON_INTEGER || json_integer_get(uid) < 0 ||
-	    json_integer_get(uid) >= UINT32_MAX || !files || json_type_of(files) != JSON_OBJECT || !list ||
-	    json_type_of(list) != JSON_ARRAY)
+	if (!d->tree || !d->path || !cg_nest_is_path(d->path) || !uid || json_type_of(uid) != JSON_INTEGER ||
+	    json_integer_get(uid) < 0 || json_integer_get(uid) >= UINT32_MAX || !files ||
+	    json_type_of(files) != JSON_OBJECT || !list || json_type_of(list) != JSON_ARRAY)
 		return not_as_written(x->e);
 	d->uid = (uid_t)json_integer_get(uid);
 	while (names[n_files])
@@ -297,6 +302,8 @@ static int restore(struct reading *x, const struct json *list, const struct cg_g
 {
 	int r = 0;
 
+	if (json_length(list) > GROUPS_LISTED_MAX)
+		return not_as_written(x->e);
 	x->nest.at = arena_alloc(&x->arena, (json_length(list) + 1) * sizeof *x->nest.at);
 	if (!x->nest.at)
 		return err_oom(x->e);

@@ -94,6 +94,8 @@ static int run(int argc, char **argv, struct oci_args *a, int *ret_failure, stru
 		r = oci_protect(argv, e);
 		if (r < 0)
 			return r;
+	} else {
+		oci_forget_own_mount();
 	}
 	*ret_failure = c->failure ? c->failure : 1;
 	r = oci_parse(c, argc - used - 1, argv + used + 1, a, e);

@@ -100,6 +100,8 @@ void oci_time(char *to, size_t size);
 NODISCARD int oci_protect(char **argv, struct err *e);
 /* The caller's now: a descriptor that is slow to close, or FD_NONE. */
 int oci_take_own_mount(void);
+/* Closes what early.c has left open for a command that it took for another: an id may be called "run". */
+void oci_forget_own_mount(void);
 /* Where our program lies, protected or not. */
 NODISCARD int oci_own_dir(char *buf, size_t size, struct err *e);
 

@@ -86,6 +86,15 @@ int oci_take_own_mount(void)
 	return take_fd(&own_mount);
 }
 
+void oci_forget_own_mount(void)
+{
+	AUTO_FD int exe = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+
+	if (fd_valid(exe))
+		take_own_mount(exe);
+	fd_closep(&own_mount);
+}
+
 /* What has been protected has no name but the one that was handed on as its first argument. */
 static char *own_name;
 

@@ -177,8 +177,12 @@ int store_find(const struct oci_store *s, const char *id, bool lock, int *ret_di
 
 int store_remove(const struct oci_store *s, const char *id, struct err *e)
 {
-	int r = tree_remove(s->dir, id);
+	int r, tries = 8;
 
+	/* Another one who deletes it may leave its word there meanwhile (life_forget_hooks()). */
+	do
+		r = tree_remove(s->dir, id);
+	while (r == -ENOTEMPTY && --tries > 0);
 	return r < 0 ? err_sys(e, r, "removing '%s/%s'", s->path, id) : 0;
 }
 

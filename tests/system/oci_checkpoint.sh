@@ -90,6 +90,39 @@ test_memory_is_what_it_was() {
 groups_of() { find /sys/fs/cgroup -type d -path "*/fsbox-oci/$1"; }
 
 # As an init system or an engine in the container makes them.
+# The list of groups comes with the images, from whoever has made them.
+test_a_list_of_groups_speaks_of_groups_below_alone() {
+	need_criu
+	id=$(oci_id l)
+	bundle b ".mounts += [$TMPFS] | .linux.resources.pids = {\"limit\": 33} | $(script "$COUNT")"
+	start "$id" b
+	counts_on "$id" 1
+	dump_ok "$id"
+	oci_ok delete "$id"
+	for tree in "" pids; do
+		for path in /. /.. /a/.. /a/../.. // /a/ a /a//b "/$(head -c 300 /dev/zero | tr '\0' n)"; do
+			printf '{"groups":[{"tree":"%s","path":"%s","uid":1000,"files":{"pids.max":"max"},"processes":[]}]}' "$tree" "$path" \
+				>"$T/img/fsbox-oci-groups.json"
+			bring_back --bundle "$T/b" "$id"
+			one_line_with "is not as it was written"
+			oci_ok delete --force "$id"
+		done
+	done
+	# A parent that had gone when the list was written is made, and on v1 everything stays root's.
+	printf '{"groups":[{"tree":"","path":"/a/b","uid":0,"files":{},"processes":[]},{"tree":"pids","path":"/a","uid":1000,"files":{},"processes":[]}]}' \
+		>"$T/img/fsbox-oci-groups.json"
+	bring_back_ok --bundle "$T/b" "$id"
+	groups_of "$id" >"$T/groups"
+	while read -r group; do
+		case $group in
+		*/pids/*) check_eq "$(stat -c %u "$group/a" "$group/a/cgroup.procs" | sort -u) $(cat "$group/pids.max")" "0 33" ;;
+		*/unified/*) check [ -d "$group/a/b" ] ;;
+		esac
+	done <"$T/groups"
+	oci_ok delete --force "$id"
+	check_nothing_left
+}
+
 test_groups_below_the_containers() {
 	need_criu
 	id=$(oci_id g)

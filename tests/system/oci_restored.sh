@@ -62,6 +62,30 @@ test_images_without_a_mount_namespace_are_refused() {
 	check_nothing_left
 }
 
+# What config.json has for a new namespace is not done in the one that the images turn out to have: the host's.
+test_images_without_a_network_namespace_change_no_sysctl() {
+	need_criu
+	criu_in "$T/bin"
+	id=$(oci_id n)
+	mkdir "$T/img"
+	unshare --uts --mount setsid sleep 1000 </dev/null >/dev/null 2>&1 &
+	stray=$!
+	command sleep 0.3
+	"$T/bin/criu" dump --tree "$stray" --images-dir "$T/img" >"$T/dump" 2>&1 || skip_host "CRIU cannot dump a process here"
+	wait "$stray" 2>/dev/null || :
+	was=$(cat /proc/sys/net/ipv4/ip_unprivileged_port_start)
+	bundle b '.process.args = ["sleep", "1000"] | .linux.namespaces = [{"type": "mount"}, {"type": "uts"}, {"type": "network"}]
+		| .linux.sysctl = {"net.ipv4.ip_unprivileged_port_start": "78"}
+		| .hooks = {"createRuntime": [{"path": "/bin/sh", "args": ["sh", "-c", "touch '"$T"'/called"]}]}'
+	bring_back --bundle "$T/b" "$id"
+	now=$(cat /proc/sys/net/ipv4/ip_unprivileged_port_start)
+	[ "$now" = "$was" ] || echo "$was" >/proc/sys/net/ipv4/ip_unprivileged_port_start
+	check_eq "$now" "$was"
+	one_line_with "the images have another one"
+	[ ! -e "$T/called" ] || fail "a hook was called"
+	check_nothing_left
+}
+
 test_who_is_told_of_the_process_is_told_again() {
 	need_criu
 	command -v python3 >/dev/null || skip "no python3"
