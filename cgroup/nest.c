@@ -219,7 +219,8 @@ bool cg_nest_is_path(const char *path)
 	return true;
 }
 
-/* The descriptor of the last part. One that was removed while the list was written is not on it, though another below is. */
+/* The descriptor of the last part. One that was removed while the list was written is not on it, though another below
+ * is. */
 static int make_path(const struct cg_tree *t, const char *path)
 {
 	int at = openat(t->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -329,8 +329,8 @@ static const char *const ns_files[CT_NS_COUNT] = {
 	[CT_UTS] = "uts",   [CT_CGROUP] = "cgroup", [CT_TIME] = "time", [CT_MOUNT] = "mnt",
 };
 
-/* Images of a container with other namespaces would leave it in ours; of mounts in CRIU's, where the root is the host's. With
- * @first only those that a process has from its birth on, before anything is done in them. */
+/* Images of a container with other namespaces would leave it in ours; of mounts in CRIU's, where the root is the host's.
+ * With @first only those that a process has from its birth on, before anything is done in them. */
 static int check_namespaces(const struct restorer *x, bool first, struct err *e)
 {
 	const struct ct_spec *s = x->r->spec;

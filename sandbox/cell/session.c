@@ -90,8 +90,8 @@ static bool tx_pending(const struct session *s)
 	return s->tx_done < s->tx_prefix.len + s->tx_body_len;
 }
 
-/* The event is the caller's, and goes with the call: what is unsent of it must never be sent afterwards, when its memory may
- * hold another one. */
+/* The event is the caller's, and goes with the call: what is unsent of it must never be sent afterwards, when its memory
+ * may hold another one. */
 static bool event_pending(const struct session *s)
 {
 	return s->tx_body_len > 0 && tx_pending(s);
