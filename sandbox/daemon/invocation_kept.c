@@ -1,5 +1,5 @@
 /* Results that are kept for who asks again with the same id: for how long, how many, how many bytes. Whose result went is
- * told that the call has begun before (once.h), so it never runs a second time. */
+ * told that the call has begun before (once.h), so it never runs a second time. Of leases only these answers know. */
 #include "daemon/invocation_parts.h"
 
 #include <malloc.h>

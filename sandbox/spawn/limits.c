@@ -18,8 +18,7 @@ struct limiting {
 	struct spawn *s;
 	struct limiting *next;
 	uint64_t cell;
-	int socket,
-		pidfd; /* of the child; FD_NONE: it waits until one may begin, and is told Busy when it has waited long */
+	int socket, pidfd; /* of the child; FD_NONE: it waits until one may begin, or its time is over */
 	uint64_t memory_bytes;
 	uint32_t pids;
 	bool answered; /* or nobody is there who asked: what the child does is undone */
@@ -150,7 +149,7 @@ static void too_late(void *arg)
 
 static int start_child(struct limiting *l, const struct cgroup *cg, struct err *e)
 {
-	int sv[2], pidfd = FD_NONE, r;
+	int sv[2], pidfd = FD_NONE;
 	const struct clone_args args = {.flags = CLONE_PIDFD, .pidfd = (uintptr_t)&pidfd, .exit_signal = SIGCHLD};
 	pid_t pid;
 
@@ -164,8 +163,7 @@ static int start_child(struct limiting *l, const struct cgroup *cg, struct err *
 	if (pid < 0)
 		return err_sys(e, pid, "clone3");
 	l->pidfd = pidfd;
-	r = loop_add(&l->s->loop, &l->exit, pidfd, EPOLLIN, child_gone, l, e);
-	return r;
+	return loop_add(&l->s->loop, &l->exit, pidfd, EPOLLIN, child_gone, l, e);
 }
 
 /* Is there a child now? */

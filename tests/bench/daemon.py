@@ -405,9 +405,32 @@ def overload(parent):
     d.end()
 
 
+def busy(parent):
+    """A call now and then where other programs compute: how soon fsboxd has the processor."""
+    loops = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for i in range(os.cpu_count() + 1)]
+    d = Daemon(parent)
+    try:
+        d.deploy("echo", ECHO, memory=1769)
+        times, ends = [], time.monotonic() + 8
+        while time.monotonic() < ends:
+            begin = time.perf_counter()
+            d.call("Invoke", function="echo", event={"text": "x"})
+            times.append((time.perf_counter() - begin) * 1e6)
+            time.sleep(0.004)
+    finally:
+        for loop in loops:
+            loop.kill()
+            loop.wait()
+        d.end()
+    times.sort()
+    print("A call every 4 ms beside %d programs that compute:\n" % len(loops))
+    table(("calls", "p50 us", "p90 us", "p99 us"),
+          [(len(times),) + tuple("%.0f" % times[int(len(times) * q)] for q in (0.5, 0.9, 0.99))])
+
+
 def main():
     sections = {"warm": warm, "bodies": bodies, "rate": rate, "frames": frames, "many": many, "cold": cold, "restores": restores,
-                "clones": clones, "overload": overload}
+                "clones": clones, "overload": overload, "busy": busy}
     if os.geteuid() != 0:
         raise SystemExit("the daemon's benchmark needs root: cells with limits")
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # through atexit, which ends the daemons

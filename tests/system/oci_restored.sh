@@ -42,18 +42,23 @@ test_the_keys_of_who_restores_are_not_the_containers() {
 	check_nothing_left
 }
 
-# Images of a process that had no mount namespace, with a config.json that wants one: it would be in CRIU's, where the root is
-# the host's.
-test_images_without_a_mount_namespace_are_refused() {
-	need_criu
+# Of a process that has a UTS namespace, and all the others from the host.
+images_of_a_stray() {
 	criu_in "$T/bin"
-	id=$(oci_id m)
 	mkdir "$T/img"
 	unshare --uts setsid sleep 1000 </dev/null >/dev/null 2>&1 &
 	stray=$!
 	command sleep 0.3
 	"$T/bin/criu" dump --tree "$stray" --images-dir "$T/img" >"$T/dump" 2>&1 || skip_host "CRIU cannot dump a process here"
 	wait "$stray" 2>/dev/null || :
+}
+
+# Images of a process that had no mount namespace, with a config.json that wants one: it would be in CRIU's, where the root is
+# the host's.
+test_images_without_a_mount_namespace_are_refused() {
+	need_criu
+	id=$(oci_id m)
+	images_of_a_stray
 	bundle b '.process.args = ["sleep", "1000"] | .linux.namespaces = [{"type": "mount"}, {"type": "uts"}]'
 	bring_back --bundle "$T/b" "$id"
 	stray=$(jq .pid "$T/state/$id/state.json" 2>/dev/null || :)
@@ -65,14 +70,8 @@ test_images_without_a_mount_namespace_are_refused() {
 # What config.json has for a new namespace is not done in the one that the images turn out to have: the host's.
 test_images_without_a_network_namespace_change_no_sysctl() {
 	need_criu
-	criu_in "$T/bin"
 	id=$(oci_id n)
-	mkdir "$T/img"
-	unshare --uts setsid sleep 1000 </dev/null >/dev/null 2>&1 &
-	stray=$!
-	command sleep 0.3
-	"$T/bin/criu" dump --tree "$stray" --images-dir "$T/img" >"$T/dump" 2>&1 || skip_host "CRIU cannot dump a process here"
-	wait "$stray" 2>/dev/null || :
+	images_of_a_stray
 	was=$(cat /proc/sys/net/ipv4/ip_unprivileged_port_start)
 	bundle b '.process.args = ["sleep", "1000"] | .linux.namespaces = [{"type": "mount"}, {"type": "uts"}, {"type": "network"}]
 		| .linux.sysctl = {"net.ipv4.ip_unprivileged_port_start": "78"}
